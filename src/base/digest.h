@@ -1,0 +1,73 @@
+// Content digests (OCI image-spec, descriptor.md, "Digests"): SHA-256 only, kept as 32 bytes.
+#pragma once
+#include <array>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace corten {
+
+// The digest of some bytes. A value; the default is all zeros and equals no real content.
+class Digest {
+ public:
+  Digest() = default;
+  explicit Digest(const std::array<uint8_t, 32>& bytes) : bytes_(bytes) {}
+
+  // "sha256:<64 lower-case hex>"; throws Error(kInvalid) for anything else.
+  static Digest parse(std::string_view text);
+  static std::optional<Digest> try_parse(std::string_view text);
+  static Digest from_hex(std::string_view hex);  // throws Error(kInvalid)
+  static Digest of(std::string_view bytes);
+
+  std::string to_string() const;  // "sha256:..."
+  std::string hex() const;        // 64 characters
+  std::string short_hex() const;  // the first 12
+  const std::array<uint8_t, 32>& bytes() const { return bytes_; }
+  bool is_zero() const { return bytes_ == std::array<uint8_t, 32>{}; }
+  auto operator<=>(const Digest&) const = default;
+
+ private:
+  std::array<uint8_t, 32> bytes_{};
+};
+
+// The digest of a layer's uncompressed tar (image-spec, config.md, "Layer DiffID"). Never a blob's digest.
+struct DiffId {
+  Digest digest;
+  auto operator<=>(const DiffId&) const = default;
+};
+
+// A running SHA-256. Movable; not thread-safe.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  Sha256(Sha256&&) noexcept;
+  Sha256& operator=(Sha256&&) noexcept;
+
+  Sha256& update(std::string_view bytes) { return update(bytes.data(), bytes.size()); }
+  Sha256& update(const void* data, size_t size);
+  // Ends the hash; update() may not be called afterwards.
+  Digest finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace corten
+
+template <>
+struct std::hash<corten::Digest> {
+  size_t operator()(const corten::Digest& d) const noexcept {
+    size_t value;
+    static_assert(sizeof value <= 32);
+    __builtin_memcpy(&value, d.bytes().data(), sizeof value);
+    return value;
+  }
+};

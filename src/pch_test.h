@@ -1,0 +1,3 @@
+#pragma once
+#include "pch.h"
+#include <gtest/gtest.h>
