@@ -99,6 +99,8 @@ void add_xattrs(const std::map<std::string, std::string>& records, TarHeader& he
   }
   for (const auto& [key, value] : records)
     if (key.starts_with(kSchily)) header.xattrs[key.substr(kSchily.size())] = value;
+  for (const auto& [name, value] : header.xattrs)
+    if (name.empty() || name.find('\0') != std::string::npos) corrupt("an extended attribute without a proper name");
 }
 
 std::vector<uint64_t> parse_sparse_numbers(std::string_view text) {
