@@ -52,6 +52,7 @@ class Database {
   int64_t changes();
 
  private:
+  friend class Statement;
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -194,32 +194,13 @@ class Extractor {
   std::set<RootfsPath> seen_;
 };
 
-// Hard links point to the first name in path order, whatever order the archive had.
-Manifest with_ordered_hard_links(Manifest manifest) {
-  std::map<RootfsPath, std::vector<const Entry*>> groups;
-  for (const Entry& e : manifest.entries())
-    if (e.is_hard_link()) groups[e.hard_link].push_back(&e);
-  bool in_order = std::all_of(groups.begin(), groups.end(), [](const auto& group) { return group.first < group.second.front()->path; });
-  if (in_order) return manifest;
-  std::map<RootfsPath, RootfsPath> first_of;
-  for (const auto& [original, names] : groups) {
-    RootfsPath first = std::min(original, names.front()->path);
-    first_of[original] = first;
-    for (const Entry* name : names) first_of[name->path] = first;
-  }
-  std::vector<Entry> entries = manifest.entries();
-  for (Entry& e : entries)
-    if (auto first = first_of.find(e.path); first != first_of.end()) e.hard_link = first->second == e.path ? RootfsPath() : first->second;
-  return Manifest(std::move(entries));
-}
-
 }  // namespace
 
 Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents) {
   LayerBuilder builder(below);
   ExtractOptions options;
   Extractor(builder, contents, options, true).run(tar);
-  return with_ordered_hard_links(builder.finish());
+  return builder.finish();
 }
 
 void extract_tar(archive::ByteSource& tar, const ExtractOptions& options, LayerBuilder& into, Contents& contents) {

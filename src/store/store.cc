@@ -161,7 +161,8 @@ void Store::save_image(const Image& image) {
 Image Store::read_image_row(Statement& row) {
   Image image;
   image.id = row.digest(0);
-  for (const Json& layer : Json::parse(row.text(1)).as_array())
+  Json layers = Json::parse(row.text(1));
+  for (const Json& layer : layers.as_array())
     image.layers.push_back({Digest::from_hex(layer.get_string("layer")), layer.get_int("time")});
   image.size = static_cast<uint64_t>(row.integer(2));
   image.added = row.integer(3);
