@@ -2,8 +2,8 @@
 # declares src/NAME as a static library and its tests as one GoogleTest program.
 # tools/check_rooms reads DEPENDS and refuses an include that is not in it.
 
-add_compile_definitions(FMT_HEADER_ONLY=1 _FILE_OFFSET_BITS=64)
-add_compile_options(-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough
+add_compile_definitions(FMT_HEADER_ONLY=1 _FILE_OFFSET_BITS=64 GTEST_HAS_PTHREAD=1)
+add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough
   -fno-strict-aliasing -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
 add_link_options(-fuse-ld=lld)
 
@@ -32,8 +32,8 @@ function(corten_room name)
   if(ROOM_TESTS)
     add_executable(test_${name} ${ROOM_TESTS})
     target_link_libraries(test_${name} PRIVATE corten_${name} GTest::gtest_main)
-    target_compile_definitions(test_${name} PRIVATE CORTEN_TESTS_DIR="${CMAKE_SOURCE_DIR}/tests")
-    add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    corten_use_pch(test_${name} corten_test_pch)
+    add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})  # tests find their data as tests/...
     set_tests_properties(${name} PROPERTIES TIMEOUT 600 LABELS "unit")
   endif()
 endfunction()

@@ -1,6 +1,5 @@
 // Tar archives: what a member is, the reader of foreign archives, and the writer of our canonical ones.
 #pragma once
-#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -33,14 +32,13 @@ struct TarHeader {
 // Whether the first 512 bytes are a tar header with a right checksum. An all-zero block is none.
 bool looks_like_tar(std::string_view first_512_bytes);
 
-// Limits of the reader: what a header claims never decides how much is allocated.
+// Limits of the reader: what a header claims never decides how much is allocated. A sparse file's holes cost an archive
+// nothing, so who writes content out sets a limit of his own (LimitedSource).
 inline constexpr size_t kMaxPaxBytes = 1 << 20;
 inline constexpr size_t kMaxNameBytes = 64 << 10;
 inline constexpr uint64_t kMaxMemberBytes = uint64_t{1} << 53;
 
-struct SparseExtent {
-  uint64_t offset, length;
-};
+struct TarBlock;
 
 // Reads a tar stream member by member: v7, ustar (POSIX.1-1988), GNU (long names, base-256 numbers), PAX
 // (POSIX.1-2001, with SCHILY.xattr.*, LIBARCHIVE.xattr.* and GNU.sparse 0.0, 0.1, 1.0). A type it does not know is
@@ -70,32 +68,30 @@ class TarReader {
     TarReader& reader_;
   };
   using Records = std::map<std::string, std::string>;
-  using Block = std::array<char, 512>;
 
-  bool read_block(Block& block);
-  bool read_header_block(Block& block);
-  std::string read_meta(uint64_t size, size_t limit, std::string_view what);
   void read_stored(void* data, size_t size);
+  std::string read_meta(uint64_t size, size_t limit);
   void skip_rest();
   size_t read_data(void* data, size_t size);
-  TarHeader begin_member(const Block& block, const Records& local, const std::string& long_name,
+  TarHeader begin_member(const TarBlock& block, const Records& local, const std::string& long_name,
                          const std::string& long_link);
-  void apply_records(const Records& records, TarHeader& header, uint64_t& stored);
-  void begin_sparse(const Records& records, TarHeader& header);
-  void read_sparse_map_1_0();
-  void set_sparse(std::vector<SparseExtent> extents, uint64_t real_size);
+  void begin_sparse(const Records& records, uint64_t stored, TarHeader& header);
+  std::vector<uint64_t> read_sparse_map();
 
   ByteSource& from_;
   Data data_;
   Records global_;
   uint64_t offset_ = 0;
-  uint64_t stored_ = 0;   // bytes of the current member still in the stream
-  uint64_t padding_ = 0;  // zero bytes after them
+  uint64_t stored_ = 0;   // bytes of the current member's content still in the stream
+  uint64_t padding_ = 0;  // bytes between them and the next header
   bool ended_ = false;
+  struct Extent {
+    uint64_t offset, length;
+  };
   bool sparse_ = false;
-  std::vector<SparseExtent> extents_;
+  std::vector<Extent> extents_;  // of a sparse file: where its stored bytes belong
   size_t extent_ = 0;
-  uint64_t position_ = 0;   // in the expanded content
+  uint64_t position_ = 0;  // in the expanded content
   uint64_t real_size_ = 0;
 };
 

@@ -1,0 +1,61 @@
+#include "base/beneath.h"
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/temp_dir.h"
+
+namespace corten {
+
+TEST(Beneath, LinksStayInside) {
+  TempDir dir = TempDir::for_test();
+  make_directories_on_host(dir / "root/etc");
+  write_file_atomic(dir / "root/etc/passwd", "inside");
+  ASSERT_EQ(symlink("/etc/passwd", (dir / "root/link").c_str()), 0);
+  ASSERT_EQ(symlink("../../../../etc", (dir / "root/up").c_str()), 0);
+  UniqueFd root = open_file(dir / "root", O_PATH | O_DIRECTORY);
+  for (const char* path : {"link", "/up/passwd", "/../etc/passwd"}) {
+    auto file = open_in_root(root.get(), path, O_RDONLY);
+    ASSERT_TRUE(file) << path;
+    EXPECT_EQ(read_all(file->get(), path), "inside");
+  }
+  EXPECT_FALSE(open_no_links(root.get(), "link", O_RDONLY));
+  EXPECT_FALSE(open_no_links(root.get(), "up/passwd", O_RDONLY));
+  EXPECT_THROW(make_directories(root.get(), "up/x"), Error);
+}
+
+TEST(Beneath, RemoveTreeFollowsNothing) {
+  TempDir dir = TempDir::for_test();
+  make_directories_on_host(dir / "keep");
+  write_file_atomic(dir / "keep/file", "x");
+  make_directories_on_host(dir / "tree/a/b");
+  ASSERT_EQ(symlink((dir / "keep").c_str(), (dir / "tree/a/link").c_str()), 0);
+  chmod((dir / "tree/a/b").c_str(), 0);
+  remove_tree(dir / "tree");
+  EXPECT_FALSE(path_exists(dir / "tree"));
+  EXPECT_TRUE(path_exists(dir / "keep/file"));
+  remove_tree(dir / "tree");
+}
+
+TEST(ReadFile, RefusesWhatWouldBlock) {
+  TempDir dir = TempDir::for_test();
+  ASSERT_EQ(mkfifo((dir / "fifo").c_str(), 0600), 0);
+  EXPECT_THROW(read_file(dir / "fifo"), Error);
+  EXPECT_THROW(read_file(dir.path()), Error);
+  write_file_atomic(dir / "f", "12345");
+  EXPECT_EQ(read_file(dir / "f"), "12345");
+  EXPECT_THROW(read_file(dir / "f", 4), Error);
+}
+
+TEST(FileLockTest, OneAtATime) {
+  TempDir dir = TempDir::for_test();
+  FileLock first = FileLock::exclusive(dir / "lock"), second;
+  EXPECT_FALSE(FileLock::try_exclusive(dir / "lock", second));
+  first.release();
+  EXPECT_TRUE(FileLock::try_exclusive(dir / "lock", second));
+}
+
+}  // namespace corten

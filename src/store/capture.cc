@@ -1,0 +1,187 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <fmt/core.h>
+
+#include "archive/source.h"
+#include "base/beneath.h"
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "store/directory_body.h"
+
+namespace corten::store {
+
+namespace {
+
+int64_t to_ns(const timespec& ts) { return ts.tv_sec * 1'000'000'000 + ts.tv_nsec; }
+
+class Capture {
+ public:
+  Capture(std::string upper, const CaptureOptions& options, Contents& contents)
+      : upper_(std::move(upper)), options_(options), contents_(contents) {}
+
+  Manifest run() {
+    visit_directory(RootfsPath());
+    std::set<RootfsPath> untouched;
+    for (const Entry& e : entries_)
+      if (is_untouched_stub_parent(e)) untouched.insert(e.path);
+    std::erase_if(entries_, [&](const Entry& e) { return untouched.contains(e.path); });
+    join_hard_links();
+    hash_files();
+    if (!options_.keep_times) settle_times();
+    return Manifest(std::move(entries_));
+  }
+
+ private:
+  std::string host(const RootfsPath& path) const { return path.is_root() ? upper_ : upper_ + "/" + path.str(); }
+
+  void visit_directory(const RootfsPath& directory) {
+    UniqueFd fd = open_file(host(directory), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    DIR* stream = fdopendir(fd.get());
+    if (!stream) fail_errno("read {}", directory.absolute());
+    fd.release();
+    std::vector<std::string> names;
+    while (dirent* item = readdir(stream))
+      if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0) names.emplace_back(item->d_name);
+    closedir(stream);
+    std::sort(names.begin(), names.end());
+    if (directory.is_root()) visit_root();
+    for (const std::string& name : names) visit(directory.child(name));
+  }
+
+  // The upper's own directory stands for "/", and counts only when the step changed it.
+  void visit_root() {
+    struct stat st;
+    if (stat(upper_.c_str(), &st) != 0) fail_errno("stat {}", upper_);
+    const Entry* below = options_.below ? options_.below->find(RootfsPath()) : nullptr;
+    Entry root = entry_of(RootfsPath(), st);
+    Entry expected = below ? *below : default_root();
+    if (root.mode != expected.mode || root.uid != expected.uid || root.gid != expected.gid) entries_.push_back(std::move(root));
+  }
+
+  void visit(const RootfsPath& path) {
+    struct stat st;
+    if (lstat(host(path).c_str(), &st) != 0) fail_errno("stat {}", path.absolute());
+    if (S_ISSOCK(st.st_mode)) return;  // a socket without its server is nothing; tar has no type for it
+    if (S_ISREG(st.st_mode) && st.st_nlink > 1) links_[{st.st_dev, st.st_ino}].push_back(path);
+    entries_.push_back(entry_of(path, st));
+    if (S_ISDIR(st.st_mode)) visit_directory(path);
+  }
+
+  Entry entry_of(const RootfsPath& path, const struct stat& st) {
+    Entry e;
+    e.path = path;
+    if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0)) {
+      e.type = EntryType::kWhiteout;
+      return e;
+    }
+    switch (st.st_mode & S_IFMT) {
+      case S_IFREG: e.type = EntryType::kFile; e.size = static_cast<uint64_t>(st.st_size); break;
+      case S_IFDIR: e.type = EntryType::kDirectory; e.opaque = is_opaque(path); break;
+      case S_IFLNK: e.type = EntryType::kSymlink; e.link = read_link(path, st); break;
+      case S_IFCHR: e.type = EntryType::kCharDevice; break;
+      case S_IFBLK: e.type = EntryType::kBlockDevice; break;
+      default: e.type = EntryType::kFifo; break;
+    }
+    if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
+      e.device_major = major(st.st_rdev);
+      e.device_minor = minor(st.st_rdev);
+    }
+    if (!S_ISLNK(st.st_mode)) e.mode = st.st_mode & 07777;
+    e.uid = st.st_uid;
+    e.gid = st.st_gid;
+    if (S_ISREG(st.st_mode)) read_capability(path, e);
+    int64_t ns = to_ns(st.st_mtim);
+    if (options_.keep_times || (ns < options_.started_ns && !options_.foreign_times_ns.contains(ns))) e.time_ns = ns;
+    return e;
+  }
+
+  bool is_opaque(const RootfsPath& path) {
+    char value[4];
+    ssize_t n = lgetxattr(host(path).c_str(), "user.overlay.opaque", value, sizeof value);
+    return n == 1 && value[0] == 'y';
+  }
+
+  std::string read_link(const RootfsPath& path, const struct stat& st) {
+    std::string target(static_cast<size_t>(st.st_size) + 1, '\0');
+    ssize_t n = readlink(host(path).c_str(), target.data(), target.size());
+    if (n < 0) fail_errno("read link {}", path.absolute());
+    target.resize(static_cast<size_t>(n));
+    return target;
+  }
+
+  void read_capability(const RootfsPath& path, Entry& e) {
+    char value[64];
+    ssize_t n = lgetxattr(host(path).c_str(), "security.capability", value, sizeof value);
+    if (n > 0) e.xattrs["security.capability"] = std::string(value, static_cast<size_t>(n));
+  }
+
+  // The sandbox made a mount point below this directory and took it away again: all that changed is the directory's time.
+  bool is_untouched_stub_parent(const Entry& e) {
+    if (!e.is_directory() || e.opaque || !options_.stub_parents.contains(e.path) || !options_.below) return false;
+    const Entry* below = options_.below->find(e.path);
+    if (!below || !below->is_directory() || below->mode != e.mode || below->uid != e.uid || below->gid != e.gid) return false;
+    return std::none_of(entries_.begin(), entries_.end(), [&](const Entry& other) {
+      return other.path != e.path && other.path.is_within(e.path) && !options_.stub_parents.contains(other.path);
+    });
+  }
+
+  void join_hard_links() {
+    std::map<RootfsPath, RootfsPath> first_names;
+    for (auto& [inode, paths] : links_) {
+      std::sort(paths.begin(), paths.end());
+      for (size_t i = 1; i < paths.size(); i++) first_names[paths[i]] = paths[0];
+    }
+    for (Entry& e : entries_)
+      if (auto first = first_names.find(e.path); first != first_names.end()) e.hard_link = first->second;
+  }
+
+  void hash_files() {
+    std::vector<Entry*> files;
+    for (Entry& e : entries_)
+      if (e.type == EntryType::kFile && !e.is_hard_link()) files.push_back(&e);
+    parallel_for(files.size(), options_.threads, [&](size_t i) {
+      Entry& e = *files[i];
+      UniqueFd fd = open_file(host(e.path), O_RDONLY | O_NOFOLLOW);
+      archive::FdSource from(fd.get(), e.path.absolute());
+      archive::HashingSource hashing(from);
+      archive::drain(hashing);
+      e.content = hashing.digest();
+      e.size = hashing.size();
+      contents_.adopt(host(e.path), e.content);
+    });
+    std::map<RootfsPath, const Entry*> firsts;
+    for (const Entry& e : entries_)
+      if (e.type == EntryType::kFile) firsts[e.path] = &e;
+    for (Entry& e : entries_)
+      if (e.is_hard_link()) e.content = firsts.at(e.hard_link)->content, e.size = firsts.at(e.hard_link)->size;
+  }
+
+  void settle_times() {
+    timespec times[2] = {{options_.layer_time, 0}, {options_.layer_time, 0}};
+    if (utimensat(AT_FDCWD, upper_.c_str(), times, 0) != 0) fail_errno("set time of {}", upper_);
+    for (auto e = entries_.rbegin(); e != entries_.rend(); ++e)
+      if (!e->time_ns && e->type != EntryType::kWhiteout &&
+          utimensat(AT_FDCWD, host(e->path).c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
+        fail_errno("set time of {}", e->path.absolute());
+  }
+
+  std::string upper_;
+  const CaptureOptions& options_;
+  Contents& contents_;
+  std::vector<Entry> entries_;
+  std::map<std::pair<dev_t, ino_t>, std::vector<RootfsPath>> links_;
+};
+
+}  // namespace
+
+Manifest capture_upper(const std::string& upper, const CaptureOptions& options, Contents& contents) {
+  return Capture(upper, options, contents).run();
+}
+
+}  // namespace corten::store

@@ -1,0 +1,135 @@
+#include "store/contents.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include <fmt/core.h>
+
+#include "base/beneath.h"
+#include "base/error.h"
+#include "base/path.h"
+
+namespace corten::store {
+
+Contents::Contents(std::string directory, std::string temporary)
+    : directory_(std::move(directory)), temporary_(std::move(temporary)) {}
+
+std::string Contents::path(const Digest& digest) const {
+  std::string hex = digest.hex();
+  return directory_ + "/" + hex.substr(0, 2) + "/" + hex;
+}
+
+bool Contents::has(const Digest& digest) const { return access(path(digest).c_str(), F_OK) == 0; }
+
+UniqueFd Contents::open(const Digest& digest) const { return open_file(path(digest), O_RDONLY); }
+
+std::string Contents::read(const Digest& digest, size_t max_bytes) const {
+  UniqueFd fd = open(digest);
+  return read_all(fd.get(), digest.to_string(), max_bytes);
+}
+
+std::string Contents::temporary_name() {
+  static std::atomic<uint64_t> counter = 0;
+  return fmt::format("{}/content-{}-{}", temporary_, getpid(), counter++);
+}
+
+// Whoever comes second finds the name taken by the same bytes, and is content.
+void Contents::place(const std::string& temporary, const Digest& digest) {
+  std::string target = path(digest);
+  if (rename(temporary.c_str(), target.c_str()) == 0) return;
+  if (errno != ENOENT) fail_errno("store content {}", digest.to_string());
+  make_directories_on_host(HostPath{target}.parent(), 0700);
+  if (rename(temporary.c_str(), target.c_str()) != 0) fail_errno("store content {}", digest.to_string());
+}
+
+namespace {
+// A file that is gone when something goes wrong before it has its name.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(std::string name) : name_(std::move(name)), fd_(open_file(name_, O_RDWR | O_CREAT | O_EXCL, 0644)) {}
+  ~TemporaryFile() { if (!name_.empty()) unlink(name_.c_str()); }
+  int fd() const { return fd_.get(); }
+  const std::string& name() const { return name_; }
+  void close() { fd_.close_checked(name_); }
+  void kept() { name_.clear(); }
+
+ private:
+  std::string name_;
+  UniqueFd fd_;
+};
+}  // namespace
+
+Digest Contents::add_bytes(std::string_view bytes) {
+  Digest digest = Digest::of(bytes);
+  if (has(digest)) return digest;
+  TemporaryFile file(temporary_name());
+  write_fully(file.fd(), bytes, file.name());
+  file.close();
+  place(file.name(), digest);
+  file.kept();
+  return digest;
+}
+
+Contents::Added Contents::add_stream(archive::ByteSource& from) {
+  constexpr size_t kSmall = 64 << 10;
+  std::string buffer(kSmall, '\0');
+  size_t n = archive::read_fully(from, buffer.data(), buffer.size());
+  if (n < kSmall) {
+    buffer.resize(n);
+    return {add_bytes(buffer), n};
+  }
+  TemporaryFile file(temporary_name());
+  Sha256 hash;
+  uint64_t size = 0;
+  while (n > 0) {
+    hash.update(buffer.data(), n);
+    write_fully(file.fd(), {buffer.data(), n}, file.name());
+    size += n;
+    n = from.read(buffer.data(), buffer.size());
+  }
+  file.close();
+  Digest digest = hash.finish();
+  if (!has(digest)) {
+    place(file.name(), digest);
+    file.kept();
+  }
+  return {digest, size};
+}
+
+Contents::Added Contents::add_file(int fd, std::string_view what) {
+  struct stat st;
+  if (fstat(fd, &st) != 0) fail_errno("stat {}", what);
+  archive::FdSource source(fd, std::string(what));
+  if (st.st_size < (1 << 20)) return add_stream(source);
+  // The copy is what is hashed: the original may change meanwhile.
+  TemporaryFile file(temporary_name());
+  copy_contents(fd, file.fd(), static_cast<uint64_t>(st.st_size), what);
+  if (lseek(file.fd(), 0, SEEK_SET) < 0) fail_errno("seek {}", file.name());
+  archive::FdSource copy(file.fd(), file.name());
+  archive::HashingSource hashing(copy);
+  archive::drain(hashing);
+  Added added{hashing.digest(), hashing.size()};
+  file.close();
+  if (!has(added.digest)) {
+    place(file.name(), added.digest);
+    file.kept();
+  }
+  return added;
+}
+
+void Contents::adopt(const std::string& file, const Digest& digest) {
+  std::string target = path(digest);
+  for (int attempt = 0; attempt < 2; attempt++) {
+    if (link(file.c_str(), target.c_str()) == 0 || errno == EEXIST) return;
+    if (errno != ENOENT) break;
+    make_directories_on_host(HostPath{target}.parent(), 0700);
+  }
+  UniqueFd fd = open_file(file, O_RDONLY);
+  Added added = add_file(fd.get(), file);
+  if (added.digest != digest) fail(ErrorCode::kCorrupt, "{}: changed while it was stored", file);
+}
+
+}  // namespace corten::store

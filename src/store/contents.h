@@ -1,0 +1,45 @@
+// File contents by digest: contents/ab/abcd...; written once, verified when written, never changed.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "archive/source.h"
+#include "base/digest.h"
+#include "base/unique_fd.h"
+
+namespace corten::store {
+
+// Thread-safe and safe among processes: a file appears whole, under its name, or not at all (link from a temporary name).
+class Contents {
+ public:
+  Contents(std::string directory, std::string temporary);
+
+  bool has(const Digest& digest) const;
+  // Error(kNotFound) when it is missing.
+  UniqueFd open(const Digest& digest) const;
+  std::string read(const Digest& digest, size_t max_bytes) const;
+  std::string path(const Digest& digest) const;
+
+  Digest add_bytes(std::string_view bytes);
+  struct Added {
+    Digest digest;
+    uint64_t size = 0;
+  };
+  Added add_stream(archive::ByteSource& from);
+  // Copies an open file (a reflink where the file system can). Reads the size from the descriptor.
+  Added add_file(int fd, std::string_view what);
+  // Gives a file that will never be written again a second name here. `digest` must be right. When the file system refuses
+  // (links used up, another device) it is copied.
+  void adopt(const std::string& file, const Digest& digest);
+
+ private:
+  void place(const std::string& temporary, const Digest& digest);
+  std::string temporary_name();
+
+  std::string directory_, temporary_;
+};
+
+}  // namespace corten::store

@@ -1,0 +1,211 @@
+#include "store/layer_tar.h"
+
+#include <fcntl.h>
+
+#include <map>
+#include <set>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace corten::store {
+
+namespace {
+
+using archive::TarHeader;
+using archive::TarType;
+
+constexpr std::string_view kWhiteoutPrefix = ".wh.";
+constexpr std::string_view kOpaqueName = ".wh..wh..opq";
+
+TarType tar_type(const Entry& e) {
+  if (e.is_hard_link()) return TarType::kHardlink;
+  switch (e.type) {
+    case EntryType::kDirectory: return TarType::kDirectory;
+    case EntryType::kSymlink: return TarType::kSymlink;
+    case EntryType::kCharDevice: return TarType::kCharDevice;
+    case EntryType::kBlockDevice: return TarType::kBlockDevice;
+    case EntryType::kFifo: return TarType::kFifo;
+    default: return TarType::kFile;
+  }
+}
+
+void set_time(TarHeader& header, int64_t ns, const std::optional<int64_t>& clamp) {
+  int64_t seconds = ns / 1'000'000'000, rest = ns % 1'000'000'000;
+  if (rest < 0) seconds--, rest += 1'000'000'000;
+  if (clamp && seconds >= *clamp) seconds = *clamp, rest = 0;
+  header.mtime = seconds;
+  header.mtime_ns = static_cast<uint32_t>(rest);
+}
+
+}  // namespace
+
+void write_layer_tar(const Manifest& manifest, const TarTimes& times, const Contents& contents, archive::TarWriter& to) {
+  auto marker = [&](const RootfsPath& directory, std::string_view name, int64_t ns) {
+    TarHeader header;
+    header.path = directory.child(name).str();
+    header.mode = 0;
+    set_time(header, ns, times.clamp);
+    to.add(header, std::string_view());
+  };
+  int64_t layer_ns = times.time * 1'000'000'000;
+  for (const Entry& e : manifest.entries()) {
+    if (e.type == EntryType::kWhiteout) {
+      marker(e.path.parent(), std::string(kWhiteoutPrefix) + std::string(e.path.filename()), layer_ns);
+      continue;
+    }
+    TarHeader header;
+    header.path = e.path.is_root() ? "./" : e.path.str();
+    header.type = tar_type(e);
+    header.mode = e.type == EntryType::kSymlink ? 0777 : e.mode;
+    header.uid = e.uid;
+    header.gid = e.gid;
+    header.link = e.is_hard_link() ? e.hard_link.str() : e.link;
+    header.device_major = e.device_major;
+    header.device_minor = e.device_minor;
+    header.xattrs = e.xattrs;
+    set_time(header, e.time_ns.value_or(layer_ns), times.clamp);
+    if (header.type == TarType::kFile && e.size > 0) {
+      header.size = e.size;
+      UniqueFd fd = contents.open(e.content);
+      archive::FdSource source(fd.get(), e.path.absolute());
+      to.add(header, source);
+    } else {
+      to.add(header, std::string_view());
+    }
+    if (e.opaque) marker(e.path, kOpaqueName, e.time_ns.value_or(layer_ns));
+  }
+}
+
+namespace {
+
+class Extractor {
+ public:
+  Extractor(LayerBuilder& into, Contents& contents, const ExtractOptions& options, bool whiteouts)
+      : into_(into), contents_(contents), options_(options), whiteouts_(whiteouts) {}
+
+  void run(archive::ByteSource& tar) {
+    archive::TarReader reader(tar);
+    while (auto header = reader.next()) add(*header, reader);
+  }
+
+ private:
+  // Where a member goes: its name below the destination, links of its parents followed inside the root.
+  RootfsPath place_of(std::string_view name) const {
+    RootfsPath clean(name);
+    if (clean.is_root()) return options_.destination;
+    RootfsPath parent = resolve_links(into_, RootfsPath::join(options_.destination, clean.parent().str()));
+    return parent.child(clean.filename());
+  }
+
+  void add(const TarHeader& header, archive::TarReader& reader) {
+    if (header.path.find('\0') != std::string::npos) fail(ErrorCode::kCorrupt, "archive: a name with a zero byte");
+    RootfsPath path = place_of(header.path);
+    if (path == options_.destination && !(whiteouts_ && path.is_root() && header.type == TarType::kDirectory)) return;
+    std::string name(path.filename());
+    if (whiteouts_ && name.starts_with(kWhiteoutPrefix)) {
+      whiteout(path, name);
+      return;
+    }
+    Entry e = entry_of(header, path);
+    if (header.type == TarType::kHardlink) {
+      link(header, e);
+      return;
+    }
+    if (e.type == EntryType::kFile) {
+      Contents::Added added = contents_.add_stream(reader.data());
+      e.content = added.digest;
+      e.size = added.size;
+    }
+    drop_non_directory_parents(path);
+    if (!e.is_directory() && !path.is_root()) into_.remove(path);
+    into_.put(std::move(e));
+  }
+
+  // A layer's own marks: they speak of lower layers, and of this one where it already put something there.
+  void whiteout(const RootfsPath& path, const std::string& name) {
+    RootfsPath directory = path.parent();
+    if (name == kOpaqueName) {
+      for (const Entry* child : into_.list(directory))
+        if (!seen_.contains(child->path)) into_.remove(RootfsPath(child->path));
+      return;
+    }
+    if (name.starts_with(".wh..wh.")) return;  // AUFS's own files
+    into_.remove(directory.child(name.substr(kWhiteoutPrefix.size())));
+  }
+
+  Entry entry_of(const TarHeader& header, const RootfsPath& path) {
+    Entry e;
+    e.path = path;
+    switch (header.type) {
+      case TarType::kDirectory: e.type = EntryType::kDirectory; break;
+      case TarType::kSymlink: e.type = EntryType::kSymlink; e.link = header.link; break;
+      case TarType::kCharDevice: e.type = EntryType::kCharDevice; break;
+      case TarType::kBlockDevice: e.type = EntryType::kBlockDevice; break;
+      case TarType::kFifo: e.type = EntryType::kFifo; break;
+      default: e.type = EntryType::kFile;
+    }
+    e.mode = e.type == EntryType::kSymlink ? 0 : header.mode & 07777;
+    e.uid = options_.owner ? options_.owner->first : header.uid;
+    e.gid = options_.owner ? options_.owner->second : header.gid;
+    e.device_major = header.device_major;
+    e.device_minor = header.device_minor;
+    if (auto capability = header.xattrs.find("security.capability"); capability != header.xattrs.end()) e.xattrs.insert(*capability);
+    // A device 0/0 is a whiteout to an overlay; nobody else makes one.
+    if (e.type == EntryType::kCharDevice && e.device_major == 0 && e.device_minor == 0)
+      fail(ErrorCode::kUnsupported, "archive: {} is a character device 0/0", path.absolute());
+    e.time_ns = header.mtime * 1'000'000'000 + header.mtime_ns;
+    seen_.insert(path);
+    return e;
+  }
+
+  void link(const TarHeader& header, const Entry& e) {
+    RootfsPath target = place_of(header.link);
+    const Entry* file = into_.find(target);
+    if (!file || file->is_directory())
+      fail(ErrorCode::kCorrupt, "archive: {} is a hard link to {}, which is no file before it", e.path.absolute(), target.absolute());
+    if (target == e.path) return;
+    Entry copy = *file;
+    drop_non_directory_parents(e.path);
+    if (copy.type == EntryType::kFile) {
+      // A file of a lower layer comes up, so that both names are in this layer.
+      RootfsPath first = copy.is_hard_link() ? copy.hard_link : target;
+      if (const Entry* original = into_.find(first); original && !seen_.contains(first)) {
+        Entry raised = *original;
+        raised.hard_link = RootfsPath();
+        into_.put(raised);
+        seen_.insert(first);
+      }
+      copy.hard_link = first;
+    }
+    copy.path = e.path;
+    into_.put(std::move(copy));
+  }
+
+  void drop_non_directory_parents(const RootfsPath& path) {
+    for (RootfsPath above = path.parent(); !above.is_root(); above = above.parent())
+      if (const Entry* e = into_.find(above); e && !e->is_directory()) into_.remove(above);
+  }
+
+  LayerBuilder& into_;
+  Contents& contents_;
+  const ExtractOptions& options_;
+  bool whiteouts_;
+  std::set<RootfsPath> seen_;
+};
+
+}  // namespace
+
+Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents) {
+  LayerBuilder builder(below);
+  ExtractOptions options;
+  Extractor(builder, contents, options, true).run(tar);
+  return builder.finish();
+}
+
+void extract_tar(archive::ByteSource& tar, const ExtractOptions& options, LayerBuilder& into, Contents& contents) {
+  into.make_directories(options.destination, options.parent_like);
+  Extractor(into, contents, options, false).run(tar);
+}
+
+}  // namespace corten::store

@@ -1,0 +1,141 @@
+#include "store/layers.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <fmt/core.h>
+
+#include "base/beneath.h"
+#include "base/error.h"
+#include "base/temp_dir.h"
+#include "store/directory_body.h"
+#include "store/store.h"
+
+namespace corten::store {
+
+Layers::Layers(std::string root, Database& database, Contents& contents)
+    : root_(std::move(root)), database_(database), contents_(contents) {}
+
+std::string Layers::manifest_path(const Digest& id) const {
+  std::string hex = id.hex();
+  return root_ + "/layers/" + hex.substr(0, 2) + "/" + hex;
+}
+
+Digest Layers::save(const Manifest& manifest) {
+  std::string bytes = manifest.serialize();
+  Digest id = Digest::of(bytes);
+  std::string path = manifest_path(id);
+  if (!path_exists(path)) {
+    make_directories_on_host(HostPath{path}.parent(), 0700);
+    TempDir place = TempDir::make(root_ + "/tmp", "layer-");
+    UniqueFd file = open_file(place / "manifest", O_WRONLY | O_CREAT | O_EXCL, 0600);
+    write_fully(file.get(), bytes, path);
+    file.close_checked(path);
+    if (rename((place / "manifest").c_str(), path.c_str()) != 0) fail_errno("store layer {}", id.hex());
+  }
+  // Until make_durable() has synced it, the row holds the boot in which it was written: after a crash of the machine the
+  // file may be there without its bytes.
+  database_.prepare("INSERT INTO layers(id,entries,bytes,boot,used) VALUES(?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
+                    "boot=CASE WHEN boot IS NULL THEN NULL ELSE excluded.boot END, used=excluded.used")
+      .bind(id).bind(static_cast<int64_t>(manifest.entries().size())).bind(static_cast<int64_t>(manifest.content_bytes()))
+      .bind(boot_id()).bind(static_cast<int64_t>(time(nullptr))).run();
+  return id;
+}
+
+bool Layers::has(const Digest& id) {
+  {
+    std::lock_guard lock(mutex_);
+    if (loaded_.contains(id)) return true;
+  }
+  Statement row = database_.prepare("SELECT boot FROM layers WHERE id=?");
+  row.bind(id);
+  if (!row.step()) return false;
+  if (!row.is_null(0) && row.text(0) != boot_id()) return false;
+  return path_exists(manifest_path(id));
+}
+
+std::shared_ptr<const Manifest> Layers::load(const Digest& id) {
+  {
+    std::lock_guard lock(mutex_);
+    if (auto found = loaded_.find(id); found != loaded_.end()) return found->second;
+  }
+  std::string bytes;
+  try {
+    bytes = read_file(manifest_path(id));
+  } catch (Error& error) {
+    throw Error(ErrorCode::kCorrupt, fmt::format("layer {} is not in the store: {}", id.short_hex(), error.what())).with_hint("run 'corten fsck --repair', then build again");
+  }
+  if (Digest::of(bytes) != id)
+    throw Error(ErrorCode::kCorrupt, fmt::format("layer {}: its manifest is damaged", id.short_hex())).with_hint("run 'corten fsck --repair', then build again");
+  auto manifest = std::make_shared<const Manifest>(Manifest::parse(bytes));
+  std::lock_guard lock(mutex_);
+  return loaded_.emplace(id, manifest).first->second;
+}
+
+RootfsView Layers::view(const Rootfs& rootfs) {
+  std::vector<std::shared_ptr<const Manifest>> manifests;
+  for (const LayerRef& layer : rootfs) manifests.push_back(load(layer.id));
+  return RootfsView(std::move(manifests));
+}
+
+std::string Layers::directory_path(const LayerRef& layer, const std::string& mapping) const {
+  std::string hex = layer.id.hex();
+  std::string name = fmt::format("{}-{}", hex, layer.time);
+  if (mapping != "root") name += "-" + Digest::of(mapping).short_hex();
+  return root_ + "/dirs/" + hex.substr(0, 2) + "/" + name;
+}
+
+HostPath Layers::directory(const LayerRef& layer, const std::string& mapping) {
+  std::string path = directory_path(layer, mapping);
+  if (path_exists(path)) return {path};
+  auto manifest = load(layer.id);
+  TempDir place = TempDir::make(root_ + "/tmp", "body-");
+  make_directory_body(*manifest, layer.time, contents_, place / "root");
+  adopt_directory(layer, mapping, {place / "root"});
+  return {path};
+}
+
+void Layers::adopt_directory(const LayerRef& layer, const std::string& mapping, const HostPath& upper) {
+  std::string path = directory_path(layer, mapping);
+  make_directories_on_host(HostPath{path}.parent(), 0700);
+  // A directory may not replace one that is not empty: whoever comes second keeps what he brought.
+  if (rename(upper.c_str(), path.c_str()) != 0 && errno != ENOTEMPTY && errno != EEXIST) fail_errno("store directory of layer {}", layer.id.short_hex());
+  database_.prepare("INSERT OR REPLACE INTO bodies(layer,time,mapping,used) VALUES(?,?,?,?)")
+      .bind(layer.id).bind(layer.time).bind(mapping).bind(static_cast<int64_t>(time(nullptr))).run();
+}
+
+std::optional<LayerDiff> Layers::find_diff(const LayerRef& layer) {
+  Statement row = database_.prepare("SELECT diff_id, tar_bytes FROM diffs WHERE layer=? AND time=?");
+  row.bind(layer.id).bind(layer.time);
+  if (!row.step()) return std::nullopt;
+  return LayerDiff{{row.digest(0)}, static_cast<uint64_t>(row.integer(1))};
+}
+
+void Layers::remember_diff(const LayerRef& layer, const LayerDiff& diff) {
+  database_.prepare("INSERT OR REPLACE INTO diffs(layer,time,diff_id,tar_bytes) VALUES(?,?,?,?)")
+      .bind(layer.id).bind(layer.time).bind(diff.diff_id.digest).bind(static_cast<int64_t>(diff.tar_bytes)).run();
+}
+
+std::vector<LayerRef> Layers::find_layers(const DiffId& diff_id) {
+  std::vector<LayerRef> found;
+  Statement row = database_.prepare("SELECT layer, time FROM diffs WHERE diff_id=?");
+  row.bind(diff_id.digest);
+  while (row.step()) found.push_back({row.digest(0), row.integer(1)});
+  return found;
+}
+
+std::optional<LayerBlob> Layers::find_blob(const DiffId& diff_id, std::string_view format) {
+  Statement row = database_.prepare("SELECT digest, size FROM blobs WHERE diff_id=? AND format=?");
+  row.bind(diff_id.digest).bind(format);
+  if (!row.step()) return std::nullopt;
+  return LayerBlob{row.digest(0), static_cast<uint64_t>(row.integer(1))};
+}
+
+void Layers::remember_blob(const DiffId& diff_id, std::string_view format, const LayerBlob& blob) {
+  database_.prepare("INSERT OR REPLACE INTO blobs(diff_id,format,digest,size) VALUES(?,?,?,?)")
+      .bind(diff_id.digest).bind(format).bind(blob.digest).bind(static_cast<int64_t>(blob.size)).run();
+}
+
+}  // namespace corten::store

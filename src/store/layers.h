@@ -1,0 +1,63 @@
+// Layers and their bodies: the manifest, the directory that an overlay stands on, the tar and the blobs.
+#pragma once
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/path.h"
+#include "store/contents.h"
+#include "store/database.h"
+#include "store/tree.h"
+
+namespace corten::store {
+
+struct LayerDiff {
+  DiffId diff_id;
+  uint64_t tar_bytes = 0;
+};
+
+// A compressed form of a tar, lying in blobs/ (or remembered as known elsewhere).
+struct LayerBlob {
+  Digest digest;
+  uint64_t size = 0;
+};
+
+// Thread-safe.
+class Layers {
+ public:
+  Layers(std::string root, Database& database, Contents& contents);
+
+  // Writes the manifest down; all its contents must be in the store. Gives the layer's id.
+  Digest save(const Manifest& manifest);
+  bool has(const Digest& id);
+  // Error(kCorrupt) when it is missing or its bytes have another digest.
+  std::shared_ptr<const Manifest> load(const Digest& id);
+  RootfsView view(const Rootfs& rootfs);
+
+  // The directory body under an id mapping (sandbox::IdMapping::to_string), made from the contents when it is missing.
+  HostPath directory(const LayerRef& layer, const std::string& mapping);
+  // Makes a captured upper the body of its layer, by renaming it; when there is one already, the upper stays.
+  void adopt_directory(const LayerRef& layer, const std::string& mapping, const HostPath& upper);
+
+  std::optional<LayerDiff> find_diff(const LayerRef& layer);
+  void remember_diff(const LayerRef& layer, const LayerDiff& diff);
+  std::vector<LayerRef> find_layers(const DiffId& diff_id);
+  // `format` names the encoder with all that decides its bytes: "gz1", "zstd-3", "as-pulled".
+  std::optional<LayerBlob> find_blob(const DiffId& diff_id, std::string_view format);
+  void remember_blob(const DiffId& diff_id, std::string_view format, const LayerBlob& blob);
+
+ private:
+  std::string manifest_path(const Digest& id) const;
+  std::string directory_path(const LayerRef& layer, const std::string& mapping) const;
+
+  std::string root_;
+  Database& database_;
+  Contents& contents_;
+  std::mutex mutex_;
+  std::map<Digest, std::shared_ptr<const Manifest>> loaded_;
+};
+
+}  // namespace corten::store

@@ -1,0 +1,270 @@
+#include "store/store.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include <fmt/core.h>
+
+#include "base/beneath.h"
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace corten::store {
+
+static constexpr std::string_view kFormat = "corten-store-1\n";
+
+const std::string& boot_id() {
+  static const std::string id = [] {
+    try {
+      return std::string(trim(read_file("/proc/sys/kernel/random/boot_id", 256)));
+    } catch (const Error&) {
+      return std::string();  // no /proc: nothing is known to have survived a crash, nor that there was one
+    }
+  }();
+  return id;
+}
+
+std::string Store::default_path() {
+  auto variable = [](const char* name) {
+    const char* value = getenv(name);
+    return std::string(value ? value : "");
+  };
+  if (std::string path = variable("CORTEN_STORE"); !path.empty()) return path;
+  if (geteuid() == 0) return "/var/lib/corten";
+  if (std::string data = variable("XDG_DATA_HOME"); data.starts_with('/')) return data + "/corten";
+  std::string home = variable("HOME");
+  if (home.empty()) throw Error(ErrorCode::kInvalid, "no place for the store: HOME is not set").with_hint("set CORTEN_STORE=DIR");
+  return home + "/.local/share/corten";
+}
+
+Store::Store(const std::string& path) : path_(path) {
+  try {
+    open_directories();
+  } catch (Error& error) {
+    if (error.code() == ErrorCode::kPermission) error.set_hint("choose a store that can be written to: CORTEN_STORE=DIR");
+    throw;
+  }
+  database_ = std::make_unique<Database>(path_ + "/index.db");
+  contents_ = std::make_unique<Contents>(path_ + "/contents", path_ + "/tmp");
+  layers_ = std::make_unique<Layers>(path_, *database_, *contents_);
+}
+
+Store::~Store() = default;
+
+void Store::open_directories() {
+  make_directories_on_host(path_, 0755);
+  struct stat st;
+  if (stat(path_.c_str(), &st) != 0) fail_errno("store {}", path_);
+  if (st.st_uid != geteuid())
+    throw Error(ErrorCode::kPermission, fmt::format("store {}: belongs to user {}, we are user {}", path_, st.st_uid, geteuid()));
+  if (!path_.starts_with('/')) {
+    char* real = realpath(path_.c_str(), nullptr);
+    if (!real) fail_errno("store {}", path_);
+    path_ = real;
+    free(real);
+  }
+  lock_ = FileLock::shared(path_ + "/lock");
+  std::string format_file = path_ + "/format";
+  if (!path_exists(format_file)) {
+    write_file_atomic(format_file, kFormat);
+    // Foreign ids own files below; their names must not be everybody's to read.
+    if (chmod(path_.c_str(), 0700) != 0) fail_errno("store {}", path_);
+  } else if (std::string format = read_file(format_file, 256); format != kFormat) {
+    throw Error(ErrorCode::kUnsupported, fmt::format("store {}: format {}, ours is {}", path_, quote(trim(format)), trim(kFormat)))
+        .with_hint("use another store: CORTEN_STORE=DIR");
+  }
+  for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "locks", "tmp"})
+    if (mkdir((path_ + "/" + name).c_str(), 0700) != 0 && errno != EEXIST) fail_errno("store {}/{}", path_, name);
+}
+
+std::string Store::blob_path(const Digest& digest) const {
+  std::string hex = digest.hex();
+  return path_ + "/blobs/" + hex.substr(0, 2) + "/" + hex;
+}
+
+bool Store::has_blob(const Digest& digest) const { return path_exists(blob_path(digest)); }
+
+std::string Store::read_blob(const Digest& digest, size_t max_bytes) const {
+  std::string bytes = read_file(blob_path(digest), max_bytes);
+  if (Digest::of(bytes) != digest)
+    throw Error(ErrorCode::kCorrupt, fmt::format("blob {}: its bytes have another digest", digest.to_string())).with_hint("run 'corten fsck --repair'");
+  return bytes;
+}
+
+Digest Store::write_blob(std::string_view bytes) {
+  Digest digest = Digest::of(bytes);
+  if (has_blob(digest)) return digest;
+  TempDir place = temporary("blob-");
+  UniqueFd file = open_file(place / "blob", O_WRONLY | O_CREAT | O_EXCL, 0644);
+  write_fully(file.get(), bytes, "blob");
+  file.close_checked("blob");
+  place_blob(place / "blob", digest);
+  return digest;
+}
+
+void Store::place_blob(const std::string& temporary_file, const Digest& digest) {
+  std::string target = blob_path(digest);
+  make_directories_on_host(HostPath{target}.parent(), 0700);
+  if (rename(temporary_file.c_str(), target.c_str()) != 0) fail_errno("store blob {}", digest.to_string());
+}
+
+std::optional<Action> Store::find_action(const Digest& key) {
+  Action action;
+  {
+    Statement row = database_->prepare("SELECT kind, layer, time, record FROM actions WHERE key=?");
+    row.bind(key);
+    if (!row.step()) return std::nullopt;
+    action = {key, row.text(0), {row.digest(1), row.integer(2)}, row.text(3)};
+  }
+  if (!layers_->has(action.layer.id)) return std::nullopt;
+  return action;
+}
+
+void Store::record_action(const Action& action) {
+  int64_t now = time(nullptr);
+  database_->prepare("INSERT OR REPLACE INTO actions(key,kind,layer,time,record,created,used) VALUES(?,?,?,?,?,?,?)")
+      .bind(action.key).bind(action.kind).bind(action.layer.id).bind(action.layer.time).bind(action.record).bind(now).bind(now).run();
+}
+
+std::vector<Action> Store::actions() {
+  std::vector<Action> found;
+  Statement row = database_->prepare("SELECT key, kind, layer, time, record FROM actions ORDER BY created DESC");
+  while (row.step()) found.push_back({row.digest(0), row.text(1), {row.digest(2), row.integer(3)}, row.text(4)});
+  return found;
+}
+
+void Store::make_durable() {
+  UniqueFd fd = open_file(path_, O_RDONLY | O_DIRECTORY);
+  if (syncfs(fd.get()) != 0) fail_errno("sync {}", path_);
+  database_->prepare("UPDATE layers SET boot=NULL WHERE boot=?").bind(boot_id()).run();
+}
+
+void Store::save_image(const Image& image) {
+  write_blob(image.config);
+  make_durable();
+  Json layers = Json::array();
+  for (const LayerRef& layer : image.layers) layers.push_back(Json::object({{"layer", layer.id.hex()}, {"time", layer.time}}));
+  int64_t now = time(nullptr);
+  database_->transaction([&] {
+    database_->prepare("INSERT OR REPLACE INTO images(id,layers,size,created,added) VALUES(?,?,?,'',?)")
+        .bind(image.id).bind(layers.dump()).bind(static_cast<int64_t>(image.size)).bind(now).run();
+    for (const std::string& tag : image.tags)
+      database_->prepare("INSERT OR REPLACE INTO tags(name,image,added) VALUES(?,?,?)").bind(tag).bind(image.id).bind(now).run();
+  });
+}
+
+Image Store::read_image_row(Statement& row) {
+  Image image;
+  image.id = row.digest(0);
+  Json layers = Json::parse(row.text(1));
+  for (const Json& layer : layers.as_array())
+    image.layers.push_back({Digest::from_hex(layer.get_string("layer")), layer.get_int("time")});
+  image.size = static_cast<uint64_t>(row.integer(2));
+  image.added = row.integer(3);
+  return image;
+}
+
+std::optional<Image> Store::image_by_id(const Digest& id) {
+  Image image;
+  {
+    Statement row = database_->prepare("SELECT id, layers, size, added FROM images WHERE id=?");
+    row.bind(id);
+    if (!row.step()) return std::nullopt;
+    image = read_image_row(row);
+  }
+  Statement tag = database_->prepare("SELECT name FROM tags WHERE image=? ORDER BY name");
+  tag.bind(id);
+  while (tag.step()) image.tags.push_back(tag.text(0));
+  image.config = read_blob(id, 64 << 20);
+  return image;
+}
+
+std::vector<Image> Store::images() {
+  std::vector<Digest> ids;
+  {
+    Statement row = database_->prepare("SELECT id FROM images ORDER BY added DESC, id");
+    while (row.step()) ids.push_back(row.digest(0));
+  }
+  std::vector<Image> found;
+  for (const Digest& id : ids)
+    if (auto image = image_by_id(id)) found.push_back(std::move(*image));
+  return found;
+}
+
+std::optional<Image> Store::find_image(std::string_view name_or_id) {
+  {
+    Statement row = database_->prepare("SELECT image FROM tags WHERE name=?");
+    row.bind(name_or_id);
+    if (row.step()) return image_by_id(row.digest(0));
+  }
+  std::string_view hex = name_or_id;
+  if (hex.starts_with("sha256:")) hex.remove_prefix(7);
+  bool is_hex = hex.size() >= 3 && hex.size() <= 64 && hex.find_first_not_of("0123456789abcdef") == hex.npos;
+  if (!is_hex) return std::nullopt;
+  std::optional<Digest> match;
+  {
+    Statement row = database_->prepare("SELECT id FROM images WHERE lower(hex(id)) LIKE ? || '%'");
+    row.bind(hex);
+    while (row.step()) {
+      if (match) fail(ErrorCode::kInvalid, "image id {}: more than one image begins so", hex);
+      match = row.digest(0);
+    }
+  }
+  return match ? image_by_id(*match) : std::nullopt;
+}
+
+void Store::tag_image(const Digest& id, const std::string& tag) {
+  database_->prepare("INSERT OR REPLACE INTO tags(name,image,added) VALUES(?,?,?)").bind(tag).bind(id).bind(static_cast<int64_t>(time(nullptr))).run();
+}
+
+bool Store::untag(const std::string& tag) {
+  database_->prepare("DELETE FROM tags WHERE name=?").bind(tag).run();
+  return database_->changes() > 0;
+}
+
+void Store::delete_image(const Digest& id) {
+  database_->transaction([&] {
+    database_->prepare("DELETE FROM tags WHERE image=?").bind(id).run();
+    database_->prepare("DELETE FROM images WHERE id=?").bind(id).run();
+  });
+}
+
+TempDir Store::temporary(const std::string& prefix) { return TempDir::make(path_ + "/tmp", fmt::format("{}{}-", prefix, getpid())); }
+
+std::string Store::lock_path(std::string_view name) const { return path_ + "/locks/" + std::string(name); }
+
+std::string Store::new_build_directory(const std::string& id) {
+  std::string directory = path_ + "/builds/" + id;
+  make_directories_on_host(directory, 0700);
+  return directory;
+}
+
+void Store::save_build(const BuildRecord& record) {
+  database_->prepare("INSERT OR REPLACE INTO builds(id,started,finished,status,name,record) VALUES(?,?,?,?,?,?)")
+      .bind(record.id).bind(record.started_ns).bind(record.finished_ns).bind(record.status).bind(record.name).bind(record.details.dump()).run();
+}
+
+std::vector<BuildRecord> Store::builds() {
+  std::vector<BuildRecord> found;
+  Statement row = database_->prepare("SELECT id, started, finished, status, name, record FROM builds ORDER BY started DESC");
+  while (row.step())
+    found.push_back({row.text(0), row.integer(1), row.integer(2), row.text(3), row.text(4), Json::parse(row.text(5))});
+  return found;
+}
+
+std::string Store::cache_mount_directory(std::string_view id) {
+  std::string hex = Digest::of(id).hex().substr(0, 32);
+  std::string directory = path_ + "/mounts/" + hex;
+  make_directories_on_host(directory, 0700);
+  int64_t now = time(nullptr);
+  database_->prepare("INSERT INTO cache_mounts(id,name,created,used) VALUES(?,?,?,?) ON CONFLICT(id) DO UPDATE SET used=excluded.used")
+      .bind(hex).bind(id).bind(now).bind(now).run();
+  return directory;
+}
+
+}  // namespace corten::store

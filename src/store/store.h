@@ -1,0 +1,147 @@
+// The store: everything that outlives a command, in one directory.
+//
+//   format             the version of this layout
+//   lock               held shared by every command that uses the store, exclusively by prune --everything
+//   index.db           what is where (SQLite; database.h)
+//   contents/ab/...    file contents by digest          layers/ab/...  layer manifests by id
+//   dirs/ab/...        directory bodies                 blobs/ab/...   configs, manifests, compressed layers
+//   mounts/ID/         cache mounts                     builds/ID/     logs of builds
+//   containers/ID/     containers                       locks/         one file a key while a step runs
+//   tmp/               what is being made; anything in it that no process holds is rubbish
+//
+// Writes go to tmp/ and are renamed, so a name is always whole. Contents and layers are not synced one by one: an image
+// is, once, before its name is written (make_durable). What a crash of the machine may have lost is known by the boot
+// that wrote it and counts as a miss.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/json.h"
+#include "base/temp_dir.h"
+#include "base/unique_fd.h"
+#include "store/contents.h"
+#include "store/database.h"
+#include "store/layers.h"
+
+namespace corten::store {
+
+// The machine's boot id; "" where there is none.
+const std::string& boot_id();
+
+// What a step with this key gave. `record` is the key's inputs by name, as JSON text, for `why`.
+struct Action {
+  Digest key;
+  std::string kind;  // "exact"
+  LayerRef layer;
+  std::string record;
+};
+
+struct Image {
+  Digest id;               // of the config's bytes
+  std::string config;      // the bytes
+  Rootfs layers;           // times as exported
+  uint64_t size = 0;       // sum of the files' sizes in its layers: what Docker calls SIZE
+  std::vector<std::string> tags;  // full references, sorted
+  int64_t added = 0;       // when it came here, seconds
+};
+
+struct BuildRecord {
+  std::string id;
+  int64_t started_ns = 0, finished_ns = 0;  // 0: not finished
+  std::string status;                       // "running", "done", "failed", "cancelled"
+  std::string name;                         // the first tag, or what else it is known by
+  Json details;
+};
+
+struct Usage {
+  uint64_t images = 0, layers = 0, contents = 0, bodies = 0, blobs = 0, cache_mounts = 0, containers = 0, other = 0;  // bytes on disk
+  uint64_t total() const { return images + layers + contents + bodies + blobs + cache_mounts + containers + other; }
+};
+
+// Thread-safe.
+class Store {
+ public:
+  // $CORTEN_STORE, else /var/lib/corten for root, else $XDG_DATA_HOME/corten (~/.local/share/corten). Call before a user
+  // namespace is entered: there everybody is root.
+  static std::string default_path();
+
+  // Makes what is missing. Error(kPermission) with a hint when it cannot be written, or when root would use a user's store.
+  explicit Store(const std::string& path);
+  ~Store();
+
+  const std::string& path() const { return path_; }
+  Database& database() { return *database_; }
+  Contents& contents() { return *contents_; }
+  Layers& layers() { return *layers_; }
+
+  // Blobs: configs, manifests, compressed layers. Written whole or not at all.
+  std::string blob_path(const Digest& digest) const;
+  bool has_blob(const Digest& digest) const;
+  std::string read_blob(const Digest& digest, size_t max_bytes) const;  // verified
+  Digest write_blob(std::string_view bytes);
+  // A file in tmp/ that becomes the blob of that digest.
+  void place_blob(const std::string& temporary_file, const Digest& digest);
+
+  std::optional<Action> find_action(const Digest& key);
+  void record_action(const Action& action);
+  // The newest other action whose record has this name (its step), for `why`.
+  std::vector<Action> actions();
+
+  // Makes config, layers and tags durable in this order. A tag that another image has moves here.
+  void save_image(const Image& image);
+  std::vector<Image> images();
+  // By tag (normalised by the caller), or by id or its unique prefix of at least 3 hex digits.
+  std::optional<Image> find_image(std::string_view name_or_id);
+  std::optional<Image> image_by_id(const Digest& id);
+  void tag_image(const Digest& id, const std::string& tag);
+  bool untag(const std::string& tag);
+  void delete_image(const Digest& id);  // with its tags
+
+  // One sync barrier: all that was written before is on disk when it returns.
+  void make_durable();
+
+  // A directory in tmp/ that this process holds locked while it uses it.
+  TempDir temporary(const std::string& prefix);
+  // A lock by name (locks/NAME); the file stays.
+  std::string lock_path(std::string_view name) const;
+
+  std::string new_build_directory(const std::string& id);
+  void save_build(const BuildRecord& record);
+  std::vector<BuildRecord> builds();  // newest first
+
+  // The directory of a cache mount, made when missing.
+  std::string cache_mount_directory(std::string_view id);
+  std::string containers_directory() const { return path_ + "/containers"; }
+
+  struct Pruned {
+    std::vector<std::string> deleted;  // images (tags or ids) and others, for people
+    uint64_t bytes = 0;
+  };
+  struct PruneOptions {
+    bool all_images = false;    // also tagged ones that no container uses
+    bool cache = false;         // actions and what only they need; cache mounts
+    std::vector<Digest> in_use; // images of containers
+  };
+  // Removes what nothing needs. Waits until no other command uses the store.
+  Pruned prune(const PruneOptions& options);
+  // The whole store directory, bodies of other ids included. Closes the store: nothing else may be called.
+  void destroy();
+  Usage usage();
+
+ private:
+  void open_directories();
+  Image read_image_row(Statement& row);
+
+  std::string path_;
+  FileLock lock_;
+  std::unique_ptr<Database> database_;
+  std::unique_ptr<Contents> contents_;
+  std::unique_ptr<Layers> layers_;
+};
+
+}  // namespace corten::store

@@ -1,0 +1,141 @@
+#include "store/store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "base/beneath.h"
+#include "base/error.h"
+#include "store/directory_body.h"
+
+namespace corten::store {
+
+class StoreTest : public testing::Test {
+ protected:
+  Entry file(std::string_view path, std::string_view text, uint32_t mode = 0644) {
+    Entry e;
+    e.path = RootfsPath(path);
+    e.mode = mode;
+    e.size = text.size();
+    e.content = store_.contents().add_bytes(text);
+    return e;
+  }
+  TempDir dir_ = TempDir::for_test();
+  Store store_{dir_ / "store"};
+};
+
+TEST_F(StoreTest, ContentsAreKeptOnceAndWhole) {
+  std::string big(3 << 20, 'x');
+  write_file_atomic(dir_ / "big", big);
+  UniqueFd fd = open_file(dir_ / "big", O_RDONLY);
+  auto added = store_.contents().add_file(fd.get(), "big");
+  EXPECT_EQ(added.digest, Digest::of(big));
+  EXPECT_EQ(added.size, big.size());
+  EXPECT_EQ(store_.contents().read(added.digest, SIZE_MAX), big);
+  EXPECT_EQ(store_.contents().add_bytes("small"), Digest::of("small"));
+  EXPECT_THROW(store_.contents().open(Digest::of("missing")), Error);
+}
+
+TEST_F(StoreTest, ADirectoryBodyHasOwnersModesAndTimes) {
+  Entry directory;
+  directory.path = RootfsPath("d");
+  directory.type = EntryType::kDirectory;
+  directory.mode = 0700;
+  Entry kept = file("d/kept", "same", 0600), own = file("d/own", "same", 0755);
+  kept.time_ns = 42'000'000'007;
+  Entry link = own;
+  link.path = RootfsPath("d/zlink");
+  link.hard_link = RootfsPath("d/own");
+  Digest id = store_.layers().save(Manifest({directory, kept, own, link}));
+  std::string body = store_.layers().directory({id, 1000}, "root").value;
+  struct stat st, other;
+  ASSERT_EQ(lstat((body + "/d/kept").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mtim.tv_sec, 42);
+  EXPECT_EQ(st.st_mtim.tv_nsec, 7);
+  EXPECT_EQ(st.st_mode & 07777, 0600u);
+  ASSERT_EQ(lstat((body + "/d/own").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mtime, 1000);
+  EXPECT_EQ(st.st_mode & 07777, 0755u);
+  ASSERT_EQ(lstat((body + "/d/zlink").c_str(), &other), 0);
+  EXPECT_EQ(st.st_ino, other.st_ino);
+  ASSERT_EQ(lstat((body + "/d").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mtime, 1000);
+  EXPECT_EQ(st.st_mode & 07777, 0700u);
+  // Another layer with the same content in another mode must not disturb the first.
+  Digest second = store_.layers().save(Manifest({file("x", "same", 0444)}));
+  store_.layers().directory({second, 2000}, "root");
+  ASSERT_EQ(lstat((body + "/d/own").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0755u);
+}
+
+TEST_F(StoreTest, AnUpperBecomesALayer) {
+  if (geteuid() != 0) GTEST_SKIP() << "whiteout devices need root or a user namespace";
+  std::string upper = dir_ / "store/tmp/upper";
+  make_directories_on_host(upper + "/etc");
+  struct stat st;
+  ASSERT_EQ(stat(upper.c_str(), &st), 0);
+  write_file_atomic(upper + "/etc/new", "fresh");
+  write_file_atomic(upper + "/old", "kept time");
+  timespec old_times[2] = {{500, 0}, {500, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, (upper + "/old").c_str(), old_times, 0), 0);
+  ASSERT_EQ(mknod((upper + "/gone").c_str(), S_IFCHR, 0), 0);
+  ASSERT_EQ(link((upper + "/old").c_str(), (upper + "/etc/aaa").c_str()), 0);
+  CaptureOptions options;
+  options.started_ns = st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
+  options.layer_time = 1234;
+  EmptyTree below;
+  options.below = &below;
+  Manifest manifest = capture_upper(upper, options, store_.contents());
+  EXPECT_FALSE(manifest.find(RootfsPath("etc/new"))->time_ns);
+  EXPECT_EQ(manifest.find(RootfsPath("old"))->time_ns, 500'000'000'000);
+  EXPECT_EQ(manifest.find(RootfsPath("old"))->hard_link.str(), "etc/aaa");
+  EXPECT_EQ(manifest.find(RootfsPath("gone"))->type, EntryType::kWhiteout);
+  EXPECT_EQ(store_.contents().read(manifest.find(RootfsPath("etc/new"))->content, 100), "fresh");
+  ASSERT_EQ(stat((upper + "/etc/new").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mtime, 1234);
+  Digest id = store_.layers().save(manifest);
+  store_.layers().adopt_directory({id, 1234}, "root", {upper});
+  EXPECT_FALSE(path_exists(upper));
+  EXPECT_EQ(read_file(store_.layers().directory({id, 1234}, "root").value + "/etc/new"), "fresh");
+}
+
+TEST_F(StoreTest, ActionsImagesAndTags) {
+  Digest layer = store_.layers().save(Manifest({file("f", "x")}));
+  Action action{Digest::of("key"), "exact", {layer, 7}, "{}"};
+  store_.record_action(action);
+  EXPECT_EQ(store_.find_action(action.key)->layer, action.layer);
+  EXPECT_FALSE(store_.find_action(Digest::of("other")));
+  Image image;
+  image.config = "{\"a\":1}";
+  image.id = Digest::of(image.config);
+  image.layers = {{layer, 7}};
+  image.size = 1;
+  image.tags = {"docker.io/library/x:latest"};
+  store_.save_image(image);
+  EXPECT_EQ(store_.find_image("docker.io/library/x:latest")->layers, image.layers);
+  EXPECT_EQ(store_.find_image(image.id.short_hex())->config, image.config);
+  EXPECT_FALSE(store_.find_image("docker.io/library/y:latest"));
+  EXPECT_TRUE(store_.untag("docker.io/library/x:latest"));
+  EXPECT_FALSE(store_.untag("docker.io/library/x:latest"));
+  auto pruned = store_.prune({});
+  EXPECT_EQ(pruned.deleted.size(), 1u);
+  EXPECT_TRUE(store_.find_action(action.key)) << "the cache stays";
+  store_.prune({.cache = true});
+  EXPECT_FALSE(store_.find_action(action.key));
+  EXPECT_FALSE(store_.contents().has(Digest::of("x")));
+}
+
+TEST_F(StoreTest, ANewerStoreIsRefused) {
+  write_file_atomic(dir_ / "store/format", "corten-store-99\n");
+  EXPECT_THROW(Store again(dir_ / "store"), Error);
+}
+
+TEST_F(StoreTest, DestroyLeavesNothing) {
+  store_.layers().save(Manifest({file("f", "x")}));
+  store_.destroy();
+  EXPECT_FALSE(path_exists(dir_ / "store"));
+}
+
+}  // namespace corten::store
