@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string>
+
+#include <fmt/core.h>
 
 #include "sandbox/plan.h"
 

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/error.h"
@@ -79,10 +80,17 @@ int make_root_read_only(Child& child, const Operation&) {
   return set_attribute_bits(child.root, MOUNT_ATTR_RDONLY, 0);
 }
 
+// After the change the old root lies on the new one, and the private files on the old root; "." is always the topmost. Two
+// are taken away, and what is then on top must be our root: anything else would be the machine's, open to the program.
 int pivot(Child& child, const Operation&) {
-  if (fchdir(child.root) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 || chdir("/") != 0)
+  if (fchdir(child.root) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 ||
+      umount2(".", MNT_DETACH) != 0 || chdir("/") != 0)
     return -errno;
-  return 0;
+  int top = open("/..", O_PATH | O_CLOEXEC);
+  if (top < 0) return -errno;
+  const bool ours = mount_id_of(top) == child.root_mount_id;
+  close(top);
+  return ours ? 0 : -EXDEV;
 }
 
 uint64_t attribute_bits(const Mount& mount) {

@@ -10,6 +10,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string>
+
+#include <fmt/core.h>
 
 #include "sandbox/kernel.h"
 #include "sandbox/plan.h"
@@ -29,6 +32,7 @@ int fresh(const char* type, uint64_t attributes) {
   int context = static_cast<int>(syscall(SYS_fsopen, type, FSOPEN_CLOEXEC));
   if (context < 0) return -errno;
   int mount = -1;
+  syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, "source", type, 0);  // as /proc/mounts shows it
   if (syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0)
     mount = static_cast<int>(syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes));
   int result = mount >= 0 ? mount : -errno;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -86,7 +87,6 @@ void plan_program(const Spec& spec, Plan& plan) {
 
 void execute_program(const Plan& plan, Report& report) {
   const bool by_path = plan.argv[0][0] == 0 || strchr(plan.argv[0], '/') == nullptr;
-  report.exec = ExecFailure::kNotInPath;
   for (size_t i = 0; i < plan.candidates.size(); i++) {
     const char* file = plan.candidates[i].c_str();
     struct stat st;
@@ -105,6 +105,7 @@ void execute_program(const Plan& plan, Report& report) {
     report.exec_candidate = i;
     return;
   }
+  report.exec = ExecFailure::kNotInPath;
 }
 
 }  // namespace corten::sandbox

@@ -1,6 +1,10 @@
 // Run when Corten is built: PROFILE.json OUTPUT.inc. Writes the default filter and the profile's text as C++.
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <string_view>
+
+#include <fmt/core.h>
 
 #include "base/unique_fd.h"
 #include "sandbox/capability_set.h"
