@@ -54,7 +54,8 @@ std::optional<ArMember> ArReader::next() {
   std::string_view name(raw.name, sizeof raw.name);
   while (name.ends_with(' ')) name.remove_suffix(1);
   if (name.starts_with('/') || name.starts_with("#1/"))
-    fail(ErrorCode::kUnsupported, "ar archive: member {}: long names are not part of the Debian format", quote(name));
+    fail(ErrorCode::kUnsupported, "ar archive: member {}: long names are not part of the Debian format",
+         quote(name));
   if (name.ends_with('/')) name.remove_suffix(1);
   if (name.empty()) fail(ErrorCode::kCorrupt, "ar archive: a member without a name");
   member.name = name;

@@ -15,8 +15,8 @@ struct ArMember {
   uint32_t uid = 0, gid = 0, mode = 0;
 };
 
-// Reads an ar stream member by member. GNU and BSD long names, which no Debian package has, are Error(kUnsupported);
-// a wrong magic, a malformed header or a truncated member is Error(kCorrupt).
+// Reads an ar stream member by member. GNU and BSD long names, which no Debian package has, are
+// Error(kUnsupported); a wrong magic, a malformed header or a truncated member is Error(kCorrupt).
 class ArReader {
  public:
   explicit ArReader(ByteSource& from) : from_(from), data_(*this) {}

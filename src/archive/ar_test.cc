@@ -18,7 +18,8 @@ std::string problem(const std::string& bytes) {
   StringSource from(bytes);
   ArReader reader(from);
   try {
-    while (reader.next()) {}
+    while (reader.next()) {
+    }
   } catch (const Error& error) {
     EXPECT_NE(error.code(), ErrorCode::kInternal);
     return error.what();
@@ -60,7 +61,8 @@ TEST(Ar, RefusesWhatIsNone) {
   std::string bad_end = member("a", "xx");
   bad_end[58] = 'x';
   EXPECT_NE(problem(magic + bad_end), "");
-  for (size_t cut = 9; cut < 8 + 60 + 2; cut++) EXPECT_NE(problem((magic + member("a", "xx")).substr(0, cut)), "") << cut;
+  for (size_t cut = 9; cut < 8 + 60 + 2; cut++)
+    EXPECT_NE(problem((magic + member("a", "xx")).substr(0, cut)), "") << cut;
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
-// Each library keeps its own stream state and speaks its own words for "more", "end" and "wrong"; here all four read from a
-// ByteSource through one buffer and become one. The rule for the end is the same everywhere: a member may only end
-// where the format says so, and after it there is another member or nothing. Only gzip tolerates zeros after its last member, as
-// tapes and some registries leave them there.
+// Each library keeps its own stream state and speaks its own words for "more", "end" and "wrong"; here all
+// four read from a ByteSource through one buffer and become one. The rule for the end is the same everywhere:
+// a member may only end where the format says so, and after it there is another member or nothing. Only gzip
+// tolerates zeros after its last member, as tapes and some registries leave them there.
 #include "archive/compression.h"
 
 #include <bzlib.h>
@@ -229,7 +229,9 @@ class ZstdSource : public ByteSource {
 class PeekedSource : public ByteSource {
  public:
   PeekedSource(std::string head, ByteSource& rest) : joined_(std::move(head), rest) {}
-  size_t read(void* data, size_t size) override { return inner_ ? inner_->read(data, size) : joined_.read(data, size); }
+  size_t read(void* data, size_t size) override {
+    return inner_ ? inner_->read(data, size) : joined_.read(data, size);
+  }
   void decompress(Compression compression) { inner_ = open_decompressor(joined_, compression); }
 
  private:
@@ -249,11 +251,16 @@ class PlainSource : public ByteSource {
 
 std::string_view compression_name(Compression compression) {
   switch (compression) {
-    case Compression::kNone: return "none";
-    case Compression::kGzip: return "gzip";
-    case Compression::kBzip2: return "bzip2";
-    case Compression::kXz: return "xz";
-    case Compression::kZstd: return "zstd";
+    case Compression::kNone:
+      return "none";
+    case Compression::kGzip:
+      return "gzip";
+    case Compression::kBzip2:
+      return "bzip2";
+    case Compression::kXz:
+      return "xz";
+    case Compression::kZstd:
+      return "zstd";
   }
   return "none";
 }
@@ -262,21 +269,29 @@ Compression detect_compression(std::string_view first) {
   using namespace std::string_view_literals;
   if (first.starts_with("\x1f\x8b\x08"sv)) return Compression::kGzip;
   if (first.starts_with("BZh"sv)) return Compression::kBzip2;
-  if (first.starts_with("\xfd" "7zXZ\0"sv)) return Compression::kXz;
+  if (first.starts_with("\xfd"
+                        "7zXZ\0"sv))
+    return Compression::kXz;
   if (first.starts_with("\x28\xb5\x2f\xfd"sv)) return Compression::kZstd;
   // A skippable frame in front, as zstd:chunked and pzstd write it: 0x184D2A50 to 0x184D2A5F.
-  if (first.size() >= 4 && (static_cast<unsigned char>(first[0]) & 0xf0) == 0x50 && first.substr(1, 3) == "\x2a\x4d\x18"sv)
+  if (first.size() >= 4 && (static_cast<unsigned char>(first[0]) & 0xf0) == 0x50 &&
+      first.substr(1, 3) == "\x2a\x4d\x18"sv)
     return Compression::kZstd;
   return Compression::kNone;
 }
 
 std::unique_ptr<ByteSource> open_decompressor(ByteSource& from, Compression compression) {
   switch (compression) {
-    case Compression::kNone: return std::make_unique<PlainSource>(from);
-    case Compression::kGzip: return std::make_unique<GzipSource>(from);
-    case Compression::kBzip2: return std::make_unique<Bzip2Source>(from);
-    case Compression::kXz: return std::make_unique<XzSource>(from);
-    case Compression::kZstd: return std::make_unique<ZstdSource>(from);
+    case Compression::kNone:
+      return std::make_unique<PlainSource>(from);
+    case Compression::kGzip:
+      return std::make_unique<GzipSource>(from);
+    case Compression::kBzip2:
+      return std::make_unique<Bzip2Source>(from);
+    case Compression::kXz:
+      return std::make_unique<XzSource>(from);
+    case Compression::kZstd:
+      return std::make_unique<ZstdSource>(from);
   }
   fail(ErrorCode::kInternal, "compression {}", static_cast<int>(compression));
 }

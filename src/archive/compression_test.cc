@@ -59,10 +59,11 @@ TEST_P(Peers, RoundTripsAndRefusesDamage) {
   EXPECT_THROW(expand(packed + "trailing bytes"), Error);
 }
 
-INSTANTIATE_TEST_SUITE_P(Compression, Peers,
-                         testing::Values(Peer{Compression::kGzip, {"gzip", "-c"}}, Peer{Compression::kBzip2, {"bzip2", "-c"}},
-                                         Peer{Compression::kXz, {"xz", "-c"}}, Peer{Compression::kZstd, {"zstd", "-c"}}),
-                         [](const auto& made) { return std::string(compression_name(made.param.compression)); });
+INSTANTIATE_TEST_SUITE_P(
+    Compression, Peers,
+    testing::Values(Peer{Compression::kGzip, {"gzip", "-c"}}, Peer{Compression::kBzip2, {"bzip2", "-c"}},
+                    Peer{Compression::kXz, {"xz", "-c"}}, Peer{Compression::kZstd, {"zstd", "-c"}}),
+    [](const auto& made) { return std::string(compression_name(made.param.compression)); });
 
 TEST(Compression, PlainBytesPass) {
   for (const char* text : {"", "x", "plain text", "BZ", "\x1f\x8b"}) EXPECT_EQ(expand(text), text);

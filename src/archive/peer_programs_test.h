@@ -8,18 +8,20 @@
 #include "base/subprocess.h"
 
 // Skips the test, with the reason, when the program is missing; fails it under CORTEN_MUST_RUN=1.
-#define CORTEN_NEEDS_PROGRAM(name)                                                     \
-  if (corten::find_program(name).empty()) {                                            \
-    const char* must_run = getenv("CORTEN_MUST_RUN");                                  \
+#define CORTEN_NEEDS_PROGRAM(name)                                                       \
+  if (corten::find_program(name).empty()) {                                              \
+    const char* must_run = getenv("CORTEN_MUST_RUN");                                    \
     if (must_run && std::string(must_run) == "1") FAIL() << name << " is not installed"; \
-    GTEST_SKIP() << name << " is not installed";                                       \
+    GTEST_SKIP() << name << " is not installed";                                         \
   }
 
 namespace corten::archive {
 
 // The program's output; a test failure when it exits with anything but 0.
-inline std::string output_of(const std::vector<std::string>& argv, std::string input = {}, const std::string& directory = {}) {
-  SubprocessResult result = run_subprocess(argv, {.input = std::move(input), .environment = {}, .directory = directory});
+inline std::string output_of(const std::vector<std::string>& argv, std::string input = {},
+                             const std::string& directory = {}) {
+  SubprocessResult result =
+      run_subprocess(argv, {.input = std::move(input), .environment = {}, .directory = directory});
   EXPECT_EQ(result.exit_code, 0) << result.error_output;
   return result.output;
 }

@@ -28,7 +28,8 @@ size_t read_fully(ByteSource& from, void* data, size_t size) {
 
 std::string read_rest(ByteSource& from, size_t max_bytes) {
   std::string bytes;
-  std::string buffer(std::min<size_t>(kBufferBytes, max_bytes == SIZE_MAX ? kBufferBytes : max_bytes + 1), '\0');
+  std::string buffer(std::min<size_t>(kBufferBytes, max_bytes == SIZE_MAX ? kBufferBytes : max_bytes + 1),
+                     '\0');
   while (size_t count = from.read(buffer.data(), buffer.size())) {
     if (count > max_bytes - bytes.size()) fail(ErrorCode::kInvalid, "more than {} bytes", max_bytes);
     bytes.append(buffer.data(), count);
@@ -112,12 +113,15 @@ size_t VerifyingSource::read(void* data, size_t size) {
     fail(ErrorCode::kCorrupt, "{}: {} bytes, its descriptor tells {}", what_, size_, expected_size_);
   Digest found = hash_.finish();
   if (found != expected_)
-    fail(ErrorCode::kCorrupt, "{}: its digest is {}, must be {}", what_, found.to_string(), expected_.to_string());
+    fail(ErrorCode::kCorrupt, "{}: its digest is {}, must be {}", what_, found.to_string(),
+         expected_.to_string());
   verified_ = true;
   return 0;
 }
 
-void FdSink::write(std::string_view bytes) { write_fully(fd_, bytes, what_); }
+void FdSink::write(std::string_view bytes) {
+  write_fully(fd_, bytes, what_);
+}
 
 void HashingSink::write(std::string_view bytes) {
   hash_.update(bytes);

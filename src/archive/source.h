@@ -1,6 +1,7 @@
-// How bytes flow: from a ByteSource, pulled, or into a ByteSink, pushed. Everything that reads or writes archives,
-// blobs and layers is made of these two, so that hashing, bounding and compressing are put around a stream without
-// its maker knowing. None of them is thread-safe; each borrows what it is given and must not outlive it.
+// How bytes flow: from a ByteSource, pulled, or into a ByteSink, pushed. Everything that reads or writes
+// archives, blobs and layers is made of these two, so that hashing, bounding and compressing are put around a
+// stream without its maker knowing. None of them is thread-safe; each borrows what it is given and must not
+// outlive it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -68,8 +69,8 @@ class BoundedSource : public ByteSource {
   uint64_t rest_;
 };
 
-// Passes on at most `limit` bytes and throws Error(kCorrupt) "<what>: more than N bytes" when there are more: the guard
-// against a decompression bomb.
+// Passes on at most `limit` bytes and throws Error(kCorrupt) "<what>: more than N bytes" when there are more:
+// the guard against a decompression bomb.
 class LimitedSource : public ByteSource {
  public:
   LimitedSource(ByteSource& from, uint64_t limit, std::string what)
@@ -109,8 +110,9 @@ class HashingSource : public ByteSource {
   uint64_t size_ = 0;
 };
 
-// A blob that must have this digest and size. Throws Error(kCorrupt) that names `what` as soon as there are more bytes
-// than `size`, or at the end when size or digest differ: who has read 0 has read the right bytes, and only then.
+// A blob that must have this digest and size. Throws Error(kCorrupt) that names `what` as soon as there are
+// more bytes than `size`, or at the end when size or digest differ: who has read 0 has read the right bytes,
+// and only then.
 class VerifyingSource : public ByteSource {
  public:
   VerifyingSource(ByteSource& from, const Digest& digest, uint64_t size, std::string what)

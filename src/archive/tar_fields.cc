@@ -32,7 +32,9 @@ Sums sums(const TarBlock& block) {
   return result;
 }
 
-bool is_blank(char c) { return c == ' ' || c == '\0'; }
+bool is_blank(char c) {
+  return c == ' ' || c == '\0';
+}
 
 std::optional<int64_t> try_parse_number(std::string_view field) {
   if (!field.empty() && (static_cast<unsigned char>(field[0]) & 0x80)) {
@@ -78,14 +80,18 @@ void TarBlock::set_checksum() {
   checksum[7] = ' ';
 }
 
-bool TarBlock::is_ustar() const { return memcmp(magic, "ustar\0", 6) == 0; }
+bool TarBlock::is_ustar() const {
+  return memcmp(magic, "ustar\0", 6) == 0;
+}
 
 int64_t parse_tar_number(std::string_view field, std::string_view what) {
   if (auto value = try_parse_number(field)) return *value;
   fail(ErrorCode::kCorrupt, "tar archive: {} {} is no number", what, quote(tar_text(field)));
 }
 
-std::string_view tar_text(std::string_view field) { return field.substr(0, field.find('\0')); }
+std::string_view tar_text(std::string_view field) {
+  return field.substr(0, field.find('\0'));
+}
 
 bool looks_like_tar(std::string_view first) {
   if (first.size() < kTarBlockBytes) return false;
@@ -101,9 +107,10 @@ std::map<std::string, std::string> parse_pax_records(std::string_view bytes) {
   while (!bytes.empty()) {
     size_t space = bytes.find(' ');
     std::optional<int64_t> length;
-    if (space != std::string_view::npos && space > 0 && space < 12) length = parse_int(bytes.substr(0, space));
-    if (!length || *length <= static_cast<int64_t>(space) + 2 || *length > static_cast<int64_t>(bytes.size()) ||
-        bytes[static_cast<size_t>(*length) - 1] != '\n')
+    if (space != std::string_view::npos && space > 0 && space < 12)
+      length = parse_int(bytes.substr(0, space));
+    if (!length || *length <= static_cast<int64_t>(space) + 2 ||
+        *length > static_cast<int64_t>(bytes.size()) || bytes[static_cast<size_t>(*length) - 1] != '\n')
       fail(ErrorCode::kCorrupt, "tar archive: malformed extended header record");
     size_t end = static_cast<size_t>(*length);
     std::string_view record = bytes.substr(space + 1, end - space - 2);
@@ -113,7 +120,8 @@ std::map<std::string, std::string> parse_pax_records(std::string_view bytes) {
       fail(ErrorCode::kCorrupt, "tar archive: extended header record without a key");
     std::string key(record.substr(0, equals));
     std::string_view value = record.substr(equals + 1);
-    if (key.find('\0') != std::string::npos) fail(ErrorCode::kCorrupt, "tar archive: NUL in an extended header key");
+    if (key.find('\0') != std::string::npos)
+      fail(ErrorCode::kCorrupt, "tar archive: NUL in an extended header key");
     if (key == "GNU.sparse.offset" || key == "GNU.sparse.numbytes") {
       if (half_pair != (key == "GNU.sparse.numbytes") || value.find(',') != std::string_view::npos)
         fail(ErrorCode::kCorrupt, "tar archive: malformed sparse map");
@@ -140,7 +148,8 @@ std::string format_pax_record(std::string_view key, std::string_view value) {
 std::optional<PaxTime> parse_pax_time(std::string_view text) {
   bool negative = text.starts_with('-');
   size_t point = text.find('.');
-  std::string_view whole = text.substr(negative ? 1 : 0, point == std::string_view::npos ? point : point - (negative ? 1 : 0));
+  std::string_view whole =
+      text.substr(negative ? 1 : 0, point == std::string_view::npos ? point : point - (negative ? 1 : 0));
   std::string_view fraction = point == std::string_view::npos ? std::string_view() : text.substr(point + 1);
   // Eighteen digits of seconds fit any integer and outlast the sun.
   if (whole.empty() || whole.size() > 18) return std::nullopt;

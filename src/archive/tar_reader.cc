@@ -1,9 +1,9 @@
-// Reading tar, as it is found: four generations of writers agree on the 512-byte header and on little else. Numbers are
-// octal, or base-256 where they did not fit; names come from the header, from its prefix field, from a GNU 'L' or 'K' member
-// before it, or from PAX records; the last of these that speaks wins, and the size that the records tell is also the length of
-// the content in the stream.
-// The stream is hostile. Every size is checked against a limit before it is believed, what is kept in memory (names,
-// records, sparse maps) is read piece by piece, and what is long (content) is never kept.
+// Reading tar, as it is found: four generations of writers agree on the 512-byte header and on little else.
+// Numbers are octal, or base-256 where they did not fit; names come from the header, from its prefix field,
+// from a GNU 'L' or 'K' member before it, or from PAX records; the last of these that speaks wins, and the
+// size that the records tell is also the length of the content in the stream. The stream is hostile. Every
+// size is checked against a limit before it is believed, what is kept in memory (names, records, sparse maps)
+// is read piece by piece, and what is long (content) is never kept.
 #include <algorithm>
 #include <cstring>
 
@@ -17,9 +17,13 @@ namespace corten::archive {
 namespace {
 constexpr size_t kMaxSparseExtents = 256 << 10;
 
-[[noreturn]] void corrupt(std::string_view what) { fail(ErrorCode::kCorrupt, "tar archive: {}", what); }
+[[noreturn]] void corrupt(std::string_view what) {
+  fail(ErrorCode::kCorrupt, "tar archive: {}", what);
+}
 
-uint64_t padding_after(uint64_t size) { return (kTarBlockBytes - size % kTarBlockBytes) % kTarBlockBytes; }
+uint64_t padding_after(uint64_t size) {
+  return (kTarBlockBytes - size % kTarBlockBytes) % kTarBlockBytes;
+}
 
 std::string checked_name(std::string_view name) {
   if (name.size() > kMaxNameBytes) corrupt("a name longer than 64 KiB");
@@ -28,7 +32,8 @@ std::string checked_name(std::string_view name) {
 }
 
 uint64_t checked_size(int64_t size) {
-  if (size < 0 || static_cast<uint64_t>(size) > kMaxMemberBytes) fail(ErrorCode::kCorrupt, "tar archive: member size {}", size);
+  if (size < 0 || static_cast<uint64_t>(size) > kMaxMemberBytes)
+    fail(ErrorCode::kCorrupt, "tar archive: member size {}", size);
   return static_cast<uint64_t>(size);
 }
 
@@ -43,7 +48,8 @@ int64_t record_number(const std::string& text, std::string_view key) {
   fail(ErrorCode::kCorrupt, "tar archive: {} {} is no number", key, quote(text));
 }
 
-// The value that counts: the member's own, else that of the global headers. An empty one means "as the header says".
+// The value that counts: the member's own, else that of the global headers. An empty one means "as the header
+// says".
 const std::string* find_record(const std::map<std::string, std::string>& local,
                                const std::map<std::string, std::string>& global, const std::string& key) {
   auto found = local.find(key);
@@ -56,15 +62,23 @@ const std::string* find_record(const std::map<std::string, std::string>& local,
 
 TarType type_of(char flag, bool named_as_directory) {
   switch (flag) {
-    case '\0': return named_as_directory ? TarType::kDirectory : TarType::kFile;  // v7 knew no directories
+    case '\0':
+      return named_as_directory ? TarType::kDirectory : TarType::kFile;  // v7 knew no directories
     case '0':
-    case '7': return TarType::kFile;  // "contiguous" is to be read as a file, says POSIX
-    case '1': return TarType::kHardlink;
-    case '2': return TarType::kSymlink;
-    case '3': return TarType::kCharDevice;
-    case '4': return TarType::kBlockDevice;
-    case '5': return TarType::kDirectory;
-    case '6': return TarType::kFifo;
+    case '7':
+      return TarType::kFile;  // "contiguous" is to be read as a file, says POSIX
+    case '1':
+      return TarType::kHardlink;
+    case '2':
+      return TarType::kSymlink;
+    case '3':
+      return TarType::kCharDevice;
+    case '4':
+      return TarType::kBlockDevice;
+    case '5':
+      return TarType::kDirectory;
+    case '6':
+      return TarType::kFifo;
   }
   fail(ErrorCode::kUnsupported, "unhandled tar header type {}", static_cast<unsigned char>(flag));
 }
@@ -74,7 +88,10 @@ std::string percent_decoded(std::string_view text) {
   for (size_t i = 0; i < text.size(); i++) {
     auto digit = [&](size_t at) {
       char c = at < text.size() ? text[at] : ' ';
-      return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+      return c >= '0' && c <= '9'   ? c - '0'
+             : c >= 'A' && c <= 'F' ? c - 'A' + 10
+             : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                    : -1;
     };
     if (text[i] == '%' && digit(i + 1) >= 0 && digit(i + 2) >= 0) {
       result += static_cast<char>(digit(i + 1) << 4 | digit(i + 2));
@@ -100,7 +117,8 @@ void add_xattrs(const std::map<std::string, std::string>& records, TarHeader& he
   for (const auto& [key, value] : records)
     if (key.starts_with(kSchily)) header.xattrs[key.substr(kSchily.size())] = value;
   for (const auto& [name, value] : header.xattrs)
-    if (name.empty() || name.find('\0') != std::string::npos) corrupt("an extended attribute without a proper name");
+    if (name.empty() || name.find('\0') != std::string::npos)
+      corrupt("an extended attribute without a proper name");
 }
 
 std::vector<uint64_t> parse_sparse_numbers(std::string_view text) {
@@ -146,7 +164,8 @@ std::optional<TarHeader> TarReader::next() {
         local = parse_pax_records(read_meta(size, kMaxPaxBytes));
         break;
       case 'g': {
-        for (auto& [key, value] : parse_pax_records(read_meta(size, kMaxPaxBytes))) global_[key] = std::move(value);
+        for (auto& [key, value] : parse_pax_records(read_meta(size, kMaxPaxBytes)))
+          global_[key] = std::move(value);
         size_t total = 0;
         for (const auto& [key, value] : global_) total += key.size() + value.size();
         if (total > kMaxPaxBytes) corrupt("global extended headers of more than 1 MiB");
@@ -165,8 +184,8 @@ std::optional<TarHeader> TarReader::next() {
   }
 }
 
-// The content of a header that describes: bounded before it is read, and read in steps, so that memory is only taken
-// for bytes that are there.
+// The content of a header that describes: bounded before it is read, and read in steps, so that memory is
+// only taken for bytes that are there.
 std::string TarReader::read_meta(uint64_t size, size_t limit) {
   if (size > limit) fail(ErrorCode::kCorrupt, "tar archive: an extended header of {} bytes", size);
   std::string bytes;
@@ -207,14 +226,17 @@ TarHeader TarReader::begin_member(const TarBlock& block, const Records& local, c
     header.link = tar_text(tar_field(block.link));
     if (!long_link.empty()) header.link = checked_name(long_link);
     if (const std::string* link = record("linkpath")) header.link = checked_name(*link);
-    if (header.link.empty()) fail(ErrorCode::kCorrupt, "tar archive: link {} without a target", quote(header.path));
+    if (header.link.empty())
+      fail(ErrorCode::kCorrupt, "tar archive: link {} without a target", quote(header.path));
   }
 
   header.mode = static_cast<uint32_t>(parse_tar_number(tar_field(block.mode), "mode")) & 07777;
   const std::string* uid = record("uid");
   const std::string* gid = record("gid");
-  header.uid = checked_id(uid ? record_number(*uid, "uid") : parse_tar_number(tar_field(block.uid), "uid"), "uid");
-  header.gid = checked_id(gid ? record_number(*gid, "gid") : parse_tar_number(tar_field(block.gid), "gid"), "gid");
+  header.uid =
+      checked_id(uid ? record_number(*uid, "uid") : parse_tar_number(tar_field(block.uid), "uid"), "uid");
+  header.gid =
+      checked_id(gid ? record_number(*gid, "gid") : parse_tar_number(tar_field(block.gid), "gid"), "gid");
 
   if (const std::string* mtime = record("mtime")) {
     auto time = parse_pax_time(*mtime);
@@ -234,7 +256,8 @@ TarHeader TarReader::begin_member(const TarBlock& block, const Records& local, c
 
   if (header.type == TarType::kFile) {
     const std::string* told = record("size");
-    uint64_t stored = checked_size(told ? record_number(*told, "size") : parse_tar_number(tar_field(block.size), "size"));
+    uint64_t stored =
+        checked_size(told ? record_number(*told, "size") : parse_tar_number(tar_field(block.size), "size"));
     header.size = stored;
     stored_ = stored;
     padding_ = padding_after(stored);
@@ -243,8 +266,9 @@ TarHeader TarReader::begin_member(const TarBlock& block, const Records& local, c
   return header;
 }
 
-// The three sparse forms of GNU tar's PAX archives (GNU tar manual, appendix "Storing Sparse Files"): a list of
-// (offset, length) pairs in the records (0.0, 0.1) or in front of the content (1.0); the stored bytes are the pieces in a row.
+// The three sparse forms of GNU tar's PAX archives (GNU tar manual, appendix "Storing Sparse Files"): a list
+// of (offset, length) pairs in the records (0.0, 0.1) or in front of the content (1.0); the stored bytes are
+// the pieces in a row.
 void TarReader::begin_sparse(const Records& records, uint64_t stored, TarHeader& header) {
   auto text = [&](const char* key) {
     auto found = records.find(key);
@@ -282,7 +306,8 @@ void TarReader::begin_sparse(const Records& records, uint64_t stored, TarHeader&
   position_ = 0;
 }
 
-// Sparse 1.0: decimal numbers, each with a newline: how many pairs, then the pairs; zeros up to a block's end.
+// Sparse 1.0: decimal numbers, each with a newline: how many pairs, then the pairs; zeros up to a block's
+// end.
 std::vector<uint64_t> TarReader::read_sparse_map() {
   std::vector<uint64_t> numbers;
   uint64_t count = 0, value = 0;
@@ -339,7 +364,8 @@ size_t TarReader::read_data(void* data, size_t size) {
   if (size == 0) return 0;
   uint64_t run = stored_;  // what can be read from the stream in one go
   if (sparse_) {
-    while (extent_ < extents_.size() && position_ == extents_[extent_].offset + extents_[extent_].length) extent_++;
+    while (extent_ < extents_.size() && position_ == extents_[extent_].offset + extents_[extent_].length)
+      extent_++;
     uint64_t hole_end = extent_ < extents_.size() ? extents_[extent_].offset : real_size_;
     if (position_ < hole_end) {
       size_t count = static_cast<size_t>(std::min<uint64_t>(size, hole_end - position_));

@@ -44,7 +44,9 @@ std::string meta(char type, const std::string& content) {
   return bytes_of(block("meta", type, fmt::format("{:011o}", content.size()))) + padded(content);
 }
 
-std::string record(std::string_view key, std::string_view value) { return format_pax_record(key, value); }
+std::string record(std::string_view key, std::string_view value) {
+  return format_pax_record(key, value);
+}
 
 const std::string kEnd(1024, '\0');
 
@@ -77,7 +79,8 @@ void expect_corrupt(std::string_view bytes, std::string_view why) {
 }
 
 TEST(TarReader, EmptyInputsHaveNoMembers) {
-  for (const std::string& bytes : {std::string(), std::string(512, '\0'), kEnd, kEnd + "rubbish after the end"}) {
+  for (const std::string& bytes :
+       {std::string(), std::string(512, '\0'), kEnd, kEnd + "rubbish after the end"}) {
     Outcome outcome = read(bytes);
     EXPECT_FALSE(outcome.code) << outcome.problem;
     EXPECT_TRUE(outcome.headers.empty());
@@ -148,13 +151,16 @@ TEST(TarReader, Base256Numbers) {
 }
 
 TEST(TarReader, RefusesMalformedNumbers) {
-  for (std::string_view size : {"8", "1 1", "-1", "0x1"}) expect_corrupt(bytes_of(block("a", '0', size)) + kEnd, size);
+  for (std::string_view size : {"8", "1 1", "-1", "0x1"})
+    expect_corrupt(bytes_of(block("a", '0', size)) + kEnd, size);
   EXPECT_EQ(read(bytes_of(block("a", '0', "   2 ")) + padded("xy") + kEnd).contents.at(0), "xy");
 }
 
 TEST(TarReader, RefusesUnknownTypesByNumber) {
-  for (auto [flag, text] : {std::pair{'S', "unhandled tar header type 83"}, {'V', "unhandled tar header type 86"},
-                            {'M', "unhandled tar header type 77"}, {'?', "unhandled tar header type 63"}}) {
+  for (auto [flag, text] : {std::pair{'S', "unhandled tar header type 83"},
+                            {'V', "unhandled tar header type 86"},
+                            {'M', "unhandled tar header type 77"},
+                            {'?', "unhandled tar header type 63"}}) {
     Outcome outcome = read(bytes_of(block("a", flag)) + kEnd);
     EXPECT_EQ(outcome.code, ErrorCode::kUnsupported);
     EXPECT_EQ(outcome.problem, text);
@@ -162,21 +168,25 @@ TEST(TarReader, RefusesUnknownTypesByNumber) {
 }
 
 TEST(TarReader, TruncationIsRefusedEverywhere) {
-  std::string bytes = meta('x', record("path", "name")) + bytes_of(block("a", '0', "1000")) + padded(std::string(512, 'x'));
-  for (size_t cut = 1; cut < bytes.size(); cut += 37) expect_corrupt(std::string_view(bytes).substr(0, cut), std::to_string(cut));
+  std::string bytes =
+      meta('x', record("path", "name")) + bytes_of(block("a", '0', "1000")) + padded(std::string(512, 'x'));
+  for (size_t cut = 1; cut < bytes.size(); cut += 37)
+    expect_corrupt(std::string_view(bytes).substr(0, cut), std::to_string(cut));
   expect_corrupt(meta('x', record("path", "name")), "nothing after an extended header");
   expect_corrupt(meta('x', record("path", "name")) + kEnd, "the end after an extended header");
-  EXPECT_FALSE(read(bytes).code);            // no end mark: as Go, accepted
+  EXPECT_FALSE(read(bytes).code);                     // no end mark: as Go, accepted
   EXPECT_FALSE(read(bytes + kEnd.substr(512)).code);  // half of one
   expect_corrupt(bytes + kEnd.substr(512) + bytes, "a lone zero block");
 }
 
 TEST(TarReader, PaxRecordsOverrideTheHeader) {
-  std::string records = record("path", "caf\xc3\xa9/file") + record("uid", "3000000000") + record("gid", "7") +
-                        record("mtime", "-1.5") + record("size", "3") + record("atime", "1") + record("comment", "x=y\nz") +
-                        record("SCHILY.xattr.user.b", std::string("\0=\n", 3)) +
-                        record("LIBARCHIVE.xattr.user.b", "b3RoZXI") + record("LIBARCHIVE.xattr.user%2Ec", "b3RoZXI");
-  Outcome outcome = read(meta('x', records) + bytes_of(block("short", '0', "7777")) + padded("abc") + bytes_of(block("next")) + kEnd);
+  std::string records =
+      record("path", "caf\xc3\xa9/file") + record("uid", "3000000000") + record("gid", "7") +
+      record("mtime", "-1.5") + record("size", "3") + record("atime", "1") + record("comment", "x=y\nz") +
+      record("SCHILY.xattr.user.b", std::string("\0=\n", 3)) + record("LIBARCHIVE.xattr.user.b", "b3RoZXI") +
+      record("LIBARCHIVE.xattr.user%2Ec", "b3RoZXI");
+  Outcome outcome = read(meta('x', records) + bytes_of(block("short", '0', "7777")) + padded("abc") +
+                         bytes_of(block("next")) + kEnd);
   ASSERT_EQ(outcome.headers.size(), 2u) << outcome.problem;
   const TarHeader& header = outcome.headers[0];
   EXPECT_EQ(header.path, "caf\xc3\xa9/file");
@@ -193,8 +203,9 @@ TEST(TarReader, PaxRecordsOverrideTheHeader) {
 
 TEST(TarReader, GlobalRecordsLast) {
   std::string bytes = meta('g', record("uid", "5") + record("gid", "6")) + bytes_of(block("a")) +
-                      meta('x', record("uid", "9") + record("gid", "")) + bytes_of(block("b")) + meta('g', record("gid", "")) +
-                      bytes_of(block("c")) + meta('g', record("comment", "the last one")) + kEnd;
+                      meta('x', record("uid", "9") + record("gid", "")) + bytes_of(block("b")) +
+                      meta('g', record("gid", "")) + bytes_of(block("c")) +
+                      meta('g', record("comment", "the last one")) + kEnd;
   Outcome outcome = read(bytes);
   ASSERT_EQ(outcome.headers.size(), 3u) << outcome.problem;
   EXPECT_EQ(outcome.headers[0].uid, 5u);
@@ -209,11 +220,13 @@ TEST(TarReader, GlobalRecordsLast) {
 }
 
 TEST(TarReader, RefusesMalformedRecords) {
-  for (std::string records : {"5 a=b", "6 a=b", "7 a=b\n", "x a=b\n", "99999 a=b\n", "0 a=b\n", "6 a-b\n", "6 =bb\n", " 6 a=b\n",
-                              "-6 a=b\n", "99999999999999999999 a=b\n", "3 \n", "\n"})
+  for (std::string records : {"5 a=b", "6 a=b", "7 a=b\n", "x a=b\n", "99999 a=b\n", "0 a=b\n", "6 a-b\n",
+                              "6 =bb\n", " 6 a=b\n", "-6 a=b\n", "99999999999999999999 a=b\n", "3 \n", "\n"})
     expect_corrupt(meta('x', records) + bytes_of(block("a")) + kEnd, records);
-  expect_corrupt(meta('x', record("path", std::string("a\0b", 3))) + bytes_of(block("a")) + kEnd, "NUL in path");
-  expect_corrupt(meta('x', record("path", std::string(70'000, 'x'))) + bytes_of(block("a")) + kEnd, "long path");
+  expect_corrupt(meta('x', record("path", std::string("a\0b", 3))) + bytes_of(block("a")) + kEnd,
+                 "NUL in path");
+  expect_corrupt(meta('x', record("path", std::string(70'000, 'x'))) + bytes_of(block("a")) + kEnd,
+                 "long path");
   expect_corrupt(meta('x', record("size", "-1")) + bytes_of(block("a")) + kEnd, "negative size");
   expect_corrupt(meta('x', record("size", "9223372036854775807")) + bytes_of(block("a")) + kEnd, "huge size");
   expect_corrupt(meta('x', record("uid", "4294967295")) + bytes_of(block("a")) + kEnd, "uid -1");
@@ -225,14 +238,16 @@ TEST(TarReader, RefusesMalformedRecords) {
 
 TEST(TarReader, HeadersClaimButDoNotAllocate) {
   // Claims of 8 GiB with nothing behind them: refused at once by their limits, or found truncated.
-  for (char type : {'x', 'g', 'L', 'K'}) expect_corrupt(bytes_of(block("a", type, "77777777777")) + kEnd, std::string(1, type));
+  for (char type : {'x', 'g', 'L', 'K'})
+    expect_corrupt(bytes_of(block("a", type, "77777777777")) + kEnd, std::string(1, type));
   expect_corrupt(bytes_of(block("a", 'x', "4000001")) + std::string(512, 'x'), "just above 1 MiB");
   expect_corrupt(bytes_of(block("a", '0', "77777777777")) + kEnd, "file");
 }
 
 TEST(TarReader, GnuLongNames) {
   std::string name(300, 'n'), link(300, 'l');
-  Outcome outcome = read(meta('L', name + '\0') + meta('K', link + '\0') + bytes_of(block("cut", '2')) + bytes_of(block("next")) + kEnd);
+  Outcome outcome = read(meta('L', name + '\0') + meta('K', link + '\0') + bytes_of(block("cut", '2')) +
+                         bytes_of(block("next")) + kEnd);
   ASSERT_EQ(outcome.headers.size(), 2u) << outcome.problem;
   EXPECT_EQ(outcome.headers[0].path, name);
   EXPECT_EQ(outcome.headers[0].link, link);
@@ -249,21 +264,23 @@ TEST(TarReader, RefusesNamelessMembers) {
 
 TEST(TarReader, OnlyFilesHaveContent) {
   // A size in another member's header means nothing (Go and Python agree).
-  Outcome outcome = read(bytes_of(block("d", '5', "512")) + bytes_of(block("f", '0', "1")) + padded("x") + kEnd);
+  Outcome outcome =
+      read(bytes_of(block("d", '5', "512")) + bytes_of(block("f", '0', "1")) + padded("x") + kEnd);
   ASSERT_EQ(outcome.headers.size(), 2u) << outcome.problem;
   EXPECT_EQ(outcome.headers[0].size, 0u);
   EXPECT_EQ(outcome.contents[1], "x");
 }
 
 std::string sparse_0(std::string_view map, std::string_view real_size, const std::string& stored) {
-  return meta('x', record("GNU.sparse.map", map) + record("GNU.sparse.size", real_size) + record("GNU.sparse.name", "s")) +
+  return meta('x', record("GNU.sparse.map", map) + record("GNU.sparse.size", real_size) +
+                       record("GNU.sparse.name", "s")) +
          bytes_of(block("x", '0', fmt::format("{:o}", stored.size()))) + padded(stored) + kEnd;
 }
 
 std::string sparse_1(const std::string& map, std::string_view real_size, const std::string& stored) {
   std::string content = padded(map) + stored;
-  return meta('x', record("GNU.sparse.major", "1") + record("GNU.sparse.minor", "0") + record("GNU.sparse.realsize", real_size) +
-                       record("GNU.sparse.name", "s")) +
+  return meta('x', record("GNU.sparse.major", "1") + record("GNU.sparse.minor", "0") +
+                       record("GNU.sparse.realsize", real_size) + record("GNU.sparse.name", "s")) +
          bytes_of(block("x", '0', fmt::format("{:o}", content.size()))) + padded(content) + kEnd;
 }
 
@@ -273,10 +290,11 @@ TEST(TarReader, SparseFilesExpand) {
   EXPECT_EQ(read(sparse_0("3,2,7,1,10,0", "10", "abc")).contents.at(0), expected);
   EXPECT_EQ(read(sparse_1("2\n3\n2\n7\n1\n", "10", "abc")).contents.at(0), expected);
   EXPECT_EQ(read(sparse_1("0\n", "4", "")).contents.at(0), std::string(4, '\0'));
-  std::string repeated = meta('x', record("GNU.sparse.size", "10") + record("GNU.sparse.numblocks", "2") + record("GNU.sparse.offset", "3") +
-                                       record("GNU.sparse.numbytes", "2") + record("GNU.sparse.offset", "7") +
-                                       record("GNU.sparse.numbytes", "1")) +
-                         bytes_of(block("x", '0', "3")) + padded("abc") + bytes_of(block("after")) + kEnd;
+  std::string repeated =
+      meta('x', record("GNU.sparse.size", "10") + record("GNU.sparse.numblocks", "2") +
+                    record("GNU.sparse.offset", "3") + record("GNU.sparse.numbytes", "2") +
+                    record("GNU.sparse.offset", "7") + record("GNU.sparse.numbytes", "1")) +
+      bytes_of(block("x", '0', "3")) + padded("abc") + bytes_of(block("after")) + kEnd;
   Outcome outcome = read(repeated);
   ASSERT_EQ(outcome.headers.size(), 2u) << outcome.problem;
   EXPECT_EQ(outcome.contents[0], expected);
@@ -358,7 +376,8 @@ if format != tarfile.USTAR_FORMAT:
 if format == tarfile.PAX_FORMAT:
     add('fraction', mtime=1.5)
 t.close()
-)", format});
+)",
+                                 format});
   Outcome outcome = read(bytes);
   ASSERT_FALSE(outcome.code) << outcome.problem;
   std::map<std::string, std::pair<TarHeader, std::string>> members;
@@ -408,7 +427,8 @@ TEST(TarReader, GnuTarsSparseFormsAreRead) {
   fd.reset();
   for (const char* version : {"0.0", "0.1", "1.0"}) {
     SCOPED_TRACE(version);
-    std::string bytes = output_of({"tar", "--format=pax", "--sparse", "--hole-detection=raw", std::string("--sparse-version=") + version, "-cf", "-", "sparse"},
+    std::string bytes = output_of({"tar", "--format=pax", "--sparse", "--hole-detection=raw",
+                                   std::string("--sparse-version=") + version, "-cf", "-", "sparse"},
                                   {}, dir.path());
     EXPECT_LT(bytes.size(), size_t{1} << 18);
     Outcome outcome = read(bytes);
@@ -417,7 +437,8 @@ TEST(TarReader, GnuTarsSparseFormsAreRead) {
     EXPECT_EQ(outcome.headers[0].size, expected.size());
     EXPECT_TRUE(outcome.contents[0] == expected);
   }
-  Outcome outcome = read(output_of({"tar", "--format=gnu", "--sparse", "--hole-detection=raw", "-cf", "-", "sparse"}, {}, dir.path()));
+  Outcome outcome = read(output_of(
+      {"tar", "--format=gnu", "--sparse", "--hole-detection=raw", "-cf", "-", "sparse"}, {}, dir.path()));
   EXPECT_EQ(outcome.problem, "unhandled tar header type 83");
 }
 

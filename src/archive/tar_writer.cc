@@ -1,22 +1,31 @@
-// Canonical tar. The same members in the same order give the same bytes, whoever writes them and whenever: that is what
-// makes a layer's diff id reproducible. Nothing is chosen by the writer's mood; the rules are these.
+// Canonical tar. The same members in the same order give the same bytes, whoever writes them and whenever:
+// that is what makes a layer's diff id reproducible. Nothing is chosen by the writer's mood; the rules are
+// these.
 //
-// - A member is one ustar header (magic "ustar\0", version "00"), its content, zeros up to a multiple of 512 bytes.
-// - User and group names are empty. The mode is the twelve permission bits. Device numbers are written for devices and
-//   are zero otherwise. Numbers are octal, zero-filled, ended by a NUL; the checksum is six digits, NUL, blank.
+// - A member is one ustar header (magic "ustar\0", version "00"), its content, zeros up to a multiple of 512
+// bytes.
+// - User and group names are empty. The mode is the twelve permission bits. Device numbers are written for
+// devices and
+//   are zero otherwise. Numbers are octal, zero-filled, ended by a NUL; the checksum is six digits, NUL,
+//   blank.
 // - A directory's path ends in '/'. Names are bytes: nothing is converted, also not to ASCII.
-// - A path of at most 100 bytes stands in `name`. A longer one is split at its last '/' for which `prefix` is at most
+// - A path of at most 100 bytes stands in `name`. A longer one is split at its last '/' for which `prefix` is
+// at most
 //   155 bytes, if `name` is then 1..100 bytes.
-// - What does not fit goes into one PAX header ('x') before the member, with only the records that are needed, sorted by
-//   key: gid, linkpath, mtime, path, size, uid, SCHILY.xattr.<name>. They are needed when: the path cannot be split; the link is
-//   longer than 100 bytes; uid or gid is above 2097151; the size is above 8 GiB - 1; the time has nanoseconds, is before
-//   1970 or above 8589934591. The ustar field then holds the first 100 bytes of the name; the whole seconds of the time if they
-//   fit; else zero. Attributes always need a record; their values are raw bytes.
-// - The PAX header itself: name "PaxHeaders.0/" and the path's last component, cut at 100 bytes; mode 0644, owner 0,
+// - What does not fit goes into one PAX header ('x') before the member, with only the records that are
+// needed, sorted by
+//   key: gid, linkpath, mtime, path, size, uid, SCHILY.xattr.<name>. They are needed when: the path cannot be
+//   split; the link is longer than 100 bytes; uid or gid is above 2097151; the size is above 8 GiB - 1; the
+//   time has nanoseconds, is before 1970 or above 8589934591. The ustar field then holds the first 100 bytes
+//   of the name; the whole seconds of the time if they fit; else zero. Attributes always need a record; their
+//   values are raw bytes.
+// - The PAX header itself: name "PaxHeaders.0/" and the path's last component, cut at 100 bytes; mode 0644,
+// owner 0,
 //   time 0.
 // - The archive ends with two zero blocks and nothing else.
 //
-// GNU extensions are never written. Go's archive/tar, Python's tarfile, GNU tar, bsdtar and busybox read all of this.
+// GNU extensions are never written. Go's archive/tar, Python's tarfile, GNU tar, bsdtar and busybox read all
+// of this.
 #include <algorithm>
 #include <cstring>
 
@@ -56,13 +65,20 @@ TarBlock empty_block() {
 
 char flag_of(TarType type) {
   switch (type) {
-    case TarType::kFile: return '0';
-    case TarType::kHardlink: return '1';
-    case TarType::kSymlink: return '2';
-    case TarType::kCharDevice: return '3';
-    case TarType::kBlockDevice: return '4';
-    case TarType::kDirectory: return '5';
-    case TarType::kFifo: return '6';
+    case TarType::kFile:
+      return '0';
+    case TarType::kHardlink:
+      return '1';
+    case TarType::kSymlink:
+      return '2';
+    case TarType::kCharDevice:
+      return '3';
+    case TarType::kBlockDevice:
+      return '4';
+    case TarType::kDirectory:
+      return '5';
+    case TarType::kFifo:
+      return '6';
   }
   fail(ErrorCode::kInternal, "tar type {}", static_cast<int>(type));
 }
@@ -85,15 +101,20 @@ bool put_path(TarBlock& block, std::string_view path) {
 }
 
 void check(const TarHeader& header) {
-  auto refuse = [&](std::string_view why) { fail(ErrorCode::kInvalid, "tar member {}: {}", quote(header.path), why); };
+  auto refuse = [&](std::string_view why) {
+    fail(ErrorCode::kInvalid, "tar member {}: {}", quote(header.path), why);
+  };
   if (header.path.empty()) refuse("has no path");
-  if (header.path.find('\0') != std::string::npos || header.link.find('\0') != std::string::npos) refuse("NUL in a name");
+  if (header.path.find('\0') != std::string::npos || header.link.find('\0') != std::string::npos)
+    refuse("NUL in a name");
   bool is_link = header.type == TarType::kSymlink || header.type == TarType::kHardlink;
   if (is_link && header.link.empty()) refuse("a link without a target");
-  if (header.path.size() >= kMaxNameBytes || header.link.size() >= kMaxNameBytes) refuse("a name longer than 64 KiB");
+  if (header.path.size() >= kMaxNameBytes || header.link.size() >= kMaxNameBytes)
+    refuse("a name longer than 64 KiB");
   if (header.size > kMaxMemberBytes) refuse("too big");
   if (header.mtime_ns >= 1'000'000'000) refuse("its time has more than a second of nanoseconds");
-  if (header.device_major > kMaxOctal7 || header.device_minor > kMaxOctal7) refuse("its device number does not fit");
+  if (header.device_major > kMaxOctal7 || header.device_minor > kMaxOctal7)
+    refuse("its device number does not fit");
   size_t total = 0;
   for (const auto& [name, value] : header.xattrs) {
     if (name.empty() || name.find('=') != std::string::npos || name.find('\0') != std::string::npos)
@@ -172,7 +193,8 @@ void TarWriter::begin(const TarHeader& header) {
 }
 
 void TarWriter::write(std::string_view content) {
-  if (content.size() > rest_) fail(ErrorCode::kInvalid, "tar member {}: longer than its header tells", quote(path_));
+  if (content.size() > rest_)
+    fail(ErrorCode::kInvalid, "tar member {}: longer than its header tells", quote(path_));
   rest_ -= content.size();
   emit(content);
 }
@@ -187,10 +209,13 @@ void TarWriter::add(const TarHeader& header, ByteSource& content) {
   begin(header);
   char buffer[64 << 10];
   while (size_t count = content.read(buffer, sizeof buffer)) {
-    if (count > rest_) fail(ErrorCode::kCorrupt, "tar member {}: its content is longer than {} bytes", quote(path_), header.size);
+    if (count > rest_)
+      fail(ErrorCode::kCorrupt, "tar member {}: its content is longer than {} bytes", quote(path_),
+           header.size);
     write({buffer, count});
   }
-  if (rest_ > 0) fail(ErrorCode::kCorrupt, "tar member {}: its content is {} bytes short", quote(path_), rest_);
+  if (rest_ > 0)
+    fail(ErrorCode::kCorrupt, "tar member {}: its content is {} bytes short", quote(path_), rest_);
   end_member();
 }
 
@@ -203,7 +228,8 @@ void TarWriter::finish() {
 }
 
 void TarWriter::end_member() {
-  if (rest_ > 0) fail(ErrorCode::kInvalid, "tar member {}: {} bytes of content are missing", quote(path_), rest_);
+  if (rest_ > 0)
+    fail(ErrorCode::kInvalid, "tar member {}: {} bytes of content are missing", quote(path_), rest_);
   pad();
 }
 

@@ -49,14 +49,23 @@ std::vector<Member> every_rule() {
   add(file(std::string(101, 'n'), ""), "long");
   add(file(std::string(150, 'd') + "/" + std::string(100, 'f'), ""), "split");
   add(file(std::string(156, 'd') + "/" + std::string(100, 'f'), ""), "cannot be split");
-  add({.path = std::string(60, 'a') + "/" + std::string(60, 'b'), .type = TarType::kDirectory, .mode = 01777});
+  add({.path = std::string(60, 'a') + "/" + std::string(60, 'b'),
+       .type = TarType::kDirectory,
+       .mode = 01777});
   add({.path = std::string(99, 'a') + "/" + std::string(99, 'b'), .type = TarType::kDirectory, .mode = 0700});
-  add({.path = std::string(155, 'a') + "/" + std::string(100, 'b'), .type = TarType::kDirectory, .mode = 0700});
+  add({.path = std::string(155, 'a') + "/" + std::string(100, 'b'),
+       .type = TarType::kDirectory,
+       .mode = 0700});
   add({.path = "link", .type = TarType::kSymlink, .mode = 0777, .link = "../target"});
   add({.path = "long link", .type = TarType::kSymlink, .mode = 0777, .link = std::string(5000, 't')});
   add({.path = "hard", .type = TarType::kHardlink, .mode = 0644, .link = "etc/hostname"});
   add({.path = "null", .type = TarType::kCharDevice, .mode = 0666, .device_major = 1, .device_minor = 3});
-  add({.path = "disk", .type = TarType::kBlockDevice, .mode = 0660, .gid = 6, .device_major = 4095, .device_minor = 1048575});
+  add({.path = "disk",
+       .type = TarType::kBlockDevice,
+       .mode = 0660,
+       .gid = 6,
+       .device_major = 4095,
+       .device_minor = 1048575});
   add({.path = "fifo", .type = TarType::kFifo, .mode = 0600});
   add({.path = "ids", .mode = 06755, .uid = 2097151, .gid = 2097151});
   add({.path = "big ids", .uid = 2097152, .gid = 4294967294});
@@ -68,7 +77,10 @@ std::vector<Member> every_rule() {
   add({.path = "after octal", .mtime = 8589934592});
   add({.path = "gr\xc3\xbc\xc3\x9f", .mtime = 1});
   add({.path = "latin1 \xfc", .mtime = 1});
-  add({.path = "attributes", .xattrs = {{"security.capability", std::string("\1\0\0\2\n=\xff", 7)}, {"user.a", ""}, {"user.b", "text"}}},
+  add({.path = "attributes",
+       .xattrs = {{"security.capability", std::string("\1\0\0\2\n=\xff", 7)},
+                  {"user.a", ""},
+                  {"user.b", "text"}}},
       "with attributes");
   return members;
 }
@@ -92,9 +104,16 @@ TEST(TarWriter, IsCanonical) {
 
   std::string one = write_all({{file("a", "x"), "x"}});
   EXPECT_EQ(one.size(), 512u + 512 + 1024);
-  EXPECT_EQ(one.substr(100, 48), std::string("0000644\0" "0000000\0" "0000000\0" "00000000001\0" "14524770400\0", 48));
+  EXPECT_EQ(one.substr(100, 48), std::string("0000644\0"
+                                             "0000000\0"
+                                             "0000000\0"
+                                             "00000000001\0"
+                                             "14524770400\0",
+                                             48));
   EXPECT_EQ(one.substr(154, 3), std::string("\0 0", 3));
-  EXPECT_EQ(one.substr(257, 8), std::string("ustar\0" "00", 8));
+  EXPECT_EQ(one.substr(257, 8), std::string("ustar\0"
+                                            "00",
+                                            8));
 }
 
 TEST(TarWriter, PythonReadsIt) {
@@ -109,14 +128,18 @@ for m in t:
     link = m.linkname.encode('utf-8', 'surrogateescape').hex()
     print(kind, name, link, oct(m.mode), m.uid, m.gid, m.size, int(m.mtime // 1), m.devmajor, m.devminor, data.hex(),
           m.uname + m.gname, sep='|')
-)"}, write_all(every_rule()));
+)"},
+                                  write_all(every_rule()));
   std::string expected;
   static const char* const kKinds[] = {"file", "dir", "sym", "hard", "char", "block", "fifo"};
-  auto hex = [](std::string_view text) { return to_hex({reinterpret_cast<const uint8_t*>(text.data()), text.size()}); };
+  auto hex = [](std::string_view text) {
+    return to_hex({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  };
   for (const auto& [header, content] : every_rule())
-    expected += fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|\n", kKinds[static_cast<int>(header.type)], hex(header.path),
-                            hex(header.link), header.mode ? fmt::format("0o{:o}", header.mode) : "0o0", header.uid, header.gid,
-                            header.size, header.mtime, header.device_major, header.device_minor, hex(content));
+    expected += fmt::format(
+        "{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|\n", kKinds[static_cast<int>(header.type)], hex(header.path),
+        hex(header.link), header.mode ? fmt::format("0o{:o}", header.mode) : "0o0", header.uid, header.gid,
+        header.size, header.mtime, header.device_major, header.device_minor, hex(content));
   EXPECT_EQ(listing, expected);
 }
 

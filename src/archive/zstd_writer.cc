@@ -47,7 +47,8 @@ void ZstdWriter::write(std::string_view bytes) {
 void ZstdWriter::finish() {
   if (state_->finished) return;
   ZSTD_inBuffer in{nullptr, 0, 0};
-  while (!state_->step(in, ZSTD_e_end)) {}
+  while (!state_->step(in, ZSTD_e_end)) {
+  }
   state_->finished = true;
 }
 

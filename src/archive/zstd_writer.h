@@ -1,5 +1,6 @@
-// zstd output: one frame, one thread, the content size unknown, a checksum at the end. The same library version and
-// level give the same bytes; another version need not, so a zstd blob is remembered whole, never made again by chunk.
+// zstd output: one frame, one thread, the content size unknown, a checksum at the end. The same library
+// version and level give the same bytes; another version need not, so a zstd blob is remembered whole, never
+// made again by chunk.
 #pragma once
 #include <memory>
 #include <string_view>

@@ -41,7 +41,7 @@ struct Heredoc {
 // What all instructions have.
 struct Instruction {
   std::string keyword;    // as written: "Run"
-  std::string original;   // the whole logical line, continuation lines joined, without heredoc bodies: step names, history
+  std::string original;   // the logical line, continuation lines joined, without heredoc bodies: for step names
   SourceSpan span;        // first to last line, heredoc bodies included
   std::vector<std::string> comments;  // the comment block right above, one line each, without "# "
 };
@@ -147,6 +147,7 @@ std::string_view keyword_of(const Command& command);  // canonical: "RUN"
 struct Stage {
   From from;
   std::vector<Command> commands;
+  std::string description;  // the text of "# NAME text" right above the FROM
 };
 
 // `# key=value` at the head of the file.

@@ -1,5 +1,5 @@
-// An image's config: how to run it, what it is made of (image-spec v1.1, config.md; Docker image spec v1.3 for the
-// extension fields).
+// An image's config: how to run it, what it is made of (image-spec v1.1, config.md; Docker image spec v1.3
+// for the extension fields).
 #pragma once
 #include <cstdint>
 #include <map>
@@ -76,14 +76,16 @@ struct ParsedConfig {
   std::vector<std::string> warnings;  // "history has 3 layers, rootfs.diff_ids 4"
 };
 
-// Error(kInvalid) for what cannot be used (no JSON, wrong types, bad diff ids, more than 8 MiB or 10,000 layers);
-// what is merely odd is a warning.
+// Error(kInvalid) for what cannot be used (no JSON, wrong types, bad diff ids, more than 8 MiB or 10,000
+// layers); what is merely odd is a warning.
 ParsedConfig parse_config(std::string_view bytes);
 
-// Compact, as Go writes BuildKit's map: top-level keys sorted, members inside in the order of its structs, < > & escaped.
+// Compact, as Go writes BuildKit's map: top-level keys sorted, members inside in the order of its structs, <
+// > & escaped.
 std::string emit_config(const ImageConfig& config);
 
-// RFC 3339 in UTC: "2024-01-02T03:04:05Z", with a fraction when `ns` is not zero, its zeros at the end cut off (Go).
+// RFC 3339 in UTC: "2024-01-02T03:04:05Z", with a fraction when `ns` is not zero, its zeros at the end cut
+// off (Go).
 std::string format_time(int64_t seconds, uint32_t ns = 0);
 struct Timestamp {
   int64_t seconds = 0;

@@ -34,13 +34,14 @@ Descriptor describe(std::string_view media_type, std::string_view bytes);
 // The well-known `{}` (image-spec, manifest.md, "Guidance for an Empty Descriptor").
 Descriptor empty_descriptor();
 
-// `where` names it in errors ("layers[3]"). Error(kInvalid) for a missing or wrong media type, digest, size or data;
-// Error(kUnsupported) for a digest that is not SHA-256.
+// `where` names it in errors ("layers[3]"). Error(kInvalid) for a missing or wrong media type, digest, size
+// or data; Error(kUnsupported) for a digest that is not SHA-256.
 Descriptor descriptor_from_json(const Json& json, std::string_view where);
 // Members in the order of image-spec's Go structs.
 Json descriptor_to_json(const Descriptor& descriptor);
 
-Annotations annotations_from_json(const Json& json, std::string_view where);  // of an object's "annotations" member
+Annotations annotations_from_json(const Json& json,
+                                  std::string_view where);  // of an object's "annotations" member
 Json annotations_to_json(const Annotations& annotations);
 
 }  // namespace corten::oci

@@ -23,8 +23,8 @@ struct Index {
 Index parse_index(std::string_view bytes, std::string_view media_type = {});
 std::string emit_index(const Index& index);
 
-// The best entry for a machine of platform `wanted`; attestation manifests are never chosen. nullptr when none fits. An
-// entry without a platform is chosen only when it is the only one.
+// The best entry for a machine of platform `wanted`; attestation manifests are never chosen. nullptr when
+// none fits. An entry without a platform is chosen only when it is the only one.
 const Descriptor* choose_manifest(const Index& index, const Platform& wanted);
 
 // BuildKit's attestation manifests: vnd.docker.reference.type = attestation-manifest.

@@ -1,5 +1,5 @@
-// An OCI image layout (image-spec v1.1, image-layout.md) as values: its two documents and its names. Reading and writing
-// the files is the business of others.
+// An OCI image layout (image-spec v1.1, image-layout.md) as values: its two documents and its names. Reading
+// and writing the files is the business of others.
 #pragma once
 #include <optional>
 #include <string>
@@ -25,7 +25,8 @@ void check_layout_file(std::string_view bytes);
 std::string blob_path(const Digest& digest);
 
 // The entry that `name` means: a digest ("sha256:..."), a full image name (io.containerd.image.name) or a tag
-// (org.opencontainers.image.ref.name); "" means the only entry, or the one tagged latest. Error(kNotFound) names what there is.
+// (org.opencontainers.image.ref.name); "" means the only entry, or the one tagged latest. Error(kNotFound)
+// names what there is.
 const Descriptor& find_in_layout(const Index& index, std::string_view name);
 
 // Adds or replaces the entry: one with the same names loses them to the new one, and goes away.

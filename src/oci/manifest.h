@@ -1,4 +1,5 @@
-// Image manifests (image-spec v1.1, manifest.md) and Docker's schema 2 manifests, which differ in media types alone.
+// Image manifests (image-spec v1.1, manifest.md) and Docker's schema 2 manifests, which differ in media types
+// alone.
 #pragma once
 #include <optional>
 #include <string>
@@ -26,8 +27,9 @@ struct Manifest {
   bool is_image() const { return is_config_type(config.media_type); }
 };
 
-// Error(kInvalid) when it is no manifest, is too big, or contradicts itself. `media_type` is what the registry or
-// the descriptor said; "" when unknown. A document that is also an index is refused (CVE-2021-41190).
+// Error(kInvalid) when it is no manifest, is too big, or contradicts itself. `media_type` is what the
+// registry or the descriptor said; "" when unknown. A document that is also an index is refused
+// (CVE-2021-41190).
 Manifest parse_manifest(std::string_view bytes, std::string_view media_type = {});
 // As Go writes its struct, indented by two spaces (BuildKit's form). Ignores `raw`.
 std::string emit_manifest(const Manifest& manifest);

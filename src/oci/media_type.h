@@ -1,4 +1,5 @@
-// The media types of images, OCI's (image-spec v1.1, media-types.md) and Docker's (distribution, manifest v2 schema 2).
+// The media types of images, OCI's (image-spec v1.1, media-types.md) and Docker's (distribution, manifest v2
+// schema 2).
 #pragma once
 #include <string>
 #include <string_view>
@@ -19,7 +20,8 @@ inline constexpr std::string_view kDockerManifest = "application/vnd.docker.dist
 inline constexpr std::string_view kDockerConfig = "application/vnd.docker.container.image.v1+json";
 inline constexpr std::string_view kDockerLayer = "application/vnd.docker.image.rootfs.diff.tar";
 inline constexpr std::string_view kDockerLayerGzip = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-inline constexpr std::string_view kDockerForeignLayerGzip = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+inline constexpr std::string_view kDockerForeignLayerGzip =
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 inline constexpr std::string_view kInToto = "application/vnd.in-toto+json";
 
 bool is_index_type(std::string_view media_type);

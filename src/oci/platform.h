@@ -1,4 +1,5 @@
-// os/architecture/variant, with the rules of containerd's platforms package, which every builder's users know.
+// os/architecture/variant, with the rules of containerd's platforms package, which every builder's users
+// know.
 #pragma once
 #include <compare>
 #include <optional>
@@ -12,7 +13,7 @@ namespace corten::oci {
 
 struct Platform {
   std::string os, architecture, variant;
-  std::string os_version;                // Windows builds: "10.0.20348.2227"
+  std::string os_version;  // Windows builds: "10.0.20348.2227"
   std::vector<std::string> os_features;
 
   // "linux/arm/v7"; "unknown" for an empty os.
@@ -32,9 +33,9 @@ struct Platform {
 // This machine, normalised.
 Platform host_platform();
 
-// `os[(version[+feature]*)]/arch[/variant]` or one component, filled from `host`. Note that parsing alone makes
-// linux/arm64/v8 of itself and linux/arm of linux/arm/v7's plain form: containerd's Parse; normalise for --platform.
-// Error(kInvalid) in containerd's words.
+// `os[(version[+feature]*)]/arch[/variant]` or one component, filled from `host`. Note that parsing alone
+// makes linux/arm64/v8 of itself and linux/arm of linux/arm/v7's plain form: containerd's Parse; normalise
+// for --platform. Error(kInvalid) in containerd's words.
 Platform parse_platform(std::string_view text, const Platform& host);
 Platform parse_platform(std::string_view text);  // on this machine
 

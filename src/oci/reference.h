@@ -1,5 +1,5 @@
-// The name of an image as users write it, and as registries see it (distribution-spec; grammar and defaults of
-// github.com/distribution/reference): docker.io and library/ are filled in.
+// The name of an image as users write it, and as registries see it (distribution-spec; grammar and defaults
+// of github.com/distribution/reference): docker.io and library/ are filled in.
 #pragma once
 #include <compare>
 #include <optional>
@@ -13,8 +13,8 @@ namespace corten::oci {
 // Always in normal form: "ubuntu" is docker.io / library/ubuntu. A value.
 class Reference {
  public:
-  // Error(kInvalid) with Docker's words ("invalid reference format: repository name (library/Foo) must be lowercase").
-  // No tag is added: see with_default_tag().
+  // Error(kInvalid) with Docker's words ("invalid reference format: repository name (library/Foo) must be
+  // lowercase"). No tag is added: see with_default_tag().
   static Reference parse(std::string_view text);
   static std::optional<Reference> try_parse(std::string_view text);
 
@@ -36,8 +36,8 @@ class Reference {
   Reference repository_only() const;
 
   std::string name() const { return registry_ + "/" + repository_; }  // docker.io/library/ubuntu
-  std::string to_string() const;                                      // docker.io/library/ubuntu:22.04@sha256:...
-  std::string familiar() const;                                       // ubuntu:22.04@sha256:...
+  std::string to_string() const;  // docker.io/library/ubuntu:22.04@sha256:...
+  std::string familiar() const;   // ubuntu:22.04@sha256:...
 
   auto operator<=>(const Reference&) const = default;
 
