@@ -1,7 +1,7 @@
 // /dev: a small tmpfs with the devices that every program may expect (OCI runtime spec, "Default Devices").
 //
 // Real root makes the nodes: a bind of the machine's /dev/null would let a step chmod it for everyone. Elsewhere the kernel
-// refuses nodes, and a bind is harmless, since nobody in a user namespace owns the machine's.
+// refuses nodes; a bind is made read-only then, which leaves the device writable and its mode and owner not.
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sys/stat.h>
@@ -98,7 +98,9 @@ void make_node(const Device& device, Plan& plan) {
   UniqueFd file(openat(plan.dev, device.name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!file) fail_errno("make {}", path);
   Operation op{.apply = attach_in_dev, .what = "mount " + path, .text = device.name};
-  op.fd = plan.keep(clone_tree({.path = {path}, .fd = -1}, "mount " + path));
+  UniqueFd tree = clone_tree({.path = {path}, .fd = -1}, op.what);
+  set_attributes(tree.get(), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, op.what);
+  op.fd = plan.keep(std::move(tree));
   plan.add(std::move(op));
 }
 
