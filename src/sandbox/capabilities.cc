@@ -51,7 +51,7 @@ int set_capabilities(Child&, const Operation& op) {
 
 int forbid_new_privileges(Child&, const Operation&) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : -errno; }
 
-int die_with_parent(Child&, const Operation&) { return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 0 : -errno; }
+int set_death_signal(Child&, const Operation& op) { return prctl(PR_SET_PDEATHSIG, op.number, 0, 0, 0) == 0 ? 0 : -errno; }
 
 uint64_t own_capabilities() {
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -89,8 +89,10 @@ void plan_capabilities(const Spec& spec, Plan& plan) {
   set.flags = spec.uid == 0 ? bits : 0;
   plan.add(std::move(set));
   if (spec.no_new_privileges) plan.add({.apply = forbid_new_privileges, .what = "forbid new privileges"});
-  // Last: a change of ids would switch it off again.
-  if (spec.dies_with_parent) plan.add({.apply = die_with_parent, .what = "die with the parent"});
+  // Last: it was set for the time of setting up, and a change of ids switched it off.
+  Operation death{.apply = set_death_signal, .what = "die with the parent"};
+  death.number = spec.dies_with_parent ? SIGKILL : 0;
+  plan.add(std::move(death));
 }
 
 std::vector<int> default_capabilities() {

@@ -64,10 +64,9 @@ std::vector<Finding> in_child(const std::function<std::vector<Finding>()>& attem
   const std::string text = read_all(pipe.read.get(), "examination", 1 << 20);
   while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
   std::vector<Finding> findings;
-  if (text.empty())
-    findings.push_back({.state = State::kMissing, .subject = "examination", .what = "ended without a word", .climb = {}});
-  else
-    for (const Json& json : Json::parse(text).as_array()) findings.push_back(from_json(json));
+  if (text.empty()) return {{.state = State::kMissing, .subject = "examination", .what = "ended without a word", .climb = {}}};
+  const Json list = Json::parse(text);
+  for (const Json& json : list.as_array()) findings.push_back(from_json(json));
   return findings;
 }
 

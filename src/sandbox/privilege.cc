@@ -57,7 +57,8 @@ std::string namespaces_hint(int error) {
 
 std::string subids_hint() {
   const std::string name = own_user_name();
-  return fmt::format("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}", name.empty() ? "USER" : name);
+  if (name.empty()) return fmt::format("as root: echo {0}:100000:65536 | tee -a /etc/subuid >> /etc/subgid", getuid());
+  return fmt::format("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}", name);
 }
 
 std::string map_text(const std::vector<IdRange>& ranges) {
@@ -248,7 +249,7 @@ Entered enter(const EnterOptions& options) {
   }
   const std::optional<IdMapping> mapping = planned_mapping();
   if (!mapping)
-    throw Error(ErrorCode::kPermission, fmt::format("/etc/subuid, /etc/subgid: no range of ids for user {}", own_user_name()))
+    throw Error(ErrorCode::kPermission, fmt::format("/etc/subuid, /etc/subgid: no range of ids for user {} ({})", own_user_name(), getuid()))
         .with_hint(subids_hint());
   check_helpers();
   return enter_user_namespace(*mapping, Writer::kHelpers);

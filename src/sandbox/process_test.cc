@@ -19,6 +19,7 @@
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 #include "sandbox/network.h"
+#include "sandbox/privilege.h"
 #include "sandbox/test_box.h"
 
 namespace corten::sandbox {
@@ -258,24 +259,60 @@ TEST_F(Sandbox, TheLockLivesAsLongAsTheStep) {
   EXPECT_TRUE(FileLock::try_exclusive(directory / "lock", other));
 }
 
-TEST_F(Sandbox, TheStepDiesWithUs) {
+// Starts a sleeper from a process that is then killed; gives the sleeper's pidfd.
+UniqueFd orphan(const Spec& spec) {
   Pipe pipe = make_pipe();
   const pid_t starter = fork();
-  ASSERT_GE(starter, 0);
   if (starter == 0) {
-    Process process = Process::start(box.spec({"/bin/sleep", "1000"}));
+    Process process = Process::start(spec);
     const pid_t pid = process.pid();
     if (write(pipe.write.get(), &pid, sizeof pid) != sizeof pid) _exit(1);
     pause();
     _exit(0);
   }
   pid_t pid = 0;
-  ASSERT_EQ(read(pipe.read.get(), &pid, sizeof pid), static_cast<ssize_t>(sizeof pid));
+  EXPECT_EQ(read(pipe.read.get(), &pid, sizeof pid), static_cast<ssize_t>(sizeof pid));
   UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  ASSERT_TRUE(pidfd);
+  EXPECT_TRUE(pidfd);
   ::kill(starter, SIGKILL);
   waitpid(starter, nullptr, 0);
-  EXPECT_TRUE(wait_readable(pidfd.get()));
+  return pidfd;
+}
+
+TEST_F(Sandbox, TheStepDiesWithUs) {
+  Spec spec = box.spec({"/bin/sleep", "1000"});
+  spec.uid = 42;  // a change of ids switches the kernel's death signal off
+  EXPECT_TRUE(wait_readable(orphan(spec).get()));
+}
+
+TEST_F(Sandbox, ADetachedOneDoesNot) {
+  Spec spec = box.spec({"/bin/sleep", "1000"});
+  spec.dies_with_parent = false;
+  UniqueFd pidfd = orphan(spec);
+  EXPECT_FALSE(wait_readable(pidfd.get(), 200));
+  EXPECT_EQ(syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0), 0);
+}
+
+TEST_F(Sandbox, AddedCapabilitiesReachTheProgram) {
+  Spec spec = box.spec({"/bin/sh", "-c", "mkdir -p /mnt; mount -t tmpfs none /mnt && echo mounted; grep CapEff /proc/self/status"});
+  spec.capabilities = default_capabilities();
+  spec.capabilities->push_back(*parse_capability("SYS_ADMIN"));
+  EXPECT_EQ(box.run(spec).output, "mounted\nCapEff:\t00000000a82425fb\n");
+  spec.argv[2] = "grep CapEff /proc/self/status";
+  spec.capabilities = std::vector<int>{};
+  EXPECT_EQ(box.run(spec).output, "CapEff:\t0000000000000000\n");
+}
+
+TEST_F(Sandbox, ASecondProcessEntersItsUserNamespace) {
+  Process process = Process::start(box.spec({"/bin/sleep", "1000"}));
+  const pid_t child = fork();
+  if (child == 0) {
+    const Entered entered = enter_of(process.pid());
+    _exit(entered.mapping.has(0, 0) && getuid() == 0 ? 0 : 1);
+  }
+  int status = 1;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(Sandbox, JoinsARunningBox) {

@@ -81,9 +81,9 @@ Result TestBox::run(Spec spec) const {
   return result;
 }
 
-bool wait_readable(int fd) {
+bool wait_readable(int fd, int timeout_ms) {
   pollfd poll_fd{.fd = fd, .events = POLLIN, .revents = 0};
-  return poll(&poll_fd, 1, 10000) == 1;
+  return poll(&poll_fd, 1, timeout_ms) == 1;
 }
 
 }  // namespace corten::sandbox

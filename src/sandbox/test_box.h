@@ -33,7 +33,6 @@ class TestBox {
   TempDir directory_;
 };
 
-// Within ten seconds.
-bool wait_readable(int fd);
+bool wait_readable(int fd, int timeout_ms = 10000);
 
 }  // namespace corten::sandbox
