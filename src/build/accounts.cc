@@ -115,4 +115,11 @@ Owner Accounts::owner(std::string_view text) const {
   return owner;
 }
 
+Owner Accounts::workdir_owner(std::string_view text) const {
+  if (text.empty()) return {};
+  dockerfile::OwnerSpec spec = dockerfile::parse_owner(text);
+  if (!spec.uid && !user_by_name(spec.user)) return {};
+  return owner(text);
+}
+
 }  // namespace corten::build

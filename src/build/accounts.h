@@ -32,6 +32,8 @@ class Accounts {
   // --chown `text`: unknown names are 0, an unknown group the user's, as with BuildKit. Error(kInvalid) for a name when
   // there is no file system to look it up in.
   Owner owner(std::string_view text) const;
+  // Who owns a directory that WORKDIR makes under USER `text`: `USER 4321` gives 4321:4321, an unknown name root.
+  Owner workdir_owner(std::string_view text) const;
 
  private:
   struct User {

@@ -16,6 +16,19 @@
 
 namespace corten::build {
 
+// Kills what runs when a build is cancelled. Thread-safe.
+class RunningProcesses {
+ public:
+  void add(sandbox::Process* process);
+  void remove(sandbox::Process* process);
+  void kill_all();
+
+ private:
+  std::mutex mutex_;
+  std::set<sandbox::Process*> processes_;
+  bool killed_ = false;
+};
+
 // What executing steps needs of this machine. Borrowed for the build.
 struct Executor {
   store::Store& store;
@@ -23,6 +36,7 @@ struct Executor {
   sandbox::IdMapping mapping;
   const Clock& clock;
   Cancellation cancellation;
+  RunningProcesses& running;
 };
 
 // A source of a mount, resolved: the files, and the layers when it is a root file system.
@@ -41,18 +55,5 @@ struct RunInputs {
 // Runs the step and captures its layer. Error(kFailed) `process "/bin/sh -c ..." did not complete successfully: exit code: N`.
 // Thread-safe for different steps.
 store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Executor& executor);
-
-// Kills what runs when a build is cancelled. Thread-safe.
-class RunningProcesses {
- public:
-  void add(sandbox::Process* process);
-  void remove(sandbox::Process* process);
-  void kill_all();
-
- private:
-  std::mutex mutex_;
-  std::set<sandbox::Process*> processes_;
-  bool killed_ = false;
-};
 
 }  // namespace corten::build

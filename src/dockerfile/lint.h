@@ -3,12 +3,14 @@
 //
 // Source: docs.docker.com/reference/build-checks; BuildKit frontend/dockerfile/linter/ruleset.go as measured.
 #pragma once
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "dockerfile/ast.h"
+#include "dockerfile/ignore.h"
 
 namespace corten::dockerfile {
 
@@ -35,6 +37,11 @@ struct LintResult {
   bool is_error = false;  // error=true was asked for and there are findings
   std::string error_message() const;  // `lint violation found for rules: A, B`
 };
+// Throws Error(kInvalid) for check options that are none.
 LintResult lint(const Dockerfile& file, const LintOptions& options = {});
+
+// CopyIgnoredFile for one source of a COPY or ADD, expanded, from a local context with that ignore file. It looks only
+// at lists without negations, and at the whole context only when the list excludes everything.
+std::optional<Diagnostic> check_ignored_source(std::string_view keyword, const Word& source, const IgnoreMatcher& matcher);
 
 }  // namespace corten::dockerfile

@@ -1,6 +1,6 @@
 // A running process in its box.
 //
-// It is process 1 of a pid namespace: when it ends, or is killed, the kernel kills all that it started, and wait() returns
+// Unless it joined another's namespaces, it is process 1 of a pid namespace: when it ends, or is killed, the kernel kills all that it started, and wait() returns
 // after the last of them is gone and their mounts with them. So the upper directory is at rest when wait() has returned.
 #pragma once
 #include <sys/types.h>

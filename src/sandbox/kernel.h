@@ -1,0 +1,40 @@
+// The kernel calls that are newer than 5.15, each behind a probe that a test can forbid.
+//
+// A feature is tried where it is used and the older way taken when it fails. CORTEN_FORBID=lowerdir+,overlay-fd makes the
+// named ones fail everywhere, so that the older ways are tested on a new kernel.
+#pragma once
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace corten::sandbox {
+
+enum class Feature {
+  kLowerdirPlus,   // "lowerdir+": layers one by one (6.5)
+  kOverlayFd,      // "overlay-fd": layers as descriptors (6.13)
+  kLandlockScope,  // "landlock-scope": abstract sockets closed off (6.12, Landlock ABI 6)
+  kFreshProc,      // "fresh-proc": a proc mount of our own (refused where an outer container masks its own)
+  kFreshSysfs,     // "fresh-sysfs"
+  kMknod,          // "mknod": device nodes in our /dev (real root only)
+};
+std::string_view feature_name(Feature feature);
+std::span<const Feature> all_features();
+
+// Named by CORTEN_FORBID. Read once; thread-safe.
+bool is_forbidden(Feature feature);
+
+
+// openat2(2); nothing is allocated. Links are followed below `root` only.
+inline int open_beneath_root(int root, const char* path, uint64_t flags, uint64_t more_resolve = 0) {
+  open_how how{};
+  how.flags = flags | O_CLOEXEC;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | more_resolve;
+  return static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof how));
+}
+
+}  // namespace corten::sandbox

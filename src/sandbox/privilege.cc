@@ -1,0 +1,282 @@
+// Climbing: see privilege.h.
+//
+// A user namespace's map is written by somebody who is *outside*: a child that was forked before we went in. It runs
+// newuidmap and newgidmap, which hold the one privilege that is needed, or writes the map itself when it may (root of a
+// container, root with --userns).
+#include "sandbox/privilege.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <functional>
+
+#include "base/beneath.h"
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/subprocess.h"
+#include "base/unique_fd.h"
+#include "sandbox/id_mapping.h"
+
+namespace corten::sandbox {
+
+namespace {
+
+enum class Writer { kHelpers, kOurselves };
+
+bool has_capability(int capability) {
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct data[2] = {};
+  return syscall(SYS_capget, &header, data) == 0 && (data[capability / 32].effective >> (capability % 32) & 1) != 0;
+}
+
+std::string read_setting(const char* path) {
+  try {
+    return std::string(trim(read_file(path, 64)));
+  } catch (const Error&) {
+    return {};  // a kernel without that setting
+  }
+}
+
+std::string namespaces_hint(int error) {
+  if (error == ENOSPC) return "as root: sysctl -w user.max_user_namespaces=15000";
+  if (read_setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1")
+    return "as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give corten an AppArmor profile with 'userns,' (Ubuntu 23.10 and later)";
+  if (read_setting("/proc/sys/kernel/unprivileged_userns_clone") == "0") return "as root: sysctl -w kernel.unprivileged_userns_clone=1";
+  if (read_setting("/proc/sys/user/max_user_namespaces") == "0") return "as root: sysctl -w user.max_user_namespaces=15000";
+  return "a container or a chroot can forbid them: in Kubernetes set securityContext.seccompProfile.type to Unconfined, in Docker "
+         "pass --security-opt seccomp=unconfined";
+}
+
+std::string subids_hint() {
+  const std::string name = own_user_name();
+  if (name.empty()) return fmt::format("as root: echo {0}:100000:65536 | tee -a /etc/subuid >> /etc/subgid", getuid());
+  return fmt::format("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}", name);
+}
+
+std::string map_text(const std::vector<IdRange>& ranges) {
+  std::string text;
+  for (const IdRange& range : ranges) text += fmt::format("{} {} {}\n", range.inside, range.outside, range.count);
+  return text;
+}
+
+void run_helper(const char* program, pid_t pid, const std::vector<IdRange>& ranges) {
+  std::vector<std::string> argv = {program, fmt::format("{}", pid)};
+  for (const std::string& word : split_words(replace_all(map_text(ranges), "\n", " "))) argv.push_back(word);
+  const SubprocessResult result = run_subprocess(argv);
+  if (result.exit_code != 0) fail(ErrorCode::kPermission, "{}: {}", program, printable(trim(result.error_output)));
+}
+
+void write_maps(pid_t pid, const IdMapping& mapping, Writer writer) {
+  if (writer == Writer::kHelpers) {
+    run_helper("newuidmap", pid, mapping.uids);
+    run_helper("newgidmap", pid, mapping.gids);
+    return;
+  }
+  auto write_map = [&](const char* name, const std::vector<IdRange>& ranges) {
+    const std::string path = fmt::format("/proc/{}/{}", pid, name);
+    write_fully(open_file(path, O_WRONLY).get(), map_text(ranges), path);
+  };
+  write_map("uid_map", mapping.uids);
+  write_map("gid_map", mapping.gids);
+}
+
+// Started outside; writes the maps when it is told that we are inside, and tells what went wrong.
+class MapWriter {
+ public:
+  MapWriter(const IdMapping& mapping, Writer writer) {
+    Pipe go = make_pipe(), answer = make_pipe();
+    const pid_t parent = getpid();
+    pid_ = fork();
+    if (pid_ < 0) fail_errno("fork");
+    if (pid_ == 0) {
+      go.write.reset();
+      answer.read.reset();
+      _exit(serve(parent, mapping, writer, go.read.get(), answer.write.get()));
+    }
+    go_ = std::move(go.write);
+    answer_ = std::move(answer.read);
+  }
+  ~MapWriter() {
+    go_.reset();
+    if (pid_ > 0) while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {}
+  }
+  MapWriter(const MapWriter&) = delete;
+
+  void write() {
+    write_fully(go_.get(), "g", "map writer");
+    const std::string answer = read_all(answer_.get(), "map writer", 64 << 10);
+    if (answer != "ok")
+      throw Error(ErrorCode::kPermission, answer.empty() ? "map writer: ended without an answer" : answer).with_hint(
+          "check that newuidmap and newgidmap (package uidmap) are setuid root, and the ranges of /etc/subuid and /etc/subgid");
+  }
+
+ private:
+  static int serve(pid_t parent, const IdMapping& mapping, Writer writer, int go, int answer) {
+    std::string text = "ok";
+    try {
+      char byte;
+      if (read_fully(go, &byte, 1, "map writer") == 0) return 0;  // it failed before it needed us
+      write_maps(parent, mapping, writer);
+    } catch (const std::exception& error) {
+      text = error.what();
+    }
+    return ::write(answer, text.data(), text.size()) < 0 ? 1 : 0;
+  }
+
+  pid_t pid_ = -1;
+  UniqueFd go_, answer_;
+};
+
+void become_root_of_namespace() {
+  if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0) fail_errno("become 0:0 of the user namespace");
+  prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);  // else our own /proc/PID belongs to the machine's root
+}
+
+void make_mounts_private() {
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) fail_errno("make the mounts private");
+}
+
+Entered enter_mount_namespace() {
+  if (unshare(CLONE_NEWNS) != 0) fail_errno("make a mount namespace");
+  make_mounts_private();
+  return {.rung = Rung::kRoot, .mapping = {}};
+}
+
+Entered enter_user_namespace(const IdMapping& mapping, Writer writer) {
+  MapWriter helper(mapping, writer);
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) {
+    const int error = errno;
+    Error failure = errno_error(error, "make a user namespace");
+    failure.set_hint(namespaces_hint(error));
+    throw failure;
+  }
+  helper.write();
+  become_root_of_namespace();
+  make_mounts_private();
+  return {.rung = Rung::kRange, .mapping = mapping};
+}
+
+// Every id of our own namespace as itself: what the root of a container may give without newuidmap.
+IdMapping identity_mapping() {
+  IdMapping mapping{.uids = parse_id_map(read_file("/proc/self/uid_map")), .gids = parse_id_map(read_file("/proc/self/gid_map"))};
+  for (auto* ranges : {&mapping.uids, &mapping.gids})
+    for (IdRange& range : *ranges) range.outside = range.inside;
+  return mapping;
+}
+
+std::string subid_file(const char* path) { return path_exists(path) ? read_file(path, 16 << 20) : std::string(); }
+
+IdMapping mapping_for_root_with_user_namespace() {
+  const auto uids = parse_subids(subid_file("/etc/subuid"), "root", 0), gids = parse_subids(subid_file("/etc/subgid"), "root", 0);
+  if (!uids || !gids) throw Error(ErrorCode::kPermission, "/etc/subuid, /etc/subgid: no range of ids for root").with_hint(subids_hint());
+  IdMapping mapping;
+  mapping.uids = {{.inside = 0, .outside = 0, .count = 1}, {.inside = 1, .outside = uids->start, .count = uids->count}};
+  mapping.gids = {{.inside = 0, .outside = 0, .count = 1}, {.inside = 1, .outside = gids->start, .count = gids->count}};
+  return mapping;
+}
+
+void check_helpers() {
+  for (const char* program : {"newuidmap", "newgidmap"})
+    if (find_program(program).empty())
+      throw Error(ErrorCode::kPermission, fmt::format("{}: not found", program)).with_hint("as root: apt-get install uidmap");
+}
+
+bool in_child(const std::function<bool()>& attempt) {
+  const pid_t pid = fork();
+  if (pid < 0) return false;
+  if (pid == 0) {
+    bool ok = false;
+    try {
+      ok = attempt();
+    } catch (const std::exception&) {
+      ok = false;
+    }
+    _exit(ok ? 0 : 1);
+  }
+  int status = 1;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+bool can_mount() { return mount("corten", "/", "tmpfs", 0, nullptr) == 0; }
+
+bool try_one_id() {
+  const std::string uid = fmt::format("0 {} 1\n", geteuid()), gid = fmt::format("0 {} 1\n", getegid());
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
+  auto write_own = [](const char* path, const std::string& text) { write_fully(open_file(path, O_WRONLY).get(), text, path); };
+  write_own("/proc/self/setgroups", "deny");
+  write_own("/proc/self/uid_map", uid);
+  write_own("/proc/self/gid_map", gid);
+  become_root_of_namespace();
+  make_mounts_private();
+  return can_mount();
+}
+
+}  // namespace
+
+std::string_view rung_name(Rung rung) {
+  switch (rung) {
+    case Rung::kRoot: return "root";
+    case Rung::kRange: return "user namespace with a range of ids";
+    case Rung::kOneId: return "user namespace with one id";
+    case Rung::kChrootOnly: return "chroot only";
+    case Rung::kNothing: break;
+  }
+  return "nothing";
+}
+
+Rung probe_privilege() {
+  if (in_child([] { return enter().rung == Rung::kRoot && can_mount(); })) return Rung::kRoot;
+  if (in_child([] { return enter().rung == Rung::kRange && can_mount() && setresuid(1, 1, 1) == 0; })) return Rung::kRange;
+  if (in_child(try_one_id)) return Rung::kOneId;
+  if (in_child([] { return geteuid() == 0 && chroot("/") == 0; })) return Rung::kChrootOnly;
+  return Rung::kNothing;
+}
+
+Entered enter(const EnterOptions& options) {
+  if (geteuid() == 0) {
+    if (options.user_namespace) return enter_user_namespace(mapping_for_root_with_user_namespace(), Writer::kOurselves);
+    if (has_capability(CAP_SYS_ADMIN)) return enter_mount_namespace();
+    return enter_user_namespace(identity_mapping(), Writer::kOurselves);
+  }
+  const std::optional<IdMapping> mapping = planned_mapping();
+  if (!mapping)
+    throw Error(ErrorCode::kPermission, fmt::format("/etc/subuid, /etc/subgid: no range of ids for user {} ({})", own_user_name(), getuid()))
+        .with_hint(subids_hint());
+  check_helpers();
+  return enter_user_namespace(*mapping, Writer::kHelpers);
+}
+
+Entered enter_of(pid_t pid) {
+  const std::string theirs = fmt::format("/proc/{}/ns/user", pid);
+  UniqueFd ns = open_file(theirs, O_RDONLY);
+  struct stat there, here;
+  if (fstat(ns.get(), &there) != 0 || stat("/proc/self/ns/user", &here) != 0) fail_errno("{}", theirs);
+  if (there.st_ino == here.st_ino) return enter_mount_namespace();
+  if (setns(ns.get(), CLONE_NEWUSER) != 0) fail_errno("enter {}", theirs);
+  become_root_of_namespace();
+  if (unshare(CLONE_NEWNS) != 0) fail_errno("make a mount namespace");
+  make_mounts_private();
+  return {.rung = Rung::kRange, .mapping = {.uids = parse_id_map(read_file("/proc/self/uid_map")),
+                                            .gids = parse_id_map(read_file("/proc/self/gid_map"))}};
+}
+
+void mount_memory(const HostPath& directory, uint64_t size_bytes) {
+  std::string options = "mode=0700";
+  if (size_bytes != 0) options += fmt::format(",size={}", size_bytes);
+  if (mount("corten", directory.c_str(), "tmpfs", 0, options.c_str()) != 0) fail_errno("mount memory at {}", directory.value);
+}
+
+void unmount(const HostPath& directory) {
+  if (umount2(directory.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) fail_errno("unmount {}", directory.value);
+}
+
+}  // namespace corten::sandbox
