@@ -15,8 +15,8 @@ namespace corten::build {
 
 std::vector<StepId> Step::inputs() const {
   std::vector<StepId> ids;
-  auto add = [&](StepId id) {
-    if (id != kScratch && std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+  auto add = [&](StepId input) {
+    if (input != kNoStep && std::find(ids.begin(), ids.end(), input) == ids.end()) ids.push_back(input);
   };
   add(base);
   if (auto* copy = std::get_if<CopyStep>(&work)) add(copy->from.step);
@@ -220,7 +220,7 @@ void Lowering::begin_on_tree(StageInProgress& s, const std::string& context) {
   s.plan.config.config.set_env("PATH", kDefaultPath);
   s.environment.set("PATH", std::string(kDefaultPath));
   CopyStep copy;
-  copy.from = {TreeRef::Kind::kContext, kScratch, context};
+  copy.from = {TreeRef::Kind::kContext, kNoStep, context};
   copy.sources = {"/"};
   copy.destination = "/";
   s.step_count++;
@@ -239,7 +239,8 @@ StepId Lowering::add_step(StageInProgress& s, Step step, std::string_view text) 
   step.stage = s.index;
   step.instruction = std::string(text);
   std::string first_line(text.substr(0, text.find('\n')));
-  step.name = fmt::format("[{}{}/{}] {}{}", s.label, ++s.step_number, std::max(s.step_count, s.step_number), s.is_triggered ? "ONBUILD " : "", printable(first_line));
+  s.step_number++;
+  step.name = fmt::format("[{}{}/{}] {}{}", s.label, s.step_number, std::max(s.step_count, s.step_number), s.is_triggered ? "ONBUILD " : "", printable(first_line));
   step.no_cache = request_.no_cache || request_.no_cache_stages.contains(to_lower(s.plan.name));
   plan_.steps.push_back(std::move(step));
   return plan_.steps.back().id;
@@ -264,7 +265,7 @@ StepId Lowering::image_step(const std::string& reference, const SourceSpan& span
 TreeRef Lowering::tree_by_name(StageInProgress& s, const std::string& name, bool allow_index, const SourceSpan& span, std::string_view verb) {
   auto of_stage = [&](size_t index) {
     const StagePlan& other = stage(static_cast<int>(index));
-    if (other.result == kScratch) return TreeRef{};
+    if (other.result == kNoStep) return TreeRef{};
     return TreeRef{TreeRef::Kind::kStep, other.result, ""};
   };
   size_t here = static_cast<size_t>(s.index);
@@ -277,7 +278,7 @@ TreeRef Lowering::tree_by_name(StageInProgress& s, const std::string& name, bool
       return of_stage(*index);
     }
   if (sources_.has_named(name)) {
-    if (sources_.named_tree(name)) return {TreeRef::Kind::kContext, kScratch, name};
+    if (sources_.named_tree(name)) return {TreeRef::Kind::kContext, kNoStep, name};
     return {TreeRef::Kind::kStep, image_step(name, span), ""};
   }
   if (auto later = dockerfile::find_stage(file_.stages, name)) {

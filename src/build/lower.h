@@ -18,7 +18,7 @@ struct StageInProgress {
   int index = 0;
   StagePlan plan;
   StageEnvironment environment;
-  StepId here = kScratch;
+  StepId here = kNoStep;
   bool has_cmd = false;        // set in this stage: an ENTRYPOINT then keeps it
   int step_number = 0, step_count = 0;
   std::string label;           // "build ", or "" when there is one stage

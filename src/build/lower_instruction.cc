@@ -186,7 +186,7 @@ MountUse Lowering::mount_use(StageInProgress& s, const dockerfile::Word& csv) {
     throw Error(ErrorCode::kUnsupported, fmt::format("no SSH key {} forwarded from the client: mounts of type ssh are not executed yet", quote(mount.id)))
         .with_span(mount.span);
   if (mount.from) use.from = tree_by_name(s, *mount.from, false, mount.span, "mount");
-  else if (mount.type == MountType::kBind) use.from = {TreeRef::Kind::kContext, kScratch, ""};
+  else if (mount.type == MountType::kBind) use.from = {TreeRef::Kind::kContext, kNoStep, ""};
   if (mount.type == MountType::kCache) {
     std::string id = mount.id.empty() ? clean_path(mount.target) : mount.id;
     if (auto space = request_.build_args.find("BUILDKIT_CACHE_MOUNT_NS"); space != request_.build_args.end() && !space->second.empty()) id = space->second + "/" + id;
@@ -319,7 +319,7 @@ void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& 
       throw Error(ErrorCode::kInvalid, "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround").with_span(copy->from->span);
     step.from = tree_by_name(s, copy->from->text, true, copy->from->span, "copy");
   } else if (!step.sources.empty()) {
-    step.from = {TreeRef::Kind::kContext, kScratch, ""};
+    step.from = {TreeRef::Kind::kContext, kNoStep, ""};
   }
 
   Step whole;

@@ -18,12 +18,12 @@
 namespace corten::build {
 
 using StepId = int;
-inline constexpr StepId kScratch = -1;  // the empty root file system
+inline constexpr StepId kNoStep = -1;  // stands for the empty root file system
 
 // Where files come from: a step's result, a context, or an image.
 struct TreeRef {
   enum class Kind { kStep, kContext, kScratch } kind = Kind::kScratch;
-  StepId step = kScratch;
+  StepId step = kNoStep;
   std::string context;  // "" is the main context
   bool operator==(const TreeRef&) const = default;
 };
@@ -79,7 +79,7 @@ struct Step {
   std::string name;          // for people: "[build 2/5] RUN make"
   std::string instruction;   // the instruction's text, for records
   SourceSpan span;
-  StepId base = kScratch;    // the root file system it stands on
+  StepId base = kNoStep;    // the root file system it stands on
   std::variant<FromStep, CopyStep, RunStep, WorkdirStep> work;
   int stage = 0;
   bool no_cache = false;
@@ -89,7 +89,7 @@ struct Step {
 // A stage as far as it is needed: its last step and what its image would be.
 struct StagePlan {
   std::string name;                 // as progress shows it
-  StepId result = kScratch;
+  StepId result = kNoStep;
   oci::ImageConfig config;          // without rootfs; history entries of layers have empty_layer false
   std::vector<StepId> layer_steps;  // of this stage and its parents, in order: the layers above the base image
   bool has_run = false;             // this stage, without its parents

@@ -16,7 +16,7 @@ namespace corten::build {
 
 StageRootfs BuildResult::rootfs() const {
   StepId last = target().result;
-  return last == kScratch ? StageRootfs() : steps[static_cast<size_t>(last)].rootfs;
+  return last == kNoStep ? StageRootfs() : steps[static_cast<size_t>(last)].rootfs;
 }
 
 namespace {
@@ -109,7 +109,7 @@ class Solver {
   }
 
   StageRootfs below(StepId id) {
-    if (id == kScratch) return {};
+    if (id == kNoStep) return {};
     std::lock_guard lock(mutex_);
     return result_of(id).rootfs;
   }
