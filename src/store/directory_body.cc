@@ -26,8 +26,8 @@ timespec to_timespec(int64_t ns) {
 
 class BodyMaker {
  public:
-  BodyMaker(int64_t time, const Contents& contents, std::string root)
-      : time_ns_(time * 1'000'000'000), contents_(contents), root_(std::move(root)) {}
+  BodyMaker(int64_t time, const Contents& contents, std::string root, const BodyOptions& options)
+      : time_ns_(time * 1'000'000'000), contents_(contents), root_(std::move(root)), options_(options) {}
 
   void make(const Manifest& manifest) {
     if (mkdir(root_.c_str(), 0755) != 0) fail_errno("make directory {}", root_);
@@ -92,7 +92,7 @@ class BodyMaker {
       if (linkat(first_parent.get(), std::string(e.hard_link.filename()).c_str(), dir, name.c_str(), 0) != 0) failed("make hard link", e);
       return;
     }
-    if (e.size > 0 && claim(dir, name, e)) return;
+    if (e.size > 0 && options_.may_link && claim(dir, name, e)) return;
     UniqueFd to = open_at(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (e.size > 0) {
       UniqueFd from = contents_.open(e.content);
@@ -143,6 +143,7 @@ class BodyMaker {
   int64_t time_ns_;
   const Contents& contents_;
   std::string root_;
+  const BodyOptions& options_;
   UniqueFd top_;
   std::optional<UniqueFd> parent_;
   RootfsPath parent_path_;
@@ -150,8 +151,8 @@ class BodyMaker {
 
 }  // namespace
 
-void make_directory_body(const Manifest& manifest, int64_t time, const Contents& contents, const std::string& path) {
-  BodyMaker(time, contents, path).make(manifest);
+void make_directory_body(const Manifest& manifest, int64_t time, const Contents& contents, const std::string& path, const BodyOptions& options) {
+  BodyMaker(time, contents, path, options).make(manifest);
 }
 
 }  // namespace corten::store

@@ -16,7 +16,10 @@ namespace corten::store {
 
 // Makes `path`, which must not exist, and all in it. `time` is the layer's, in seconds. Runs where the ids of the layer
 // exist (as root, or inside the user namespace).
-void make_directory_body(const Manifest& manifest, int64_t time, const Contents& contents, const std::string& path);
+struct BodyOptions {
+  bool may_link = true;  // false: every file is a copy, which its user may write to
+};
+void make_directory_body(const Manifest& manifest, int64_t time, const Contents& contents, const std::string& path, const BodyOptions& options = {});
 
 struct CaptureOptions {
   int64_t started_ns = 0;             // times from here on were written by the step: they become the layer's

@@ -1,0 +1,36 @@
+// What a build tells while it runs. Displays, logs and the history listen; nothing here knows a terminal.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace corten::build {
+
+// One vertex of the progress: a step, or a named piece of work around it ("exporting to image").
+struct VertexInfo {
+  int id = 0;                // unique in a build, in the order of planning
+  std::string name;          // "[build 2/5] RUN make"
+  std::vector<int> inputs;
+  SourceSpan span;
+};
+
+enum class Outcome { kDone, kCached, kFailed, kCancelled };
+
+// Implementations are called from several threads and must guard themselves.
+class Events {
+ public:
+  virtual ~Events() = default;
+  virtual void planned(const VertexInfo&) {}
+  virtual void started(int) {}
+  // stream: 1 standard output, 2 standard error. Bytes as they came, not cut at lines.
+  virtual void output(int, int /*stream*/, std::string_view) {}
+  // A named wait or a state: "waiting for another build that runs this step".
+  virtual void note(int, std::string_view) {}
+  virtual void finished(int, Outcome, std::string_view /*error*/) {}
+  virtual void warning(const std::string& /*message*/, const SourceSpan& /*where*/) {}
+};
+
+}  // namespace corten::build

@@ -1,0 +1,294 @@
+#include "build/lower.h"
+
+#include <algorithm>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/suggest.h"
+#include "dockerfile/instructions.h"
+#include "dockerfile/stages.h"
+#include "oci/reference.h"
+
+namespace corten::build {
+
+std::vector<StepId> Step::inputs() const {
+  std::vector<StepId> ids;
+  auto add = [&](StepId input) {
+    if (input != kNoStep && std::find(ids.begin(), ids.end(), input) == ids.end()) ids.push_back(input);
+  };
+  add(base);
+  if (auto* copy = std::get_if<CopyStep>(&work)) add(copy->from.step);
+  if (auto* run = std::get_if<RunStep>(&work))
+    for (const MountUse& use : run->mounts) add(use.from.step);
+  return ids;
+}
+
+Plan make_plan(const Request& request, Sources& sources) { return Lowering(request, sources).run(); }
+
+Lowering::Lowering(const Request& request, Sources& sources) : request_(request), sources_(sources) {}
+
+Plan Lowering::run() {
+  file_ = dockerfile::parse_dockerfile(request_.dockerfile, request_.dockerfile_name);
+  plan_.warnings = file_.warnings;
+  if (file_.stages.empty()) fail(ErrorCode::kInvalid, "dockerfile contains no stages to build");
+  done_.resize(file_.stages.size());
+  environments_.resize(file_.stages.size());
+  in_progress_.resize(file_.stages.size());
+  expand_meta_args();
+  expand_from_lines();
+  plan_.target = static_cast<int>(dockerfile::find_target(file_.stages, request_.target));
+  stage(plan_.target);
+  plan_.stages.resize(file_.stages.size());
+  for (size_t i = 0; i < done_.size(); i++)
+    if (done_[i]) plan_.stages[i] = std::move(*done_[i]);
+  StagePlan& target = plan_.stages[static_cast<size_t>(plan_.target)];
+  for (const auto& [key, value] : request_.labels) target.config.config.labels[key] = value;
+  target.config.config.on_build = target.on_build;
+  return std::move(plan_);
+}
+
+// Errors in words get the place of the word.
+template <typename F>
+static auto with_span(const SourceSpan& span, F&& f) {
+  try {
+    return f();
+  } catch (Error& error) {
+    if (!error.span()) error.set_span(span);
+    throw;
+  }
+}
+
+void Lowering::expand_meta_args() {
+  std::string target = request_.target;
+  if (target.empty()) {
+    const auto& name = file_.stages.back().from.name;
+    target = name ? name->text : "default";
+  }
+  global_args_ = automatic_args(request_, target);
+  for (const dockerfile::Arg& line : file_.meta_args)
+    for (const dockerfile::ArgDeclaration& arg : line.entries) {
+      if (auto given = request_.build_args.find(arg.name); given != request_.build_args.end()) {
+        global_args_[arg.name] = given->second;
+      } else if (arg.value) {
+        dockerfile::MapEnvironment environment({global_args_.begin(), global_args_.end()});
+        global_args_[arg.name] = with_span(arg.span, [&] { return dockerfile::process_word(arg.value->text, environment, {.escape = file_.directives.escape}); });
+      }
+    }
+}
+
+void Lowering::expand_from_lines() {
+  dockerfile::MapEnvironment environment({global_args_.begin(), global_args_.end()});
+  for (const dockerfile::Stage& stage : file_.stages) {
+    FromLine line{"", request_.platform};
+    line.image = with_span(stage.from.image.span, [&] { return dockerfile::process_word(stage.from.image.text, environment, {.escape = file_.directives.escape}); });
+    if (line.image.empty())
+      throw Error(ErrorCode::kInvalid, fmt::format("base name ({}) should not be blank", stage.from.image.text)).with_span(stage.from.image.span);
+    if (stage.from.platform) {
+      const dockerfile::Word& word = *stage.from.platform;
+      std::string text = with_span(word.span, [&] { return dockerfile::process_word(word.text, environment, {.escape = file_.directives.escape}); });
+      if (text.empty())
+        throw Error(ErrorCode::kInvalid, fmt::format("empty platform value from expression {}", word.text)).with_span(word.span);
+      try {
+        line.platform = oci::parse_platform(text).normalized();
+      } catch (Error& error) {
+        error.add_context(fmt::format("failed to parse platform {}", text));
+        error.set_span(word.span);
+        throw;
+      }
+    }
+    from_lines_.push_back(std::move(line));
+  }
+}
+
+const StagePlan& Lowering::stage(int index) {
+  size_t i = static_cast<size_t>(index);
+  if (!done_[i]) {
+    if (in_progress_[i])
+      fail(ErrorCode::kInvalid, "circular dependency detected on stage: {}", dockerfile::stage_label(file_.stages, i));
+    in_progress_[i] = true;
+    done_[i] = lower_stage(index);
+    in_progress_[i] = false;
+  }
+  return *done_[i];
+}
+
+StagePlan Lowering::lower_stage(int index) {
+  StageInProgress s;
+  s.index = index;
+  s.escape = file_.directives.escape;
+  const dockerfile::Stage& stage = file_.stages[static_cast<size_t>(index)];
+  s.plan.name = dockerfile::stage_label(file_.stages, static_cast<size_t>(index));
+  if (file_.stages.size() > 1) s.label = s.plan.name + " ";
+  for (const dockerfile::Command& command : stage.commands)
+    s.step_count += std::holds_alternative<dockerfile::Run>(command) || std::holds_alternative<dockerfile::Copy>(command) ||
+                    std::holds_alternative<dockerfile::Add>(command) || std::holds_alternative<dockerfile::Workdir>(command);
+  // A context may take the place of a stage of its name.
+  bool replaced = stage.from.name && sources_.has_named(stage.from.name->text);
+  try {
+    if (replaced) {
+      const std::string& name = stage.from.name->text;
+      if (auto image = sources_.named_image(name, from_lines_[static_cast<size_t>(index)].platform)) begin_on_image(s, *image, name);
+      else begin_on_tree(s, name);
+    } else {
+      begin_stage(s);
+    }
+  } catch (Error& error) {
+    if (!error.span()) error.set_span(stage.from.span);
+    throw;
+  }
+  if (!replaced) {
+    std::vector<std::string> triggers = std::move(s.plan.on_build);
+    s.plan.on_build.clear();
+    for (const std::string& trigger : triggers) {
+      s.is_triggered = true;
+      char escape = std::exchange(s.escape, '\\');
+      dockerfile::Command command = with_span(stage.from.span, [&] { return dockerfile::parse_instruction(trigger, "ONBUILD"); });
+      with_span(stage.from.span, [&] { apply(s, command); return 0; });
+      s.escape = escape;
+    }
+    s.is_triggered = false;
+    for (const dockerfile::Command& command : stage.commands)
+      with_span(dockerfile::instruction_of(command).span, [&] { apply(s, command); return 0; });
+  }
+  s.plan.result = s.here;
+  environments_[static_cast<size_t>(index)] = s.environment;
+  return std::move(s.plan);
+}
+
+void Lowering::begin_stage(StageInProgress& s) {
+  const FromLine& from = from_lines_[static_cast<size_t>(s.index)];
+  if (auto parent = dockerfile::find_base_stage(file_.stages, from.image, static_cast<size_t>(s.index))) {
+    const StagePlan& base = stage(static_cast<int>(*parent));
+    std::string name = s.plan.name;
+    s.plan = base;
+    s.plan.name = name;
+    s.plan.has_run = false;
+    s.here = base.result;
+    s.environment = environments_[*parent];
+    return;
+  }
+  if (sources_.has_named(from.image)) {
+    if (auto image = sources_.named_image(from.image, from.platform)) begin_on_image(s, *image, from.image);
+    else begin_on_tree(s, from.image);
+    return;
+  }
+  if (from.image == "scratch") {
+    s.plan.config.platform = from.platform;
+    s.plan.config.config.working_dir = "/";
+    s.plan.config.config.set_env("PATH", kDefaultPath);
+    s.environment.set("PATH", std::string(kDefaultPath));
+    return;
+  }
+  try {
+    begin_on_image(s, sources_.image(from.image, from.platform), from.image);
+  } catch (Error& error) {
+    std::vector<std::string> names;
+    for (int i = 0; i < s.index; i++)
+      if (const auto& name = file_.stages[static_cast<size_t>(i)].from.name) names.push_back(name->text);
+    if (auto near = suggest(from.image, names); near && error.code() == ErrorCode::kNotFound)
+      error.set_hint(fmt::format("did you mean the stage {}? {}", *near, error.hint()));
+    throw;
+  }
+}
+
+void Lowering::begin_on_image(StageInProgress& s, const source::BaseImage& image, const std::string& shown_name) {
+  s.plan.config = image.config;
+  s.plan.config.raw.clear();
+  s.plan.config.created.clear();
+  s.plan.config.other.clear();
+  s.plan.config.diff_ids.clear();
+  s.plan.on_build = std::exchange(s.plan.config.config.on_build, {});
+  if (!s.plan.config.config.env_value("PATH")) s.plan.config.config.set_env("PATH", kDefaultPath);
+  for (const std::string& entry : s.plan.config.config.env) {
+    size_t equals = entry.find('=');
+    s.environment.set(entry.substr(0, equals), equals == std::string::npos ? "" : entry.substr(equals + 1));
+  }
+  s.step_count++;
+  Step step;
+  step.span = file_.stages[static_cast<size_t>(s.index)].from.span;
+  step.work = FromStep{image};
+  s.here = add_step(s, std::move(step), "FROM " + shown_name);
+  s.plan.base = FromStep{image};
+}
+
+// A directory as a base: its files are one layer on nothing, without a history entry of their own.
+void Lowering::begin_on_tree(StageInProgress& s, const std::string& context) {
+  s.plan.config.platform = request_.platform;
+  s.plan.config.config.working_dir = "/";
+  s.plan.config.config.set_env("PATH", kDefaultPath);
+  s.environment.set("PATH", std::string(kDefaultPath));
+  CopyStep copy;
+  copy.from = {TreeRef::Kind::kContext, kNoStep, context};
+  copy.sources = {"/"};
+  copy.destination = "/";
+  s.step_count++;
+  Step step;
+  step.span = file_.stages[static_cast<size_t>(s.index)].from.span;
+  step.work = std::move(copy);
+  s.here = add_step(s, std::move(step), "FROM " + context);
+  s.plan.layer_steps.push_back(s.here);
+  oci::History entry;
+  entry.comment = "buildkit.exporter.image.v0";
+  s.plan.config.history.push_back(entry);
+}
+
+StepId Lowering::add_step(StageInProgress& s, Step step, std::string_view text) {
+  step.id = static_cast<StepId>(plan_.steps.size());
+  step.stage = s.index;
+  step.instruction = std::string(text);
+  std::string first_line(text.substr(0, text.find('\n')));
+  s.step_number++;
+  step.name = fmt::format("[{}{}/{}] {}{}", s.label, s.step_number, std::max(s.step_count, s.step_number), s.is_triggered ? "ONBUILD " : "", printable(first_line));
+  step.no_cache = request_.no_cache || request_.no_cache_stages.contains(to_lower(s.plan.name));
+  plan_.steps.push_back(std::move(step));
+  return plan_.steps.back().id;
+}
+
+StepId Lowering::image_step(const std::string& reference, const SourceSpan& span) {
+  if (auto known = image_steps_.find(reference); known != image_steps_.end()) return known->second;
+  std::optional<source::BaseImage> image;
+  if (sources_.has_named(reference)) image = sources_.named_image(reference, request_.platform);
+  if (!image) image = sources_.image(reference, request_.platform);
+  Step step;
+  step.id = static_cast<StepId>(plan_.steps.size());
+  step.name = "[internal] image " + reference;
+  step.instruction = "FROM " + reference;
+  step.span = span;
+  step.work = FromStep{*image};
+  step.no_cache = request_.no_cache;
+  plan_.steps.push_back(std::move(step));
+  return image_steps_[reference] = plan_.steps.back().id;
+}
+
+TreeRef Lowering::tree_by_name(StageInProgress& s, const std::string& name, bool allow_index, const SourceSpan& span, std::string_view verb) {
+  auto of_stage = [&](size_t index) {
+    const StagePlan& other = stage(static_cast<int>(index));
+    if (other.result == kNoStep) return TreeRef{};
+    return TreeRef{TreeRef::Kind::kStep, other.result, ""};
+  };
+  size_t here = static_cast<size_t>(s.index);
+  if (auto index = dockerfile::find_stage(file_.stages, name, here)) return of_stage(*index);
+  if (allow_index)
+    if (auto index = dockerfile::find_stage_index(file_.stages, name)) {
+      if (*index == here) fail(ErrorCode::kInvalid, "circular dependency detected on stage: {}", name);
+      if (*index > here)
+        fail(ErrorCode::kInvalid, "cannot {} from stage {}, it needs to be defined before current stage {}", verb, quote(name), quote(s.plan.name));
+      return of_stage(*index);
+    }
+  if (sources_.has_named(name)) {
+    if (sources_.named_tree(name)) return {TreeRef::Kind::kContext, kNoStep, name};
+    return {TreeRef::Kind::kStep, image_step(name, span), ""};
+  }
+  if (auto later = dockerfile::find_stage(file_.stages, name)) {
+    if (*later == here) fail(ErrorCode::kInvalid, "circular dependency detected on stage: {}", name);
+    if (verb == "copy")
+      fail(ErrorCode::kInvalid, "cannot copy from stage {}, it needs to be defined before current stage {}", quote(name), quote(s.plan.name));
+    fail(ErrorCode::kInvalid, "cannot mount from stage {}, stage needs to be defined before current command", quote(name));
+  }
+  if (name == "scratch") return {};
+  return {TreeRef::Kind::kStep, image_step(name, span), ""};
+}
+
+}  // namespace corten::build

@@ -1,0 +1,334 @@
+#include <algorithm>
+#include <set>
+
+#include <fmt/core.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/strings.h"
+#include "build/lower.h"
+#include "dockerfile/script.h"
+
+namespace corten::build {
+
+namespace {
+
+// Go's %q of a list, as BuildKit prints exec forms: ["/bin/sh" "-c" "x"].
+std::string quoted_list(const std::vector<std::string>& args) {
+  std::string text = "[";
+  for (size_t i = 0; i < args.size(); i++) text += (i ? " " : "") + quote(args[i]);
+  return text + "]";
+}
+
+bool looks_like_url(std::string_view source) {
+  return source.starts_with("http://") || source.starts_with("https://");
+}
+bool looks_like_git(std::string_view source) {
+  if (source.starts_with("git://") || source.starts_with("ssh://") || source.starts_with("git@")) return true;
+  if (!looks_like_url(source)) return false;
+  std::string_view path = source.substr(0, source.find_first_of("#?"));
+  return path.ends_with(".git");
+}
+
+void set_entry(std::vector<std::pair<std::string, std::string>>& entries, std::string key, std::string value) {
+  entries.emplace_back(std::move(key), std::move(value));
+}
+
+}  // namespace
+
+std::string Lowering::expand(const StageInProgress& s, const dockerfile::Word& word) const {
+  try {
+    return dockerfile::process_word(word.text, s.environment, {.escape = s.escape});
+  } catch (Error& error) {
+    if (!error.span()) error.set_span(word.span);
+    throw;
+  }
+}
+
+void Lowering::add_history(StageInProgress& s, std::string created_by, bool is_layer) {
+  oci::History entry;
+  entry.created_by = std::move(created_by);
+  entry.comment = "buildkit.dockerfile.v0";
+  entry.empty_layer = !is_layer;
+  s.plan.config.history.push_back(std::move(entry));
+}
+
+std::vector<std::string> Lowering::command_argv(const StageInProgress& s, const dockerfile::CommandLine& command) const {
+  if (!command.is_shell) return command.args;
+  std::vector<std::string> argv = s.plan.config.config.shell;
+  if (argv.empty()) argv = {"/bin/sh", "-c"};
+  argv.push_back(command.args.empty() ? "" : command.args[0]);
+  return argv;
+}
+
+void Lowering::apply(StageInProgress& s, const dockerfile::Command& command) {
+  oci::RunConfig& config = s.plan.config.config;
+  auto visit = [&](const auto& c) {
+    using T = std::decay_t<decltype(c)>;
+    if constexpr (std::is_same_v<T, dockerfile::Run>) {
+      run_instruction(s, c);
+    } else if constexpr (std::is_same_v<T, dockerfile::Copy>) {
+      copy_instruction(s, c, &c, nullptr);
+    } else if constexpr (std::is_same_v<T, dockerfile::Add>) {
+      copy_instruction(s, c, nullptr, &c);
+    } else if constexpr (std::is_same_v<T, dockerfile::Workdir>) {
+      workdir_instruction(s, c);
+    } else if constexpr (std::is_same_v<T, dockerfile::Arg>) {
+      arg_instruction(s, c);
+    } else if constexpr (std::is_same_v<T, dockerfile::Expose>) {
+      expose_instruction(s, c);
+    } else if constexpr (std::is_same_v<T, dockerfile::Env> || std::is_same_v<T, dockerfile::Label>) {
+      // All values of a line are expanded with what was set before it.
+      std::vector<std::pair<std::string, std::string>> entries;
+      for (const dockerfile::KeyValue& entry : c.entries) set_entry(entries, expand(s, entry.key), expand(s, entry.value));
+      std::string text(dockerfile::keyword_of(command));
+      for (const auto& [key, value] : entries) {
+        text += " " + key + "=" + value;
+        if constexpr (std::is_same_v<T, dockerfile::Env>) {
+          config.set_env(key, value);
+          s.environment.set(key, value);
+        } else {
+          config.labels[key] = value;
+        }
+      }
+      add_history(s, text, false);
+    } else if constexpr (std::is_same_v<T, dockerfile::Cmd>) {
+      config.cmd = command_argv(s, c.command);
+      config.args_escaped = true;
+      s.has_cmd = true;
+      add_history(s, "CMD " + quoted_list(config.cmd), false);
+    } else if constexpr (std::is_same_v<T, dockerfile::Entrypoint>) {
+      config.entrypoint = command_argv(s, c.command);
+      if (!s.has_cmd) config.cmd.clear();
+      add_history(s, "ENTRYPOINT " + quoted_list(config.entrypoint), false);
+    } else if constexpr (std::is_same_v<T, dockerfile::Healthcheck>) {
+      oci::Healthcheck check{c.test, c.interval_ns, c.timeout_ns, c.start_period_ns, c.start_interval_ns, c.retries};
+      config.healthcheck = check;
+      add_history(s, fmt::format("HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}", join(c.test, " "),
+                                 format_duration(c.interval_ns), format_duration(c.timeout_ns), format_duration(c.start_period_ns),
+                                 format_duration(c.start_interval_ns), c.retries), false);
+    } else if constexpr (std::is_same_v<T, dockerfile::Volume>) {
+      std::vector<std::string> paths;
+      for (const dockerfile::Word& word : c.paths) {
+        paths.push_back(expand(s, word));
+        if (paths.back().empty()) fail(ErrorCode::kInvalid, "VOLUME specified can not be an empty string");
+        config.volumes.insert(paths.back());
+      }
+      add_history(s, "VOLUME [" + join(paths, " ") + "]", false);
+    } else if constexpr (std::is_same_v<T, dockerfile::User>) {
+      config.user = expand(s, c.user);
+      add_history(s, "USER " + config.user, false);
+    } else if constexpr (std::is_same_v<T, dockerfile::StopSignal>) {
+      std::string signal = expand(s, c.signal);
+      dockerfile::check_stop_signal(signal);
+      config.stop_signal = signal;
+      add_history(s, "STOPSIGNAL " + signal, false);
+    } else if constexpr (std::is_same_v<T, dockerfile::Shell>) {
+      config.shell = c.argv;
+      add_history(s, "SHELL [" + join(c.argv, " ") + "]", false);
+    } else if constexpr (std::is_same_v<T, dockerfile::Maintainer>) {
+      s.plan.config.author = c.author.text;
+      add_history(s, "MAINTAINER " + c.author.text, false);
+    } else {
+      static_assert(std::is_same_v<T, dockerfile::Onbuild>);
+      s.plan.on_build.push_back(c.trigger);
+    }
+  };
+  std::visit(visit, command);
+}
+
+void Lowering::arg_instruction(StageInProgress& s, const dockerfile::Arg& arg) {
+  std::string text = "ARG";
+  for (const dockerfile::ArgDeclaration& entry : arg.entries) {
+    std::optional<std::string> value;
+    if (auto given = request_.build_args.find(entry.name); given != request_.build_args.end()) value = given->second;
+    else if (entry.value) value = expand(s, *entry.value);
+    else if (auto global = global_args_.find(entry.name); global != global_args_.end()) value = global->second;
+    s.environment.declare_arg(entry.name, value);
+    text += " " + entry.name + (value ? "=" + *value : "");
+  }
+  add_history(s, text, false);
+}
+
+void Lowering::expose_instruction(StageInProgress& s, const dockerfile::Expose& expose) {
+  std::set<std::string> keys;
+  std::vector<std::string> listed;
+  for (const dockerfile::Word& word : expose.ports)
+    for (const std::string& text : dockerfile::process_words(word.text, s.environment, {.escape = s.escape}))
+      for (const std::string& key : dockerfile::parse_port_spec(text).config_keys())
+        if (keys.insert(key).second) listed.push_back(key);
+  s.plan.config.config.exposed_ports.insert(keys.begin(), keys.end());
+  std::sort(listed.begin(), listed.end());
+  add_history(s, "EXPOSE [" + join(listed, " ") + "]", false);
+}
+
+void Lowering::workdir_instruction(StageInProgress& s, const dockerfile::Workdir& workdir) {
+  oci::RunConfig& config = s.plan.config.config;
+  RootfsPath path = RootfsPath::join(RootfsPath(config.working_dir), expand(s, workdir.path));
+  config.working_dir = path.absolute();
+  if (!path.is_root()) {
+    Step step;
+    step.span = workdir.span;
+    step.base = s.here;
+    step.work = WorkdirStep{path, config.user};
+    s.here = add_step(s, std::move(step), "WORKDIR " + path.absolute());
+    s.plan.layer_steps.push_back(s.here);
+  }
+  add_history(s, "WORKDIR " + path.absolute(), !path.is_root());
+}
+
+MountUse Lowering::mount_use(StageInProgress& s, const dockerfile::Word& csv) {
+  using dockerfile::MountType;
+  MountUse use;
+  use.mount = dockerfile::parse_mount(csv, [&](std::string_view text) { return dockerfile::process_word(text, s.environment, {.escape = s.escape}); });
+  dockerfile::Mount& mount = use.mount;
+  if (mount.type == MountType::kSsh && mount.required)
+    throw Error(ErrorCode::kUnsupported, fmt::format("no SSH key {} forwarded from the client: mounts of type ssh are not executed yet", quote(mount.id)))
+        .with_span(mount.span);
+  if (mount.from) use.from = tree_by_name(s, *mount.from, false, mount.span, "mount");
+  else if (mount.type == MountType::kBind) use.from = {TreeRef::Kind::kContext, kNoStep, ""};
+  if (mount.type == MountType::kCache) {
+    std::string id = mount.id.empty() ? clean_path(mount.target) : mount.id;
+    if (auto space = request_.build_args.find("BUILDKIT_CACHE_MOUNT_NS"); space != request_.build_args.end() && !space->second.empty()) id = space->second + "/" + id;
+    use.cache_id = id;
+    // The same id with another owner, mode or content to start from is another cache, as with BuildKit.
+    if (mount.uid || mount.gid || mount.mode) use.cache_id += fmt::format(" owner={}:{} mode={:o}", mount.uid.value_or(0), mount.gid.value_or(0), mount.mode.value_or(0755));
+    if (mount.from) use.cache_id += " from=" + *mount.from;
+  }
+  RootfsPath target = RootfsPath::join(RootfsPath(s.plan.config.config.working_dir), mount.target);
+  bool needs_target = mount.type != MountType::kSecret && mount.type != MountType::kSsh;
+  if (needs_target && (mount.target.empty() || target.is_root()))
+    throw Error(ErrorCode::kInvalid, "invalid mount target \"/\"").with_span(mount.span);
+  if (!mount.target.empty()) mount.target = target.absolute();
+  return use;
+}
+
+void Lowering::run_instruction(StageInProgress& s, const dockerfile::Run& run) {
+  const oci::RunConfig& config = s.plan.config.config;
+  if (run.security == dockerfile::RunSecurity::kInsecure) fail(ErrorCode::kPermission, "security.insecure is not allowed");
+  if (!run.devices.empty()) fail(ErrorCode::kUnsupported, "RUN --device is not executed yet");
+  if (s.plan.config.platform.architecture != request_.build_platform.architecture && !s.plan.config.platform.architecture.empty())
+    throw Error(ErrorCode::kUnsupported, fmt::format("RUN on platform {}: this machine is {}", s.plan.config.platform.format(), request_.build_platform.format()))
+        .with_hint("run it on the build platform: FROM --platform=$BUILDPLATFORM");
+
+  RunStep step;
+  std::string summary = run.original;
+  if (run.command.is_shell && !run.heredocs.empty()) {
+    dockerfile::RunScript script = dockerfile::run_script(run);
+    dockerfile::CommandLine command;
+    command.args = {script.text};
+    if (script.is_file) {
+      step.scripts.push_back({script.file_name, script.text});
+      command.args = {"/dev/pipes/" + script.file_name};
+    }
+    step.argv = command_argv(s, command);
+    summary = "RUN " + script.summary;
+  } else {
+    step.argv = command_argv(s, run.command);
+    if (step.argv.empty()) fail(ErrorCode::kInvalid, "RUN requires at least one argument");
+  }
+  for (const dockerfile::Word& csv : run.mounts) step.mounts.push_back(mount_use(s, csv));
+
+  // Proxies that no ARG declares are seen by the step, under both spellings, but are no part of what it is.
+  StageEnvironment seen = s.environment;
+  if (!seen.get("PATH")) seen.set("PATH", std::string(kDefaultPath));
+  step.key_environment = seen.list();
+  for (const auto& [name, value] : request_.proxies) {
+    if (seen.is_declared(name)) continue;
+    seen.set(to_upper(name), value);
+    seen.set(to_lower(name), value);
+  }
+  step.environment = seen.list();
+  step.has_source_date_epoch = seen.get("SOURCE_DATE_EPOCH").has_value();
+  step.user = config.user;
+  step.directory = RootfsPath(config.working_dir);
+  if (auto name = request_.build_args.find("BUILDKIT_SANDBOX_HOSTNAME"); name != request_.build_args.end()) step.hostname = name->second;
+  switch (run.network) {
+    case dockerfile::RunNetwork::kNone: step.network = "none"; break;
+    case dockerfile::RunNetwork::kHost: step.network = "host"; break;
+    case dockerfile::RunNetwork::kDefault: step.network = "default"; break;
+    case dockerfile::RunNetwork::kUnset: step.network = request_.network; break;
+  }
+
+  std::string history = "RUN ";
+  std::vector<std::string> args = s.environment.args();
+  if (!args.empty()) history += fmt::format("|{} {} ", args.size(), join(args, " "));
+  history += join(step.argv, " ") + " # buildkit";
+
+  Step whole;
+  whole.span = run.span;
+  whole.base = s.here;
+  whole.work = std::move(step);
+  s.here = add_step(s, std::move(whole), summary);
+  s.plan.layer_steps.push_back(s.here);
+  s.plan.has_run = true;
+  add_history(s, history, true);
+}
+
+void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& transfer, const dockerfile::Copy* copy, const dockerfile::Add* add) {
+  CopyStep step;
+  step.is_add = add != nullptr;
+  step.link = transfer.link;
+  step.parents = copy && copy->parents;
+  for (const dockerfile::Word& exclude : transfer.excludes) step.excludes.push_back(exclude.text);
+  std::string history = add ? "ADD" : "COPY";
+  if (step.parents) history += " --parents";
+  if (transfer.chown) {
+    std::string owner = expand(s, *transfer.chown);
+    if (!owner.empty()) step.owner = owner, history += " --chown=" + owner;
+  }
+  if (transfer.chmod) {
+    std::string mode = expand(s, *transfer.chmod);
+    try {
+      step.mode = dockerfile::ModeChange::parse(mode);
+    } catch (Error& error) {
+      error.set_span(transfer.chmod->span);
+      throw;
+    }
+    step.has_mode = !mode.empty();
+    if (step.has_mode) history += " --chmod=" + mode;
+  }
+  for (const dockerfile::Word& word : transfer.sources) {
+    std::string source = expand(s, word);
+    if (copy && looks_like_git(source)) throw Error(ErrorCode::kInvalid, "source can't be a git ref for COPY").with_span(word.span);
+    if (copy && looks_like_url(source)) throw Error(ErrorCode::kInvalid, "source can't be a URL for COPY").with_span(word.span);
+    if (add && (looks_like_url(source) || looks_like_git(source)))
+      throw Error(ErrorCode::kUnsupported, fmt::format("ADD {}: remote sources are not executed yet", source))
+          .with_hint("fetch it before the build, or in a RUN step").with_span(word.span);
+    history += " " + source;
+    step.sources.push_back(std::move(source));
+  }
+  if (add) {
+    step.unpack = add->unpack;
+    if (add->checksum) throw Error(ErrorCode::kInvalid, "checksum requires HTTP(S) or Git sources").with_span(add->checksum->span);
+  }
+  for (const dockerfile::Heredoc& heredoc : transfer.heredocs) {
+    std::string body = heredoc.chomped_content();
+    step.files.push_back({heredoc.name, heredoc.expand ? dockerfile::expand_heredoc(body, s.environment) : body});
+    history += " <<" + heredoc.name;
+  }
+  std::string destination = expand(s, transfer.destination);
+  history += " " + destination + " # buildkit";
+  // A trailing slash (or a dot) says "a directory"; joining must not lose it.
+  bool wants_directory = destination.empty() || destination == "." || destination == ".." || destination.ends_with('/') || destination.ends_with("/.") || destination.ends_with("/..");
+  std::string absolute = RootfsPath::join(RootfsPath(s.plan.config.config.working_dir), destination).absolute();
+  step.destination = wants_directory && absolute != "/" ? absolute + "/" : absolute;
+
+  if (copy && copy->from) {
+    if (copy->from->text.find('$') != std::string::npos)
+      throw Error(ErrorCode::kInvalid, "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround").with_span(copy->from->span);
+    step.from = tree_by_name(s, copy->from->text, true, copy->from->span, "copy");
+  } else if (!step.sources.empty()) {
+    step.from = {TreeRef::Kind::kContext, kNoStep, ""};
+  }
+
+  Step whole;
+  whole.span = transfer.span;
+  whole.base = s.here;
+  whole.work = std::move(step);
+  s.here = add_step(s, std::move(whole), (transfer.link ? "LINK " : "") + transfer.original);
+  s.plan.layer_steps.push_back(s.here);
+  add_history(s, history, true);
+}
+
+}  // namespace corten::build

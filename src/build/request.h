@@ -1,0 +1,65 @@
+// What a build is asked for: a plain value and the places that sources come from.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "oci/platform.h"
+#include "source/base_image.h"
+#include "store/tree.h"
+
+namespace corten::build {
+
+enum class Timestamps {
+  kLayer,   // DESIGN, "Time": times that nobody set are the layer's
+  kSource,  // BuildKit's: a checkout's times, and the clock's
+};
+
+struct Secret {
+  std::string value;
+};
+
+// What a build takes from outside, asked for by name while the plan is made. Implementations are thread-safe.
+class Sources {
+ public:
+  virtual ~Sources() = default;
+  // The main context; null when the build has none (Dockerfile on standard input).
+  virtual std::shared_ptr<const store::Tree> main_context() = 0;
+  // `--build-context NAME=...`: a tree, or an image, or nothing by that name.
+  virtual std::shared_ptr<const store::Tree> named_tree(const std::string& name) = 0;
+  virtual std::optional<source::BaseImage> named_image(const std::string& name, const oci::Platform& platform) = 0;
+  virtual bool has_named(const std::string& name) = 0;
+  // An image by reference. Error(kNotFound) says where it was looked for and what to do.
+  virtual source::BaseImage image(const std::string& reference, const oci::Platform& platform) = 0;
+  // Whether the ignore rules hide this path of the main context (for the words of an error).
+  virtual bool is_ignored(const RootfsPath&) { return false; }
+};
+
+struct Request {
+  std::string dockerfile;              // the text
+  std::string dockerfile_name;         // as errors show it
+  std::string target;
+  std::map<std::string, std::string> build_args;
+  std::vector<std::pair<std::string, std::string>> labels;
+  oci::Platform platform;              // the target's, normalised
+  oci::Platform build_platform;        // this machine's
+  bool platform_given = false;
+  std::map<std::string, Secret> secrets;
+  std::string network = "default";     // default, none, host
+  bool no_cache = false;
+  std::set<std::string> no_cache_stages;  // lower case
+  Timestamps timestamps = Timestamps::kLayer;
+  std::optional<int64_t> source_date_epoch;  // seconds
+  std::vector<std::pair<std::string, std::string>> extra_hosts;  // name, address
+  std::vector<std::string> ulimits;    // "nofile=1024:2048"
+  uint64_t shm_bytes = 64 << 20;
+  std::map<std::string, std::string> proxies;  // HTTP_PROXY ... as the host has them; never part of a key
+  unsigned threads = 1;
+};
+
+}  // namespace corten::build

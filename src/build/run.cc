@@ -1,0 +1,206 @@
+#include "build/run.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include <fmt/core.h>
+
+#include "base/beneath.h"
+#include "base/error.h"
+#include "base/strings.h"
+#include "build/accounts.h"
+#include "build/run_mounts.h"
+#include "build/ulimit.h"
+#include "dockerfile/values.h"
+#include "store/directory_body.h"
+
+namespace corten::build {
+
+void RunningProcesses::add(sandbox::Process* process) {
+  std::lock_guard lock(mutex_);
+  if (killed_) process->kill();
+  processes_.insert(process);
+}
+void RunningProcesses::remove(sandbox::Process* process) {
+  std::lock_guard lock(mutex_);
+  processes_.erase(process);
+}
+void RunningProcesses::kill_all() {
+  std::lock_guard lock(mutex_);
+  killed_ = true;
+  for (sandbox::Process* process : processes_) process->kill();
+}
+
+namespace {
+
+void set_variable(std::vector<std::string>& environment, std::string_view name, std::string_view value) {
+  std::string entry = fmt::format("{}={}", name, value);
+  for (std::string& old : environment)
+    if (old.starts_with(fmt::format("{}=", name))) { old = entry; return; }
+  environment.push_back(std::move(entry));
+}
+
+bool has_variable(const std::vector<std::string>& environment, std::string_view name) {
+  return std::any_of(environment.begin(), environment.end(), [&](const std::string& entry) { return entry.starts_with(fmt::format("{}=", name)); });
+}
+
+std::string hosts_file(const RunStep& step, const Request& request) {
+  std::string text = "127.0.0.1\tlocalhost " + step.hostname + "\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+  for (const auto& [name, address] : request.extra_hosts) text += address + "\t" + name + "\n";
+  return text;
+}
+
+std::string resolver_file() {
+  try {
+    return read_file("/etc/resolv.conf", 1 << 20);
+  } catch (const Error&) {
+    return "";  // a machine without a resolver: the step has none either
+  }
+}
+
+// The upper's own directory shows through as "/": it must look like the root below.
+void make_upper(const std::string& upper, const store::Tree& view) {
+  const store::Entry* root = view.find(RootfsPath());
+  if (mkdir(upper.c_str(), 0755) != 0) fail_errno("make directory {}", upper);
+  if (chown(upper.c_str(), root->uid, root->gid) != 0) fail_errno("set owner of {}", upper);
+  if (chmod(upper.c_str(), root->mode) != 0) fail_errno("set mode of {}", upper);
+}
+
+// A WORKDIR that an earlier step took away is there again for this one.
+void make_working_directory(const std::string& upper, const RootfsPath& directory, const store::Tree& view) {
+  RootfsPath target = store::resolve_links(view, directory);
+  if (target.is_root() || view.find(target)) return;
+  RootfsPath made;
+  for (const std::string& name : target.components()) {
+    made = made.child(name);
+    std::string path = upper + "/" + made.str();
+    if (mkdir(path.c_str(), 0755) != 0) fail_errno("make working directory {}", made.absolute());
+    const store::Entry* there = view.find(made);
+    if (!there) continue;
+    if (!there->is_directory()) fail(ErrorCode::kInvalid, "working directory {}: {} is not a directory", directory.absolute(), made.absolute());
+    if (chown(path.c_str(), there->uid, there->gid) != 0 || chmod(path.c_str(), there->mode) != 0) fail_errno("make working directory {}", made.absolute());
+  }
+}
+
+// Mount points that were made for the step go away again, with directories that were made on the way, unless something is in them.
+std::set<RootfsPath> remove_stubs(const std::string& upper, const std::vector<sandbox::Stub>& stubs) {
+  std::set<RootfsPath> parents;
+  for (auto stub = stubs.rbegin(); stub != stubs.rend(); ++stub) {
+    std::string path = upper + "/" + stub->path.str();
+    struct stat st;
+    if (lstat(path.c_str(), &st) == 0) {
+      if (S_ISDIR(st.st_mode)) rmdir(path.c_str());
+      else if (S_ISREG(st.st_mode) && st.st_size == 0) unlink(path.c_str());
+    }
+    for (RootfsPath above = stub->path.parent(); !above.is_root(); above = above.parent()) parents.insert(above);
+  }
+  return parents;
+}
+
+// Hands on what comes out of one pipe until its last writer is gone.
+std::thread forward(UniqueFd from, int stream, const std::function<void(int, std::string_view)>& output) {
+  return std::thread([fd = std::move(from), stream, &output] {
+    char buffer[16 << 10];
+    while (true) {
+      ssize_t n = read(fd.get(), buffer, sizeof buffer);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return;
+      output(stream, {buffer, static_cast<size_t>(n)});
+    }
+  });
+}
+
+std::string shown_command(const std::vector<std::string>& argv) { return join(argv, " "); }
+
+int64_t start_time(const std::string& upper) {
+  struct stat st;
+  if (stat(upper.c_str(), &st) != 0) fail_errno("stat {}", upper);
+  return st.st_ctim.tv_sec * 1'000'000'000 + st.st_ctim.tv_nsec;
+}
+
+}  // namespace
+
+store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Executor& executor) {
+  int64_t layer_time = inputs.below.newest + 1;
+  bool keep_times = executor.request.timestamps == Timestamps::kSource;
+  store::RootfsView view = executor.store.layers().view(inputs.below.refs());
+  TempDir place = executor.store.temporary("run");
+  std::string upper = place / "upper", work = place / "work";
+  make_upper(upper, view);
+  if (mkdir(work.c_str(), 0700) != 0) fail_errno("make directory {}", work);
+  make_working_directory(upper, step.directory, view);
+
+  RunUser user = Accounts::load(view, executor.store.contents()).run_user(step.user);
+  RunMounts mounts(step, inputs, executor, layer_time, place.path());
+
+  sandbox::Spec spec;
+  std::vector<UniqueFd> layers;
+  auto add_lower = [&](const std::string& directory) {
+    layers.push_back(open_file(directory, O_PATH | O_DIRECTORY));
+    sandbox::Source source;
+    source.fd = layers.back().get();
+    source.path = {directory};
+    spec.root.lowers.push_back(source);
+  };
+  if (!mounts.restamped().empty()) add_lower(mounts.restamped());
+  for (auto layer = inputs.below.layers.rbegin(); layer != inputs.below.layers.rend(); ++layer)
+    add_lower(executor.store.layers().directory(layer->ref, executor.mapping.to_string()).value);
+  spec.root.upper = {upper};
+  spec.root.work = {work};
+  spec.mounts = mounts.mounts();
+  spec.argv = step.argv;
+  spec.environment = step.environment;
+  if (!keep_times && !step.has_source_date_epoch) set_variable(spec.environment, "SOURCE_DATE_EPOCH", std::to_string(layer_time));
+  if (!has_variable(spec.environment, "HOME")) set_variable(spec.environment, "HOME", user.home);
+  for (const auto& [name, value] : mounts.variables()) set_variable(spec.environment, name, value);
+  spec.directory = step.directory;
+  spec.uid = user.uid;
+  spec.gid = user.gid;
+  spec.groups.assign(user.groups.begin(), user.groups.end());
+  spec.hostname = step.hostname;
+  spec.network = step.network == "none" ? sandbox::Network::kNone : sandbox::Network::kHost;
+  spec.etc_hosts = hosts_file(step, executor.request);
+  spec.etc_resolv_conf = resolver_file();
+  spec.shm_bytes = executor.request.shm_bytes;
+  for (const std::string& text : executor.request.ulimits) spec.limits.push_back(parse_ulimit(text));
+  spec.lock_fd = inputs.lock_fd;
+
+  Pipe out = make_pipe(), err = make_pipe();
+  spec.stdout_fd = out.write.get();
+  spec.stderr_fd = err.write.get();
+  int64_t started = start_time(upper);
+  executor.cancellation.check();
+  sandbox::Process process = sandbox::Process::start(spec);
+  out.write.reset();
+  err.write.reset();
+  executor.running.add(&process);
+  std::thread readers[] = {forward(std::move(out.read), 1, inputs.output), forward(std::move(err.read), 2, inputs.output)};
+  sandbox::Exit exit = process.wait();
+  executor.running.remove(&process);
+  for (std::thread& reader : readers) reader.join();
+  executor.cancellation.check();
+  if (!exit.exec_error.empty()) {
+    inputs.output(2, "unable to start container process: " + exit.exec_error + "\n");
+    throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: 1: {}", quote(shown_command(step.argv)), exit.exec_error));
+  }
+  if (!exit.is_success())
+    throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: {}", quote(shown_command(step.argv)), exit.code));
+
+  store::CaptureOptions options;
+  options.started_ns = started;
+  options.foreign_times_ns = mounts.foreign_times_ns();
+  options.layer_time = layer_time;
+  options.keep_times = keep_times;
+  options.stub_parents = remove_stubs(upper, process.stubs());
+  options.below = &view;
+  options.threads = executor.request.threads;
+  store::Manifest manifest = store::capture_upper(upper, options, executor.store.contents());
+  store::LayerRef layer{executor.store.layers().save(manifest), layer_time};
+  executor.store.layers().adopt_directory(layer, executor.mapping.to_string(), {upper});
+  return layer;
+}
+
+}  // namespace corten::build

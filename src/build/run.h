@@ -1,0 +1,59 @@
+// RUN: a step's description turned into a sandbox, and the sandbox's upper into a layer.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "base/clock.h"
+#include "base/thread_pool.h"
+#include "build/layer_time.h"
+#include "build/plan.h"
+#include "sandbox/privilege.h"
+#include "sandbox/process.h"
+
+namespace corten::build {
+
+// Kills what runs when a build is cancelled. Thread-safe.
+class RunningProcesses {
+ public:
+  void add(sandbox::Process* process);
+  void remove(sandbox::Process* process);
+  void kill_all();
+
+ private:
+  std::mutex mutex_;
+  std::set<sandbox::Process*> processes_;
+  bool killed_ = false;
+};
+
+// What executing steps needs of this machine. Borrowed for the build.
+struct Executor {
+  store::Store& store;
+  const Request& request;
+  sandbox::IdMapping mapping;
+  const Clock& clock;
+  Cancellation cancellation;
+  RunningProcesses& running;
+};
+
+// A source of a mount, resolved: the files, and the layers when it is a root file system.
+struct MountSource {
+  std::shared_ptr<const store::Tree> tree;
+  std::optional<store::Rootfs> rootfs;
+};
+
+struct RunInputs {
+  StageRootfs below;
+  std::vector<MountSource> sources;  // for each mount of the step; empty where it has none
+  int lock_fd = -1;                  // kept open by the step's processes
+  std::function<void(int stream, std::string_view)> output;
+};
+
+// Runs the step and captures its layer. Error(kFailed) `process "/bin/sh -c ..." did not complete successfully: exit code: N`.
+// Thread-safe for different steps.
+store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Executor& executor);
+
+}  // namespace corten::build

@@ -1,0 +1,41 @@
+// What an instruction sees of those before it: variables, and the image's config as it stands.
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "build/request.h"
+#include "dockerfile/expand.h"
+#include "oci/config.h"
+
+namespace corten::build {
+
+inline constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+// HTTP_PROXY and its like, in any case of letters: known without ARG, in no key and no history.
+bool is_predefined_proxy(std::string_view name);
+
+// ENV and ARG of a stage. ENV goes to the image, ARG only to the build; of one name the later line wins in the build.
+class StageEnvironment : public dockerfile::Environment {
+ public:
+  std::optional<std::string> get(std::string_view name) const override;
+  void set(const std::string& name, const std::string& value);
+  void declare_arg(const std::string& name, const std::optional<std::string>& value);
+  bool is_declared(std::string_view name) const;
+
+  // "NAME=value" in the order in which names came up.
+  std::vector<std::string> list() const;
+  // History's prefix of a RUN: {"A=1", "UNSET="}.
+  std::vector<std::string> args() const;
+
+ private:
+  std::vector<std::pair<std::string, std::string>> values_;
+  std::vector<std::string> args_;
+};
+
+// Predefined arguments of the whole file: platforms and TARGETSTAGE, which build arguments override.
+std::map<std::string, std::string> automatic_args(const Request& request, const std::string& target_name);
+
+}  // namespace corten::build

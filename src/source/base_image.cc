@@ -1,0 +1,141 @@
+#include "source/base_image.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <mutex>
+
+#include <fmt/core.h>
+
+#include "archive/compression.h"
+#include "base/beneath.h"
+#include "base/error.h"
+#include "base/strings.h"
+#include "oci/layout.h"
+#include "store/layer_tar.h"
+
+namespace corten::source {
+
+namespace {
+
+constexpr uint64_t kMaxLayerBytes = uint64_t{1} << 40;
+
+// A layout's files are opened beneath its directory, so a link in it cannot lead out.
+class LayoutDirectory {
+ public:
+  explicit LayoutDirectory(const HostPath& path) : path_(path.value), fd_(open_file(path.value, O_RDONLY | O_DIRECTORY)) {}
+
+  UniqueFd open(const std::string& name) const {
+    auto fd = open_no_links(fd_.get(), name, O_RDONLY | O_NONBLOCK);
+    if (!fd) fail(ErrorCode::kNotFound, "OCI layout {}: {} is missing", path_, name);
+    struct stat st;
+    if (fstat(fd->get(), &st) != 0 || !S_ISREG(st.st_mode)) fail(ErrorCode::kInvalid, "OCI layout {}: {} is not a regular file", path_, name);
+    return std::move(*fd);
+  }
+  std::string read(const std::string& name, size_t max_bytes) const {
+    UniqueFd fd = open(name);
+    return read_all(fd.get(), path_ + "/" + name, max_bytes);
+  }
+  std::string blob(const oci::Descriptor& descriptor, size_t max_bytes) const {
+    UniqueFd fd = open(oci::blob_path(descriptor.digest));
+    archive::FdSource from(fd.get(), path_);
+    archive::VerifyingSource verified(from, descriptor.digest, descriptor.size, "blob " + descriptor.digest.to_string());
+    return archive::read_rest(verified, max_bytes);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  UniqueFd fd_;
+};
+
+oci::Descriptor find_manifest(const LayoutDirectory& layout, std::string_view name, const oci::Platform& platform) {
+  oci::check_layout_file(layout.read(std::string(oci::kLayoutFileName), 4096));
+  oci::Index index = oci::parse_index(layout.read(std::string(oci::kLayoutIndexName), oci::kMaxManifestBytes));
+  oci::Descriptor found = oci::find_in_layout(index, name);
+  for (int depth = 0; oci::is_index_type(found.media_type); depth++) {
+    if (depth > 4) fail(ErrorCode::kInvalid, "OCI layout {}: indexes nest too deep", layout.path());
+    oci::Index inner = oci::parse_index(layout.blob(found, oci::kMaxManifestBytes), found.media_type);
+    const oci::Descriptor* chosen = oci::choose_manifest(inner, platform);
+    if (!chosen) fail(ErrorCode::kNotFound, "OCI layout {}: no image for platform {}", layout.path(), platform.format());
+    found = oci::Descriptor(*chosen);
+  }
+  return found;
+}
+
+}  // namespace
+
+store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& descriptor, const DiffId& diff_id, const store::Rootfs& below, store::Store& store) {
+  // A layer of ours may have several times; the one whose members all have their own is the imported form.
+  for (const store::LayerRef& known : store.layers().find_layers(diff_id))
+    if (store.layers().has(known.id)) return known;
+
+  // The blob is kept as it came: its digest is what registries and other machines know.
+  TempDir place = store.temporary("import-");
+  UniqueFd copy = open_file(place / "blob", O_RDWR | O_CREAT | O_EXCL, 0644);
+  {
+    archive::VerifyingSource verified(blob, descriptor.digest, descriptor.size, "layer " + descriptor.digest.to_string());
+    archive::FdSink sink(copy.get(), place / "blob");
+    archive::copy_all(verified, sink);
+  }
+  if (lseek(copy.get(), 0, SEEK_SET) != 0) fail_errno("seek {}", place / "blob");
+  archive::FdSource again(copy.get(), place / "blob");
+  auto expanded = archive::open_decompressor(again);
+  archive::LimitedSource limited(*expanded, kMaxLayerBytes, "layer " + descriptor.digest.to_string());
+  archive::HashingSource hashing(limited);
+  store::RootfsView view = store.layers().view(below);
+  store::Manifest manifest = store::read_layer_tar(hashing, view, store.contents());
+  archive::drain(hashing);
+  uint64_t tar_bytes = hashing.size();
+  if (Digest got = hashing.digest(); got != diff_id.digest)
+    fail(ErrorCode::kCorrupt, "layer {}: its tar is {}, the config says {}", descriptor.digest.to_string(), got.to_string(), diff_id.digest.to_string());
+  store::LayerRef layer{store.layers().save(manifest), 0};
+  copy.close_checked("layer blob");
+  store.place_blob(place / "blob", descriptor.digest);
+  store.layers().remember_diff(layer, {diff_id, tar_bytes});
+  store.layers().remember_blob(diff_id, "as-pulled", {descriptor.digest, descriptor.size});
+  return layer;
+}
+
+BaseImage image_from_layout(const HostPath& directory, std::string_view name, const oci::Platform& platform, store::Store& store) {
+  auto layout = std::make_shared<LayoutDirectory>(directory);
+  oci::Descriptor descriptor = find_manifest(*layout, name, platform);
+  oci::Manifest manifest = oci::parse_manifest(layout->blob(descriptor, oci::kMaxManifestBytes), descriptor.media_type);
+  BaseImage image;
+  image.name = directory.value;
+  image.identity = descriptor.digest;
+  image.config = oci::parse_config(layout->blob(manifest.config, oci::kMaxConfigBytes)).config;
+  if (image.config.diff_ids.size() != manifest.layers.size())
+    fail(ErrorCode::kInvalid, "OCI layout {}: {} layers, but {} diff ids", directory.value, manifest.layers.size(), image.config.diff_ids.size());
+  struct State {
+    std::mutex mutex;
+    std::optional<store::Rootfs> layers;
+  };
+  auto state = std::make_shared<State>();
+  std::vector<DiffId> diff_ids = image.config.diff_ids;
+  image.layers = [layout, manifest, diff_ids, state, &store] {
+    std::lock_guard lock(state->mutex);
+    if (state->layers) return *state->layers;
+    store::Rootfs rootfs;
+    for (size_t i = 0; i < manifest.layers.size(); i++) {
+      UniqueFd fd = layout->open(oci::blob_path(manifest.layers[i].digest));
+      archive::FdSource blob(fd.get(), layout->path());
+      rootfs.push_back(import_layer(blob, manifest.layers[i], diff_ids[i], rootfs, store));
+    }
+    state->layers = rootfs;
+    return rootfs;
+  };
+  return image;
+}
+
+BaseImage image_from_store(const store::Image& stored, std::string_view name) {
+  BaseImage image;
+  image.name = std::string(name);
+  image.identity = stored.id;
+  image.config = oci::parse_config(stored.config).config;
+  image.layers = [rootfs = stored.layers] { return rootfs; };
+  return image;
+}
+
+}  // namespace corten::source

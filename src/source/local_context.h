@@ -1,0 +1,68 @@
+// A directory of this machine as a tree: what COPY and bind mounts take from a build context.
+//
+// Directories are read when somebody asks for what is in them, so a context of which one file is copied costs one file.
+// Ignore rules hide paths. Owners are 0:0. Entries have no time of their own (the layer's is shown) unless `keep_times`.
+// Files that git tracks are 0644 or 0755, directories that hold such files 0755.
+#pragma once
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <unordered_set>
+
+#include "base/path.h"
+#include "base/unique_fd.h"
+#include "dockerfile/ignore.h"
+#include "source/stat_cache.h"
+#include "store/contents.h"
+#include "store/tree.h"
+
+namespace corten::source {
+
+struct LocalContextOptions {
+  std::vector<std::string> ignore;  // patterns
+  bool keep_times = false;
+  std::string stat_cache;           // a file; "": none
+  unsigned threads = 1;
+};
+
+// Thread-safe. A file that changes between hashing and ingesting is Error(kIo) with its name.
+class LocalContext : public store::Tree {
+ public:
+  // Error(kNotFound) "path X not found" when the directory is missing.
+  LocalContext(const HostPath& directory, const LocalContextOptions& options, store::Contents& contents);
+  ~LocalContext() override;
+
+  const store::Entry* find(const RootfsPath& path) const override;
+  std::vector<const store::Entry*> list(const RootfsPath& directory) const override;
+  void compute_digests(std::span<const store::Entry* const> entries) const override;
+  void ingest(std::span<const store::Entry* const> entries) const override;
+
+  const HostPath& directory() const { return directory_; }
+  // Whether the ignore rules hide this path.
+  bool is_ignored(const RootfsPath& path) const { return matcher_.is_ignored(path.str()); }
+  void save_stat_cache() { stat_cache_.save(); }
+
+ private:
+  struct Node;
+  Node* node_at(const RootfsPath& path) const;
+  void read_directory(Node& node) const;
+  void hash(Node& node) const;
+
+  HostPath directory_;
+  LocalContextOptions options_;
+  dockerfile::IgnoreMatcher matcher_;
+  store::Contents& contents_;
+  UniqueFd root_fd_;
+  std::unordered_set<std::string> tracked_;
+  std::unordered_set<std::string> tracked_directories_;
+  mutable StatCache stat_cache_;
+  mutable std::mutex mutex_;
+  std::unique_ptr<Node> root_;
+  mutable std::map<const store::Entry*, Node*> nodes_;
+  mutable std::map<std::pair<dev_t, ino_t>, RootfsPath> first_names_;
+};
+
+}  // namespace corten::source

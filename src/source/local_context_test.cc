@@ -1,0 +1,110 @@
+#include "source/local_context.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "base/beneath.h"
+#include "base/error.h"
+#include "base/subprocess.h"
+#include "store/store.h"
+
+namespace corten::source {
+
+class LocalContextTest : public testing::Test {
+ protected:
+  LocalContextTest() { make_directories_on_host(root_); }
+  void write(const std::string& path, std::string_view text) {
+    make_directories_on_host(HostPath{root_ + "/" + path}.parent());
+    write_file_atomic(root_ + "/" + path, text);
+  }
+  LocalContext open(LocalContextOptions options = {}) { return LocalContext({root_}, options, store_.contents()); }
+  static std::vector<std::string> paths(const store::Tree& tree) {
+    std::vector<std::string> found;
+    store::walk(tree, RootfsPath(), [&](const store::Entry& e) { found.push_back(e.path.str()); });
+    return found;
+  }
+  TempDir dir_ = TempDir::for_test();
+  std::string root_ = dir_ / "context";
+  store::Store store_{dir_ / "store"};
+};
+
+TEST_F(LocalContextTest, HidesWhatIsIgnored) {
+  write("src/a.c", "1");
+  write("build/x", "1");
+  write("docs/keep/me", "1");
+  write("docs/other", "1");
+  write("deep/only/ignored", "1");
+  EXPECT_EQ(paths(open({.ignore = {"build", "docs", "!docs/keep", "deep/**", "!nothing"}})),
+            (std::vector<std::string>{"deep", "docs", "docs/keep", "docs/keep/me", "src", "src/a.c"}));
+}
+
+TEST_F(LocalContextTest, DigestsAndIngests) {
+  write("f", "hello");
+  LocalContext context = open();
+  const store::Entry* f = context.find(RootfsPath("f"));
+  context.compute_digests(std::array{f});
+  EXPECT_EQ(f->content, Digest::of("hello"));
+  EXPECT_FALSE(store_.contents().has(f->content));
+  context.ingest(std::array{f});
+  EXPECT_EQ(store_.contents().read(f->content, 100), "hello");
+  EXPECT_FALSE(f->time_ns);
+}
+
+TEST_F(LocalContextTest, AFileThatChangesIsNamed) {
+  write("f", "hello");
+  LocalContext context = open();
+  const store::Entry* f = context.find(RootfsPath("f"));
+  context.compute_digests(std::array{f});
+  write("f", "other");
+  EXPECT_THROW(context.ingest(std::array{f}), Error);
+  LocalContext second = open();
+  f = second.find(RootfsPath("f"));
+  write("f", "longer now");
+  EXPECT_THROW(second.compute_digests(std::array{f}), Error);
+}
+
+TEST_F(LocalContextTest, TheStatCacheBelievesOnlyOldFiles) {
+  write("old", "1");
+  write("new", "1");
+  timespec past[2] = {{1000, 0}, {1000, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, (root_ + "/old").c_str(), past, 0), 0);
+  // ctime cannot be set: both files are too young to be believed, whatever their mtime says.
+  for (int round = 0; round < 2; round++) {
+    LocalContext context = open({.stat_cache = dir_ / "cache"});
+    const store::Entry* both[] = {context.find(RootfsPath("old")), context.find(RootfsPath("new"))};
+    context.compute_digests(both);
+    EXPECT_EQ(both[0]->content, Digest::of(round ? "2" : "1"));
+    context.save_stat_cache();
+    UniqueFd fd = open_file(root_ + "/old", O_WRONLY);
+    write_fully(fd.get(), "2", "old");
+    fd.close_checked("old");
+    ASSERT_EQ(utimensat(AT_FDCWD, (root_ + "/old").c_str(), past, 0), 0);
+  }
+}
+
+TEST_F(LocalContextTest, ModesOfTrackedFilesAreGits) {
+  if (find_program("git").empty()) FAIL() << "git is needed";
+  write("tracked", "1");
+  write("d/tool", "1");
+  write("loose", "1");
+  chmod((root_ + "/tracked").c_str(), 0600);
+  chmod((root_ + "/d/tool").c_str(), 0710);
+  chmod((root_ + "/d").c_str(), 0700);
+  chmod((root_ + "/loose").c_str(), 0640);
+  ASSERT_EQ(run_subprocess({"git", "-C", root_, "init", "-q"}).exit_code, 0);
+  ASSERT_EQ(run_subprocess({"git", "-C", root_, "add", "tracked", "d"}).exit_code, 0);
+  LocalContext context = open({.ignore = {".git"}});
+  EXPECT_EQ(context.find(RootfsPath("tracked"))->mode, 0644u);
+  EXPECT_EQ(context.find(RootfsPath("d/tool"))->mode, 0755u);
+  EXPECT_EQ(context.find(RootfsPath("d"))->mode, 0755u);
+  EXPECT_EQ(context.find(RootfsPath("loose"))->mode, 0640u);
+}
+
+TEST_F(LocalContextTest, AMissingDirectoryIsNamed) {
+  EXPECT_THROW(LocalContext({dir_ / "nowhere"}, {}, store_.contents()), Error);
+}
+
+}  // namespace corten::source
