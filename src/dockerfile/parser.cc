@@ -1,5 +1,6 @@
 #include "dockerfile/parser.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "base/strings.h"
@@ -29,7 +30,7 @@ class LineParser {
     if (text_.empty()) throw Error(ErrorCode::kInvalid, "the Dockerfile cannot be empty").with_span(place(1));
     if (text_.substr(0, 3) == kByteOrderMark) text_.remove_prefix(3);
     while (auto line = next_line()) parse_from(*line);
-    if (result_.nodes.empty()) throw Error(ErrorCode::kInvalid, "file with no instructions").with_span(place(number_));
+    if (result_.nodes.empty()) throw Error(ErrorCode::kInvalid, "file with no instructions").with_span(place(std::max(number_, 1)));
     result_.directives = directives_.directives();
     return std::move(result_);
   }

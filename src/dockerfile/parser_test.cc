@@ -71,6 +71,17 @@ TEST(ParseLines, Errors) {
   EXPECT_EQ(error_of("FROM a\nRUN " + std::string(65531, 'x')), "no error");
 }
 
+TEST(ParseLines, ErrorsOfAFileWithNothingInItHaveAPlace) {
+  for (std::string_view text : {"", "\xEF\xBB\xBF", "\n"}) {
+    try {
+      parse_lines(text, "Dockerfile");
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.span()->line, 1);
+    }
+  }
+}
+
 TEST(ParseLines, Directives) {
   auto parse = [](std::string_view text) { return parse_lines(text, "Dockerfile").directives; };
   Directives all = parse("# syntax = docker/dockerfile:1 \n#escape=`\n# CHECK=skip=all;error=true\nFROM a\n");

@@ -6,6 +6,7 @@
 // setns(2) puts only *children* into a pid namespace, so a helper goes there and makes the program our child (CLONE_PARENT).
 #include "sandbox/process.h"
 
+#include <sanitizer/asan_interface.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -45,7 +46,11 @@ class Stack {
   Stack() : base_(mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {
     if (base_ == MAP_FAILED) fail_errno("make a stack");
   }
-  ~Stack() { munmap(base_, kStackBytes); }
+  ~Stack() {
+    // The child left its frames by exec or _exit: the sanitizer would take their red zones for those of the next mapping.
+    ASAN_UNPOISON_MEMORY_REGION(base_, kStackBytes);
+    munmap(base_, kStackBytes);
+  }
   Stack(const Stack&) = delete;
   char* top() const { return static_cast<char*>(base_) + kStackBytes; }
 
