@@ -47,7 +47,6 @@ store::Image assemble(const AssembleInput& input, store::Store& store, unsigned 
   image.layers = input.layers;
   image.size = image_size(input.layers, store);
   image.tags = input.tags;
-  store.save_image(image);
   return image;
 }
 

@@ -17,7 +17,7 @@ struct AssembleInput {
 };
 
 // Makes diff ids, completes history (BuildKit's rules: entries without a layer and layers without an entry are evened out),
-// writes the config down and the image into the store, durably. The image's id is the config's digest.
+// and makes the config. The image's id is the config's digest. Nothing is kept yet: Store::save_image does it.
 store::Image assemble(const AssembleInput& input, store::Store& store, unsigned threads);
 
 }  // namespace corten::image
