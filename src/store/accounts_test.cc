@@ -1,10 +1,10 @@
-#include "build/accounts.h"
+#include "store/accounts.h"
 
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 
-namespace corten::build {
+namespace corten::store {
 
 static Accounts sample() {
   return Accounts::parse("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\nweb:x:33:44::/var/www:\nbroken line\n",
@@ -30,16 +30,4 @@ TEST(Accounts, RunUser) {
   EXPECT_THROW(accounts.run_user("app:nogroup"), Error);
 }
 
-TEST(Accounts, ChownIsForgivingAsBuildKits) {
-  Accounts accounts = sample();
-  EXPECT_EQ(accounts.owner("web").gid, 44u);
-  EXPECT_EQ(accounts.owner("33").gid, 33u);
-  EXPECT_EQ(accounts.owner("nobody").uid, 0u);
-  EXPECT_EQ(accounts.owner("app:nogroup").gid, 1000u);
-  EXPECT_EQ(accounts.owner(":staff").uid, 0u);
-  EXPECT_EQ(accounts.owner(":staff").gid, 50u);
-  EXPECT_THROW(Accounts::parse("", "").owner("app"), Error);
-  EXPECT_EQ(Accounts::parse("", "").owner("root").uid, 0u);
-}
-
-}  // namespace corten::build
+}  // namespace corten::store
