@@ -34,21 +34,22 @@ EOF2
 }
 line_3_03() {
   with_base runtime
-  printf 's3cret-%s' file >token
+  local secret=s3cret-$RANDOM$RANDOM
+  printf '%s' "$secret" >token
   dockerfile <<EOF2
 $from
-RUN --mount=type=secret,id=token test "\$(cat /run/secrets/token)" = s3cret-file
-RUN --mount=type=secret,id=key,env=KEY test "\$KEY" = s3cret-environment
+RUN --mount=type=secret,id=token test "\$(wc -c </run/secrets/token)" = ${#secret}
+RUN --mount=type=secret,id=key,env=KEY test "\${#KEY}" = ${#secret}
 EOF2
-  KEY_HERE=s3cret-environment built --secret id=token,src=token --secret id=key,env=KEY_HERE -t mission/secret:1 --metadata-file meta.json
-  silent_on s3cret
+  KEY_HERE=$secret built --no-cache --secret id=token,src=token --secret id=key,env=KEY_HERE -t mission/secret:1 --metadata-file meta.json
+  silent_on "$secret"
   tried corten history --no-trunc mission/secret:1
-  silent_on s3cret
+  silent_on "$secret"
   tried corten save -o secret.tar mission/secret:1
   mkdir layers && tar xf secret.tar -C layers
-  ! grep -rqa s3cret layers meta.json || refuse "the secret is in the image"
-  for layer in layers/blobs/sha256/*; do ! gzip -dc "$layer" 2>/dev/null | grep -qa s3cret || refuse "the secret is in a layer"; done
-  ! grep -rqa 's3cret-' "$CORTEN_STORE" || refuse "the secret is in the store"
+  ! grep -rqa "$secret" layers meta.json || refuse "the secret is in the image"
+  for layer in layers/blobs/sha256/*; do ! gzip -dc "$layer" 2>/dev/null | grep -qa "$secret" || refuse "the secret is in a layer"; done
+  ! grep -rqa "$secret" "$CORTEN_STORE" || refuse "the secret is in the store"
 }
 line_3_04() {
   with_base runtime
@@ -149,6 +150,7 @@ line_3_16() {
   printf '%s\nRUN echo from-archive\n' "$from" | dockerfile
   mkdir www && tar czf www/context.tar.gz -C context .
   python3 -u -m http.server --bind 127.0.0.1 --directory www 0 >serve 2>&1 &
+  # shellcheck disable=SC2064 # the id of now
   trap "kill $!; finish" EXIT
   local port=
   for _ in $(seq 50); do port=$(grep -oE 'port [0-9]+' serve | grep -oE '[0-9]+'); [ -n "$port" ] && break; sleep 0.1; done

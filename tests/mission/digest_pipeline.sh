@@ -71,6 +71,7 @@ line_4_09() {
 }
 line_4_10() {
   { sleep 1; exec python3 -m http.server --bind 127.0.0.1 38410; } >/dev/null 2>&1 &
+  # shellcheck disable=SC2064 # the id of now
   trap "kill $!; finish" EXIT
   tried corten check health --retries 10 --interval 300ms http://127.0.0.1:38410/
   fails 1 corten check health --retries 2 --interval 100ms http://127.0.0.1:1/

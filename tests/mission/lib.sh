@@ -20,7 +20,15 @@ refuse() { printf '\nrefused: %s\n' "$*" >&3; exit 3; }
 
 # What corten itself says is missing: the line with `error:`, else the last one that it wrote.
 reason_in() {
-  { grep -m 1 -iE '^(error|corten)[^ ]*:? ' "$1" || grep -v '^ *$' "$1" | tail -n 1; } | sed -E 's/^(corten: )?error: //I' | cut -c1-160
+  { grep -m 1 -iE '^(error|corten)[^ ]*:? ' "$1" || grep -v '^ *$' "$1" | tail -n 1; } |
+    sed -E "s/^(corten: )?error: //I; s|$scratch/?||g; s|$MISSION_WORK/?||g" | cut -c1-160
+}
+
+# A command as a reader knows it: the program and its first word that is no flag.
+summary() {
+  local word what=${1##*/}
+  for word in "${@:2}"; do case $word in -*|/*) ;; *) what="$what $word"; break ;; esac; done
+  echo "$what"
 }
 
 # tried COMMAND...: runs it, its output to $scratch/out; refuses with its own words when it fails.
@@ -28,8 +36,7 @@ tried() {
   "$@" >"$scratch/out" 2>&1 && return 0
   local status=$?
   cat "$scratch/out"
-  local what="${1##*/} ${2-} ${3-}"
-  refuse "${what%% }: $(reason_in "$scratch/out") (exit $status)"
+  refuse "$(summary "$@"): $(reason_in "$scratch/out") (exit $status)"
 }
 
 # fails STATUS COMMAND...: it must end with this status; its output to $scratch/out.
@@ -38,7 +45,7 @@ fails() {
   shift
   "$@" >"$scratch/out" 2>&1 || status=$?
   cat "$scratch/out"
-  [ "$status" = "$want" ] || refuse "${1##*/} ${2-} ended with $status instead of $want: $(reason_in "$scratch/out")"
+  [ "$status" = "$want" ] || refuse "$(summary "$@") ended with $status instead of $want: $(reason_in "$scratch/out")"
 }
 
 says() { grep -qE -- "$1" "$scratch/out" || { cat "$scratch/out"; refuse "the output does not say '$1'"; }; }
