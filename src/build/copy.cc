@@ -23,9 +23,9 @@ constexpr uint32_t kSetGid = 02000;
 
 class Copier {
  public:
-  Copier(const CopyStep& step, const store::Tree& source, const Accounts& accounts, store::Contents& contents, store::LayerBuilder& builder)
+  Copier(const CopyStep& step, const store::Tree& source, const store::Accounts& accounts, store::Contents& contents, store::LayerBuilder& builder)
       : step_(step), source_(source), contents_(contents), builder_(builder) {
-    if (step.owner) owner_ = accounts.owner(*step.owner);
+    if (step.owner) owner_ = owner_of(accounts, *step.owner);
   }
 
   void run(const Selection& selection) {
@@ -216,7 +216,7 @@ class Copier {
 
 }  // namespace
 
-void copy_into(const CopyStep& step, const Selection& selection, const store::Tree& source, const Accounts& accounts, store::Contents& contents,
+void copy_into(const CopyStep& step, const Selection& selection, const store::Tree& source, const store::Accounts& accounts, store::Contents& contents,
                store::LayerBuilder& builder) {
   Copier(step, source, accounts, contents, builder).run(selection);
 }

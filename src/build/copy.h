@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "build/accounts.h"
+#include "build/owner.h"
 #include "build/plan.h"
 #include "store/layer_builder.h"
 
@@ -31,7 +31,7 @@ Selection select_sources(const CopyStep& step, const store::Tree& tree, std::str
 Digest selection_digest(const Selection& selection, bool with_times);
 
 // Puts the selection into the layer. `builder` lies on what is below (or on nothing, for --link). Files must be in the store.
-void copy_into(const CopyStep& step, const Selection& selection, const store::Tree& source, const Accounts& accounts, store::Contents& contents,
+void copy_into(const CopyStep& step, const Selection& selection, const store::Tree& source, const store::Accounts& accounts, store::Contents& contents,
                store::LayerBuilder& builder);
 
 // WORKDIR: the missing directories of a path.

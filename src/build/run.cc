@@ -11,10 +11,10 @@
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
-#include "build/accounts.h"
 #include "build/run_mounts.h"
-#include "build/ulimit.h"
+#include "sandbox/ulimit.h"
 #include "dockerfile/values.h"
+#include "store/accounts.h"
 #include "store/directory_body.h"
 
 namespace corten::build {
@@ -133,7 +133,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   if (mkdir(work.c_str(), 0700) != 0) fail_errno("make directory {}", work);
   make_working_directory(upper, step.directory, view);
 
-  RunUser user = Accounts::load(view, executor.store.contents()).run_user(step.user);
+  store::RunUser user = store::Accounts::load(view, executor.store.contents()).run_user(step.user);
   RunMounts mounts(step, inputs, executor, layer_time, place.path());
 
   sandbox::Spec spec;
@@ -165,7 +165,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   spec.etc_hosts = hosts_file(step, executor.request);
   spec.etc_resolv_conf = resolver_file();
   spec.shm_bytes = executor.request.shm_bytes;
-  for (const std::string& text : executor.request.ulimits) spec.limits.push_back(parse_ulimit(text));
+  for (const std::string& text : executor.request.ulimits) spec.limits.push_back(sandbox::parse_ulimit(text));
   spec.lock_fd = inputs.lock_fd;
 
   Pipe out = make_pipe(), err = make_pipe();

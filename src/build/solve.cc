@@ -208,7 +208,7 @@ class Solver {
       store::RootfsView view = executor_.store.layers().view(rootfs.refs());
       store::EmptyTree nothing;
       store::LayerBuilder builder(copy.link ? static_cast<const store::Tree&>(nothing) : view);
-      Accounts accounts = copy.link ? Accounts::parse("", "") : Accounts::load(view, executor_.store.contents());
+      store::Accounts accounts = copy.link ? store::Accounts::parse("", "") : store::Accounts::load(view, executor_.store.contents());
       copy_into(copy, selection, *source, accounts, executor_.store.contents(), builder);
       return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())), time};
     });
@@ -233,7 +233,7 @@ class Solver {
     store::LayerRef layer = action(step, record, cached, [&](int) {
       store::RootfsView view = executor_.store.layers().view(rootfs.refs());
       store::LayerBuilder builder(view);
-      make_workdir(workdir.path, Accounts::load(view, executor_.store.contents()).workdir_owner(workdir.user), builder);
+      make_workdir(workdir.path, workdir_owner(store::Accounts::load(view, executor_.store.contents()), workdir.user), builder);
       return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())), time};
     });
     stack(step, rootfs, {layer, false, false, false}, cached, record.digest());

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/signals.h"
 #include "base/strings.h"
 
 namespace corten::dockerfile {
@@ -135,9 +136,11 @@ std::vector<ModeChange::Clause> ModeChange::parse_symbolic(std::string_view text
 
 uint32_t ModeChange::apply(uint32_t mode, bool is_directory) const {
   if (octal_) return *octal_;
+  // X asks what the file was before the first clause, as BuildKit's parser does.
+  bool was_executable = is_directory || (mode & 0111);
   for (const Clause& clause : clauses_) {
     uint32_t bits = clause.bits;
-    if (clause.conditional_execute && (is_directory || (mode & 0111))) bits |= 0111;
+    if (clause.conditional_execute && was_executable) bits |= 0111;
     if (clause.copied_shift >= 0) bits = ((mode >> clause.copied_shift) & 7) * 0111;
     bits &= clause.who;
     // chmod(1) leaves setuid and setgid of a directory alone unless `s` asks for them.
@@ -220,43 +223,13 @@ std::string format_duration(int64_t nanoseconds) {
   return text + fraction(rest % kMinute, 1000'000'000) + "s";
 }
 
-namespace {
-
-// Linux numbers of x86-64 and arm64, as images carry them.
-std::optional<int> signal_by_name(std::string name) {
-  static const std::map<std::string_view, int> kSignals = {
-      {"HUP", 1}, {"INT", 2}, {"QUIT", 3}, {"ILL", 4}, {"TRAP", 5}, {"ABRT", 6}, {"IOT", 6}, {"BUS", 7}, {"FPE", 8},
-      {"KILL", 9}, {"USR1", 10}, {"SEGV", 11}, {"USR2", 12}, {"PIPE", 13}, {"ALRM", 14}, {"TERM", 15}, {"STKFLT", 16},
-      {"CHLD", 17}, {"CLD", 17}, {"CONT", 18}, {"STOP", 19}, {"TSTP", 20}, {"TTIN", 21}, {"TTOU", 22}, {"URG", 23},
-      {"XCPU", 24}, {"XFSZ", 25}, {"VTALRM", 26}, {"PROF", 27}, {"WINCH", 28}, {"IO", 29}, {"POLL", 29}, {"PWR", 30},
-      {"SYS", 31}, {"RTMIN", 34}, {"RTMAX", 64}};
-  name = to_upper(name);
-  if (name.substr(0, 3) == "SIG") name = name.substr(3);
-  if (auto found = kSignals.find(name); found != kSignals.end()) return found->second;
-  if (name.size() < 7 || (name.substr(0, 6) != "RTMIN+" && name.substr(0, 6) != "RTMAX-")) return std::nullopt;
-  auto distance = parse_port(std::string_view(name).substr(6));
-  bool is_from_min = name[5] == '+';
-  if (!distance || *distance < 1 || *distance > (is_from_min ? 15 : 14)) return std::nullopt;
-  return is_from_min ? 34 + *distance : 64 - *distance;
-}
-
-std::optional<int> signal_of(std::string_view text) {
-  if (auto number = parse_int(text)) {
-    if (*number == 0 || *number > INT32_MAX || *number < INT32_MIN) return std::nullopt;
-    return static_cast<int>(*number);
-  }
-  return signal_by_name(std::string(text));
-}
-
-}  // namespace
-
 void check_stop_signal(std::string_view text) {
-  if (!signal_of(text)) fail(ErrorCode::kInvalid, "invalid signal: {}", text);
+  if (!parse_signal(text)) fail(ErrorCode::kInvalid, "invalid signal: {}", text);
 }
 
 int stop_signal_number(std::string_view text) {
   if (text.empty()) return 15;
-  auto number = signal_of(text);
+  auto number = parse_signal(text);
   if (!number) fail(ErrorCode::kInvalid, "invalid signal: {}", text);
   return *number;
 }

@@ -9,33 +9,23 @@
 #include "store/contents.h"
 #include "store/tree.h"
 
-namespace corten::build {
+namespace corten::store {
 
 struct RunUser {
   uint32_t uid = 0, gid = 0;
-  std::vector<uint32_t> groups;  // supplementary
+  std::vector<uint32_t> groups;  // supplementary, the primary one first, as runc sets them
   std::string home = "/";
-};
-
-struct Owner {
-  uint32_t uid = 0, gid = 0;
 };
 
 // The account files of a root file system, as far as they can be read; lines that are no entries are passed over.
 class Accounts {
  public:
-  static Accounts load(const store::Tree& tree, const store::Contents& contents);
+  static Accounts load(const Tree& tree, const Contents& contents);
   static Accounts parse(std::string_view passwd, std::string_view group);
 
   // Who a process of USER `text` is (dockerfile-features 1.11). Error(kInvalid): `unable to find user x: no matching entries in passwd file`.
   RunUser run_user(std::string_view text) const;
-  // --chown `text`: unknown names are 0, an unknown group the user's, as with BuildKit. Error(kInvalid) for a name when
-  // there is no file system to look it up in.
-  Owner owner(std::string_view text) const;
-  // Who owns a directory that WORKDIR makes under USER `text`: `USER 4321` gives 4321:4321, an unknown name root.
-  Owner workdir_owner(std::string_view text) const;
 
- private:
   struct User {
     std::string name, home;
     uint32_t uid, gid;
@@ -45,13 +35,17 @@ class Accounts {
     uint32_t gid;
     std::vector<std::string> members;
   };
+  // nullptr when there is no such entry. They live as long as the accounts.
   const User* user_by_name(std::string_view name) const;
   const User* user_by_id(uint32_t uid) const;
   const Group* group_by_name(std::string_view name) const;
+  // Whether there was a file system to look names up in, with or without account files.
+  bool has_files() const { return has_files_; }
 
+ private:
   std::vector<User> users_;
   std::vector<Group> groups_;
-  bool has_passwd_ = false, has_group_ = false;
+  bool has_files_ = false;
 };
 
-}  // namespace corten::build
+}  // namespace corten::store

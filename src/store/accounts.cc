@@ -1,4 +1,4 @@
-#include "build/accounts.h"
+#include "store/accounts.h"
 
 #include <fmt/core.h>
 
@@ -6,9 +6,8 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "dockerfile/values.h"
 
-namespace corten::build {
+namespace corten::store {
 
 namespace {
 
@@ -18,21 +17,20 @@ std::optional<uint32_t> parse_id(std::string_view text) {
   return static_cast<uint32_t>(*value);
 }
 
-std::optional<std::string> read_text(const store::Tree& tree, const store::Contents& contents, std::string_view path) {
+std::optional<std::string> read_text(const Tree& tree, const Contents& contents, std::string_view path) {
   constexpr size_t kMaxBytes = 4 << 20;
-  const store::Entry* entry = tree.find(store::resolve_links(tree, RootfsPath(path)));
-  if (!entry || entry->type != store::EntryType::kFile || entry->size > kMaxBytes) return std::nullopt;
+  const Entry* entry = tree.find(resolve_links(tree, RootfsPath(path)));
+  if (!entry || entry->type != EntryType::kFile || entry->size > kMaxBytes) return std::nullopt;
   if (entry->size == 0) return "";
   return contents.read(entry->content, kMaxBytes);
 }
 
 }  // namespace
 
-Accounts Accounts::load(const store::Tree& tree, const store::Contents& contents) {
+Accounts Accounts::load(const Tree& tree, const Contents& contents) {
   auto passwd = read_text(tree, contents, "etc/passwd"), group = read_text(tree, contents, "etc/group");
   Accounts accounts = parse(passwd.value_or(""), group.value_or(""));
-  accounts.has_passwd_ = passwd.has_value();
-  accounts.has_group_ = group.has_value();
+  accounts.has_files_ = !tree.list(RootfsPath()).empty();
   return accounts;
 }
 
@@ -49,8 +47,7 @@ Accounts Accounts::parse(std::string_view passwd, std::string_view group) {
     if (fields.size() < 3) continue;
     if (auto gid = parse_id(fields[2])) accounts.groups_.push_back({fields[0], *gid, fields.size() > 3 ? split(fields[3], ',') : std::vector<std::string>()});
   }
-  accounts.has_passwd_ = !passwd.empty();
-  accounts.has_group_ = !group.empty();
+  accounts.has_files_ = !passwd.empty() || !group.empty();
   return accounts;
 }
 
@@ -89,37 +86,16 @@ RunUser Accounts::run_user(std::string_view text) const {
       if (!group) fail(ErrorCode::kInvalid, "unable to find group {}: no matching entries in group file", *group_text);
       found.gid = group->gid;
     }
+    found.groups = {found.gid};
     return found;
   }
+  if (user) found.gid = user->gid;
+  found.groups = {found.gid};
   if (!user) return found;
-  found.gid = user->gid;
   for (const Group& group : groups_)
-    if (std::find(group.members.begin(), group.members.end(), user->name) != group.members.end()) found.groups.push_back(group.gid);
+    if (std::find(group.members.begin(), group.members.end(), user->name) != group.members.end() && group.gid != found.gid)
+      found.groups.push_back(group.gid);
   return found;
 }
 
-Owner Accounts::owner(std::string_view text) const {
-  dockerfile::OwnerSpec spec = dockerfile::parse_owner(text);
-  Owner owner;
-  if (spec.uid) {
-    owner.uid = *spec.uid;
-    owner.gid = *spec.uid;
-  } else if (!spec.user.empty()) {
-    if (!has_passwd_ && users_.empty() && !has_group_) fail(ErrorCode::kInvalid, "invalid user index: -1: there is no /etc/passwd to look up {} in", quote(spec.user));
-    if (const User* user = user_by_name(spec.user)) owner = {user->uid, user->gid};
-  }
-  if (spec.group) {
-    if (spec.gid) owner.gid = *spec.gid;
-    else if (const Group* group = group_by_name(*spec.group)) owner.gid = group->gid;
-  }
-  return owner;
-}
-
-Owner Accounts::workdir_owner(std::string_view text) const {
-  if (text.empty()) return {};
-  dockerfile::OwnerSpec spec = dockerfile::parse_owner(text);
-  if (!spec.uid && !user_by_name(spec.user)) return {};
-  return owner(text);
-}
-
-}  // namespace corten::build
+}  // namespace corten::store

@@ -1,12 +1,12 @@
-#include "build/ulimit.h"
+#include "sandbox/ulimit.h"
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/suggest.h"
 
-namespace corten::build {
+namespace corten::sandbox {
 
-sandbox::ResourceLimit parse_ulimit(std::string_view text) {
+ResourceLimit parse_ulimit(std::string_view text) {
   static const std::map<std::string, int, std::less<>> kNames = {
       {"core", RLIMIT_CORE},     {"cpu", RLIMIT_CPU},       {"data", RLIMIT_DATA},         {"fsize", RLIMIT_FSIZE},
       {"locks", RLIMIT_LOCKS},   {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE},
@@ -34,4 +34,4 @@ sandbox::ResourceLimit parse_ulimit(std::string_view text) {
   return {name->second, soft, hard};
 }
 
-}  // namespace corten::build
+}  // namespace corten::sandbox

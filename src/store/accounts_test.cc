@@ -1,10 +1,10 @@
-#include "build/accounts.h"
+#include "store/accounts.h"
 
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 
-namespace corten::build {
+namespace corten::store {
 
 static Accounts sample() {
   return Accounts::parse("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\nweb:x:33:44::/var/www:\nbroken line\n",
@@ -13,14 +13,14 @@ static Accounts sample() {
 
 TEST(Accounts, RunUser) {
   Accounts accounts = sample();
-  EXPECT_EQ(accounts.run_user("").groups, (std::vector<uint32_t>{10}));
+  EXPECT_EQ(accounts.run_user("").groups, (std::vector<uint32_t>{0, 10}));
   EXPECT_EQ(accounts.run_user("").home, "/root");
   RunUser app = accounts.run_user("app");
   EXPECT_EQ(app.uid, 1000u);
   EXPECT_EQ(app.gid, 1000u);
-  EXPECT_EQ(app.groups, (std::vector<uint32_t>{50}));
+  EXPECT_EQ(app.groups, (std::vector<uint32_t>{1000, 50}));
   EXPECT_EQ(accounts.run_user("1000").groups, app.groups);
-  EXPECT_TRUE(accounts.run_user("app:staff").groups.empty());
+  EXPECT_EQ(accounts.run_user("app:staff").groups, (std::vector<uint32_t>{50}));
   EXPECT_EQ(accounts.run_user("app:staff").gid, 50u);
   RunUser unknown = accounts.run_user("4321");
   EXPECT_EQ(unknown.gid, 0u);
@@ -30,16 +30,4 @@ TEST(Accounts, RunUser) {
   EXPECT_THROW(accounts.run_user("app:nogroup"), Error);
 }
 
-TEST(Accounts, ChownIsForgivingAsBuildKits) {
-  Accounts accounts = sample();
-  EXPECT_EQ(accounts.owner("web").gid, 44u);
-  EXPECT_EQ(accounts.owner("33").gid, 33u);
-  EXPECT_EQ(accounts.owner("nobody").uid, 0u);
-  EXPECT_EQ(accounts.owner("app:nogroup").gid, 1000u);
-  EXPECT_EQ(accounts.owner(":staff").uid, 0u);
-  EXPECT_EQ(accounts.owner(":staff").gid, 50u);
-  EXPECT_THROW(Accounts::parse("", "").owner("app"), Error);
-  EXPECT_EQ(Accounts::parse("", "").owner("root").uid, 0u);
-}
-
-}  // namespace corten::build
+}  // namespace corten::store

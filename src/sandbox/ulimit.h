@@ -4,9 +4,9 @@
 
 #include "sandbox/spec.h"
 
-namespace corten::build {
+namespace corten::sandbox {
 
 // Error(kInvalid) `invalid ulimit type: x` and its like. -1 is unlimited.
-sandbox::ResourceLimit parse_ulimit(std::string_view text);
+ResourceLimit parse_ulimit(std::string_view text);
 
-}  // namespace corten::build
+}  // namespace corten::sandbox
