@@ -11,6 +11,7 @@
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -134,7 +135,7 @@ struct HttpClient::Exchange {
   // False when the peer closed the connection without a byte: an idle one that it had given up.
   bool read_header(const std::string& shown) {
     parser.header_limit(kMaxHeaderBytes);
-    parser.body_limit(boost::none);
+    parser.body_limit(std::numeric_limits<uint64_t>::max());  // the reader has its own
     BeastStream stream{*connection};
     http::read_header(stream, buffer, parser, error);
     if (error == http::error::end_of_stream) return false;

@@ -23,6 +23,7 @@ extern "C" {
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -83,6 +84,7 @@ class Packages {
     Queue jobs;
     queue_init(&jobs);
     for (const std::string& name : q.preferred) queue_push2(&jobs, SOLVER_FAVOR | SOLVER_SOLVABLE_NAME, pool_str2id(pool_, name.c_str(), 1));
+    disfavour_stand_ins(q, jobs);
     for (const std::string& item : q.wanted) queue_push2(&jobs, SOLVER_INSTALL | SOLVER_SOLVABLE_NAME, wanted_id(item));
     Solver* solver = solver_create(pool_);
     solver_set_flag(solver, SOLVER_FLAG_IGNORE_RECOMMENDED, 1);
@@ -111,6 +113,26 @@ class Packages {
       s->provides = repo_addid_dep(repo, s->provides, pool_rel2id(pool_, s->name, s->evr, REL_EQ, 1), 0);
     }
     pool_set_installed(pool_, repo);
+  }
+
+  // As apt does: where a package of the very name that is asked for exists, others that provide it (libelogind0 for libsystemd0)
+  // come last.
+  void disfavour_stand_ins(const Question& q, Queue& jobs) {
+    std::set<Id> names, preferred;
+    for (const std::string& name : q.preferred) preferred.insert(pool_str2id(pool_, name.c_str(), 1));
+    for (Id id = 2; id < pool_->nsolvables; id++)
+      if (pool_->solvables[id].repo && pool_->solvables[id].repo != pool_->installed) names.insert(pool_->solvables[id].name);
+    for (Id id = 2; id < pool_->nsolvables; id++) {
+      Solvable* s = pool_id2solvable(pool_, id);
+      if (!s->repo || s->repo == pool_->installed || !s->provides || preferred.count(s->name)) continue;
+      for (Id* at = s->repo->idarraydata + s->provides; *at; at++) {
+        Id name = *at;
+        while (ISRELDEP(name)) name = GETRELDEP(pool_, name)->name;
+        if (name == s->name || !names.count(name)) continue;
+        queue_push2(&jobs, SOLVER_DISFAVOR | SOLVER_SOLVABLE, id);
+        break;
+      }
+    }
   }
 
   Id wanted_id(const std::string& item) {
