@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <thread>
@@ -212,8 +213,7 @@ Json step_records(const build::BuildResult& result) {
 
 std::string new_build_id() {
   std::string bytes(16, '\0');
-  UniqueFd random = open_file("/dev/urandom", O_RDONLY);
-  read_fully(random.get(), bytes.data(), bytes.size(), "/dev/urandom");
+  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) fail_errno("get random bytes");
   return to_hex({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}).substr(0, 25);
 }
 
