@@ -12,9 +12,11 @@ all: build
 deps: writable
 	@tools/install_deps.sh build test
 
+# Root and a user may take turns in one tree: who comes next takes the build over (stores below build/mission-UID stay their owner's).
 writable:
-	@if [ -e build ] && [ -n "$$(find build -maxdepth 2 ! -writable -print -quit 2>/dev/null)" ]; then \
-	  echo "build/ was made by another user: sudo chown -R $$(id -un) build (or: make clean, as that user)" >&2; exit 1; fi
+	@if [ -n "$$(find build $(BUILD) -maxdepth 1 ! -name 'mission-*' ! -writable -print -quit 2>/dev/null)" ]; then \
+	  echo "$(BUILD) was made by another user; taking it over"; \
+	  sudo chown $$(id -u):$$(id -g) build && sudo chown -R $$(id -u):$$(id -g) $(BUILD); fi
 
 configure: writable
 	@tools/install_deps.sh build
@@ -49,5 +51,8 @@ reference: build
 bench: deps build
 	@hyperfine -N --warmup 20 --runs 200 '$(CORTEN) version'
 
+# Stores hold files of other ids and mounts: they are emptied by corten itself.
 clean:
+	@for store in build/mission-$$(id -u)/store; do \
+	  [ ! -d $$store ] || [ ! -x $(CORTEN) ] || CORTEN_STORE=$(CURDIR)/$$store $(CORTEN) prune --everything --force; done
 	rm -rf build
