@@ -37,3 +37,15 @@ function(corten_room name)
     set_tests_properties(${name} PROPERTIES TIMEOUT 600 LABELS "unit")
   endif()
 endfunction()
+
+# corten_program(TARGET [HELPER]) puts what users run where they find it: corten itself at the top of the build tree, its helper
+# programs below libexec/corten/ beside it. `corten_programs` builds them and none of the tests.
+add_custom_target(corten_programs)
+function(corten_program target)
+  set(folder ${CMAKE_BINARY_DIR})
+  if("HELPER" IN_LIST ARGN)
+    set(folder ${CMAKE_BINARY_DIR}/libexec/corten)
+  endif()
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${folder})
+  add_dependencies(corten_programs ${target})
+endfunction()

@@ -47,6 +47,7 @@ TEST(Suggest, NearNames) {
   std::vector<std::string> names = {"FROM", "RUN", "ENTRYPOINT"};
   EXPECT_EQ(suggest("FNTRYPOINT", names), "ENTRYPOINT");
   EXPECT_EQ(did_you_mean("FORM", names), " (did you mean FROM?)");
+  EXPECT_EQ(suggest("RNU", names), "RUN");
   EXPECT_FALSE(suggest("VOLUME", names));
   EXPECT_FALSE(suggest("RUN", names));
 }

@@ -117,6 +117,26 @@ class Selector {
     selection_.items.push_back(std::move(item));
   }
 
+  // --parents: patterns are relative to the base, and apply to what is named too.
+  void add_with_base(const Entry& entry, const RootfsPath& base) {
+    std::string relative = base.is_root() ? entry.path.str() : entry.path == base ? "" : entry.path.str().substr(base.str().size() + 1);
+    if (!relative.empty() && excludes_.is_ignored(relative) && (!entry.is_directory() || excludes_.can_prune(relative))) return;
+    Selected item;
+    item.entry = &entry;
+    item.name = std::string(entry.path.filename());
+    item.base = base;
+    if (entry.is_directory()) {
+      dockerfile::IgnoreMatcher::State state;
+      RootfsPath here;
+      for (const std::string& component : RootfsPath(relative).components()) {
+        here = here.child(component);
+        state = excludes_.match(here.str(), state).state;
+      }
+      gather(base, entry.path, state, item.below);
+    }
+    selection_.items.push_back(std::move(item));
+  }
+
   // Patterns of --exclude are relative to each source; they never apply to the source itself.
   void gather(const RootfsPath& root, const RootfsPath& directory, const dockerfile::IgnoreMatcher::State& state, std::vector<const Entry*>& into) {
     for (const Entry* child : tree_.list(directory)) {
@@ -161,8 +181,7 @@ class Selector {
           if (has_wildcard(prefix)) continue;
           not_found(tree_, place_, RootfsPath(source));
         }
-        add(*entry, std::string(entry->path.filename()));
-        selection_.items.back().base = directory;
+        add_with_base(*entry, directory);
       } else {
         dockerfile::IgnoreMatcher includes({rest.str()});
         included(directory, directory, includes, {});
@@ -184,8 +203,7 @@ class Selector {
       std::string relative = base.is_root() ? child->path.str() : child->path.str().substr(base.str().size() + 1);
       auto match = includes.match(relative, state);
       if (match.is_ignored) {
-        add(*child, std::string(child->path.filename()));
-        selection_.items.back().base = base;
+        add_with_base(*child, base);
       } else if (child->is_directory()) {
         included(base, child->path, includes, match.state);
       }

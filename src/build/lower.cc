@@ -7,7 +7,9 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/suggest.h"
+#include "dockerfile/directives.h"
 #include "dockerfile/instructions.h"
+#include "dockerfile/lint.h"
 #include "dockerfile/stages.h"
 #include "oci/reference.h"
 
@@ -31,7 +33,7 @@ Lowering::Lowering(const Request& request, Sources& sources) : request_(request)
 
 Plan Lowering::run() {
   file_ = dockerfile::parse_dockerfile(request_.dockerfile, request_.dockerfile_name);
-  plan_.warnings = file_.warnings;
+  check_directives();
   if (file_.stages.empty()) fail(ErrorCode::kInvalid, "dockerfile contains no stages to build");
   done_.resize(file_.stages.size());
   environments_.resize(file_.stages.size());
@@ -47,6 +49,21 @@ Plan Lowering::run() {
   for (const auto& [key, value] : request_.labels) target.config.config.labels[key] = value;
   target.config.config.on_build = target.on_build;
   return std::move(plan_);
+}
+
+// Lint findings are warnings, unless the file asks for errors. The frontend is ours: another one cannot be fetched.
+void Lowering::check_directives() {
+  auto given = request_.build_args.find("BUILDKIT_DOCKERFILE_CHECK");
+  dockerfile::LintResult lint = dockerfile::lint(file_, {.check_options = given == request_.build_args.end() ? "" : given->second});
+  if (lint.is_error) fail(ErrorCode::kInvalid, "{}", lint.error_message());
+  plan_.warnings = std::move(lint.findings);
+  if (!file_.directives.syntax) return;
+  std::string image(dockerfile::syntax_image(file_.directives.syntax->text));
+  auto reference = oci::Reference::try_parse(image);
+  const std::vector<std::string> kOurs = {"docker/dockerfile", "docker/dockerfile-upstream", "moby/dockerfile"};
+  if (reference && std::find(kOurs.begin(), kOurs.end(), reference->repository()) != kOurs.end()) return;
+  throw Error(ErrorCode::kUnsupported, fmt::format("syntax {}: only Docker's own frontend is known, which is built in", image))
+      .with_hint("write '# syntax=docker/dockerfile:1', or leave the line out").with_span(file_.directives.syntax->span);
 }
 
 // Errors in words get the place of the word.
@@ -229,9 +246,6 @@ void Lowering::begin_on_tree(StageInProgress& s, const std::string& context) {
   step.work = std::move(copy);
   s.here = add_step(s, std::move(step), "FROM " + context);
   s.plan.layer_steps.push_back(s.here);
-  oci::History entry;
-  entry.comment = "buildkit.exporter.image.v0";
-  s.plan.config.history.push_back(entry);
 }
 
 StepId Lowering::add_step(StageInProgress& s, Step step, std::string_view text) {

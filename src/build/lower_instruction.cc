@@ -151,14 +151,14 @@ void Lowering::arg_instruction(StageInProgress& s, const dockerfile::Arg& arg) {
 }
 
 void Lowering::expose_instruction(StageInProgress& s, const dockerfile::Expose& expose) {
-  std::set<std::string> keys;
+  // BuildKit sorts the words as they are written, before they are expanded, and lists what they give.
+  std::vector<dockerfile::Word> words = expose.ports;
+  std::sort(words.begin(), words.end(), [](const dockerfile::Word& a, const dockerfile::Word& b) { return a.text < b.text; });
   std::vector<std::string> listed;
-  for (const dockerfile::Word& word : expose.ports)
+  for (const dockerfile::Word& word : words)
     for (const std::string& text : dockerfile::process_words(word.text, s.environment, {.escape = s.escape}))
-      for (const std::string& key : dockerfile::parse_port_spec(text).config_keys())
-        if (keys.insert(key).second) listed.push_back(key);
-  s.plan.config.config.exposed_ports.insert(keys.begin(), keys.end());
-  std::sort(listed.begin(), listed.end());
+      for (const std::string& key : dockerfile::parse_port_spec(text).config_keys()) listed.push_back(key);
+  s.plan.config.config.exposed_ports.insert(listed.begin(), listed.end());
   add_history(s, "EXPOSE [" + join(listed, " ") + "]", false);
 }
 
@@ -229,12 +229,11 @@ void Lowering::run_instruction(StageInProgress& s, const dockerfile::Run& run) {
   }
   for (const dockerfile::Word& csv : run.mounts) step.mounts.push_back(mount_use(s, csv));
 
-  // Proxies that no ARG declares are seen by the step, under both spellings, but are no part of what it is.
+  // Proxies are seen by the step under both spellings; what no ARG declares is no part of what it is.
   StageEnvironment seen = s.environment;
   if (!seen.get("PATH")) seen.set("PATH", std::string(kDefaultPath));
   step.key_environment = seen.list();
   for (const auto& [name, value] : request_.proxies) {
-    if (seen.is_declared(name)) continue;
     seen.set(to_upper(name), value);
     seen.set(to_lower(name), value);
   }
@@ -292,6 +291,12 @@ void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& 
     std::string source = expand(s, word);
     if (copy && looks_like_git(source)) throw Error(ErrorCode::kInvalid, "source can't be a git ref for COPY").with_span(word.span);
     if (copy && looks_like_url(source)) throw Error(ErrorCode::kInvalid, "source can't be a URL for COPY").with_span(word.span);
+    if (add && add->checksum) {
+      std::string algorithm = expand(s, *add->checksum);
+      algorithm = algorithm.substr(0, algorithm.find(':'));
+      if (looks_like_url(source) && !looks_like_git(source) && algorithm != "sha256")
+        throw Error(ErrorCode::kInvalid, fmt::format("unsupported digest algorithm {}", quote(algorithm))).with_span(add->checksum->span);
+    }
     if (add && (looks_like_url(source) || looks_like_git(source)))
       throw Error(ErrorCode::kUnsupported, fmt::format("ADD {}: remote sources are not executed yet", source))
           .with_hint("fetch it before the build, or in a RUN step").with_span(word.span);
@@ -310,7 +315,7 @@ void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& 
   std::string destination = expand(s, transfer.destination);
   history += " " + destination + " # buildkit";
   // A trailing slash (or a dot) says "a directory"; joining must not lose it.
-  bool wants_directory = destination.empty() || destination == "." || destination == ".." || destination.ends_with('/') || destination.ends_with("/.") || destination.ends_with("/..");
+  bool wants_directory = destination.empty() || destination == "." || destination == ".." || destination.ends_with('/') || destination.ends_with("/.");
   std::string absolute = RootfsPath::join(RootfsPath(s.plan.config.config.working_dir), destination).absolute();
   step.destination = wants_directory && absolute != "/" ? absolute + "/" : absolute;
 

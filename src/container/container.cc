@@ -105,20 +105,27 @@ std::string_view status_name(Status status) {
   return "unknown";
 }
 
-ProcessId ProcessId::of(pid_t pid) {
+// The fields of /proc/PID/stat from the third on. Error(kNotFound) when there is no such process.
+static std::vector<std::string> stat_fields(pid_t pid) {
   std::string text = read_file(fmt::format("/proc/{}/stat", pid), 4096);
   // The second field is the program's name in brackets, which may hold anything.
   std::vector<std::string> fields = split_words(std::string_view(text).substr(text.rfind(')') + 1));
   if (fields.size() < 20) fail(ErrorCode::kInternal, "/proc/{}/stat: too short", pid);
-  return {pid, static_cast<uint64_t>(parse_int(fields[19]).value_or(0))};
+  return fields;
 }
+
+static uint64_t start_ticks_of(const std::vector<std::string>& fields) { return static_cast<uint64_t>(parse_int(fields[19]).value_or(0)); }
+
+ProcessId ProcessId::of(pid_t pid) { return {pid, start_ticks_of(stat_fields(pid))}; }
 
 UniqueFd ProcessId::open() const {
   if (pid <= 0) return UniqueFd();
   UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!fd) return fd;
   try {
-    if (of(pid).start_ticks != start_ticks) fd.reset();
+    std::vector<std::string> fields = stat_fields(pid);
+    bool is_dead = fields[0] == "Z" || fields[0] == "X";  // its new parent has not looked yet
+    if (is_dead || start_ticks_of(fields) != start_ticks) fd.reset();
   } catch (const Error&) {
     fd.reset();  // it is gone
   }

@@ -57,6 +57,7 @@ bool is_wanted(const LogEntry& entry, const LogOptions& options) {
 // Where the last `count` lines begin.
 off_t tail_offset(int fd, uint64_t count) {
   off_t end = lseek(fd, 0, SEEK_END), at = end;
+  if (count == 0) return end;
   char buffer[64 << 10];
   uint64_t seen = 0;
   while (at > 0) {
@@ -66,7 +67,6 @@ off_t tail_offset(int fd, uint64_t count) {
     if (n <= 0) return at;
     for (ssize_t i = n; i > 0; i--)
       if (buffer[i - 1] == '\n' && at + i != end && ++seen >= count) return at + i;
-    if (count == 0) return end;
   }
   return 0;
 }

@@ -24,7 +24,10 @@ constexpr int64_t kPatience_ns = 5'000'000'000;
 constexpr const char* kSlirpResolver = "10.0.2.3";
 constexpr const char* kPastaResolver = "169.254.1.1";
 
-pid_t start_helper(std::vector<std::string> argv) {
+// The namespace is the helper's descriptor 3: it looks at itself there, which it may whatever privileges it has dropped.
+constexpr const char* kNamespacePath = "/proc/self/fd/3";
+
+pid_t start_helper(std::vector<std::string> argv, int network_namespace) {
   std::string program = find_program(argv[0]);
   std::vector<char*> words;
   for (std::string& word : argv) words.push_back(word.data());
@@ -40,6 +43,8 @@ pid_t start_helper(std::vector<std::string> argv) {
   sigprocmask(SIG_SETMASK, &none, nullptr);
   int null = open("/dev/null", O_RDWR);
   for (int fd : {0, 1, 2}) dup2(null, fd);
+  if (network_namespace == 3) fcntl(3, F_SETFD, 0);
+  else dup2(network_namespace, 3);
   execv(program.c_str(), words.data());
   _exit(127);
 }
@@ -85,19 +90,18 @@ bool Outward::is_likely() {
 
 Outward Outward::open(int network_namespace) {
   if (!is_likely()) return {};
-  std::string path = fmt::format("/proc/{}/fd/{}", getpid(), network_namespace);
   // We are root of our user namespace already: neither program is to make or join another, nor to become nobody in it.
   struct Way {
     std::vector<std::string> argv;
     const char* resolver;
   };
   const Way ways[] = {{{"pasta", "--foreground", "--quiet", "--config-net", "--netns-only", "--runas", "0:0", "--dns-forward", kPastaResolver, "-t", "none", "-u", "none", "-T",
-                        "none", "-U", "none", "--no-map-gw", "--netns", path},
+                        "none", "-U", "none", "--no-map-gw", "--netns", kNamespacePath},
                        kPastaResolver},
-                      {{"slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path", path, "tap0"}, kSlirpResolver}};
+                      {{"slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path", kNamespacePath, "tap0"}, kSlirpResolver}};
   for (const Way& way : ways) {
     if (find_program(way.argv[0]).empty()) continue;
-    pid_t pid = start_helper(way.argv);
+    pid_t pid = start_helper(way.argv, network_namespace);
     if (wait_for_interface(pid, network_namespace)) {
       Outward outward;
       outward.program_ = way.argv[0];

@@ -22,7 +22,10 @@ store::Image find_image(const std::string& name, store::Store& store) {
   std::vector<std::string> names;
   for (const store::Image& image : store.images())
     for (const std::string& tag : image.tags)
-      if (auto reference = oci::Reference::try_parse(tag)) names.push_back(reference->familiar());
+      if (auto reference = oci::Reference::try_parse(tag)) {
+        names.push_back(reference->familiar());
+        if (reference->tag() == "latest") names.push_back(reference->repository_only().familiar());
+      }
   throw Error(ErrorCode::kNotFound, fmt::format("Unable to find image {} locally{}", quote(name), did_you_mean(name, names)))
       .with_hint("'corten images' lists what is in the store; 'corten build -t NAME .' and 'corten load' put images there");
 }

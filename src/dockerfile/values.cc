@@ -136,9 +136,11 @@ std::vector<ModeChange::Clause> ModeChange::parse_symbolic(std::string_view text
 
 uint32_t ModeChange::apply(uint32_t mode, bool is_directory) const {
   if (octal_) return *octal_;
+  // X asks what the file was before the first clause, as BuildKit's parser does.
+  bool was_executable = is_directory || (mode & 0111);
   for (const Clause& clause : clauses_) {
     uint32_t bits = clause.bits;
-    if (clause.conditional_execute && (is_directory || (mode & 0111))) bits |= 0111;
+    if (clause.conditional_execute && was_executable) bits |= 0111;
     if (clause.copied_shift >= 0) bits = ((mode >> clause.copied_shift) & 7) * 0111;
     bits &= clause.who;
     // chmod(1) leaves setuid and setgid of a directory alone unless `s` asks for them.

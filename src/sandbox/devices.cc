@@ -31,7 +31,7 @@ struct Link {
   const char *name, *text;
 };
 constexpr Link kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
-                           {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"}};
+                           {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"}, {"core", "/proc/kcore"}};
 constexpr gid_t kTtyGroup = 5;
 
 int attach_dev(Child& child, const Operation& op) {

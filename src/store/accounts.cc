@@ -30,8 +30,7 @@ std::optional<std::string> read_text(const Tree& tree, const Contents& contents,
 Accounts Accounts::load(const Tree& tree, const Contents& contents) {
   auto passwd = read_text(tree, contents, "etc/passwd"), group = read_text(tree, contents, "etc/group");
   Accounts accounts = parse(passwd.value_or(""), group.value_or(""));
-  accounts.has_passwd_ = passwd.has_value();
-  accounts.has_group_ = group.has_value();
+  accounts.has_files_ = !tree.list(RootfsPath()).empty();
   return accounts;
 }
 
@@ -48,8 +47,7 @@ Accounts Accounts::parse(std::string_view passwd, std::string_view group) {
     if (fields.size() < 3) continue;
     if (auto gid = parse_id(fields[2])) accounts.groups_.push_back({fields[0], *gid, fields.size() > 3 ? split(fields[3], ',') : std::vector<std::string>()});
   }
-  accounts.has_passwd_ = !passwd.empty();
-  accounts.has_group_ = !group.empty();
+  accounts.has_files_ = !passwd.empty() || !group.empty();
   return accounts;
 }
 
@@ -88,12 +86,15 @@ RunUser Accounts::run_user(std::string_view text) const {
       if (!group) fail(ErrorCode::kInvalid, "unable to find group {}: no matching entries in group file", *group_text);
       found.gid = group->gid;
     }
+    found.groups = {found.gid};
     return found;
   }
+  if (user) found.gid = user->gid;
+  found.groups = {found.gid};
   if (!user) return found;
-  found.gid = user->gid;
   for (const Group& group : groups_)
-    if (std::find(group.members.begin(), group.members.end(), user->name) != group.members.end()) found.groups.push_back(group.gid);
+    if (std::find(group.members.begin(), group.members.end(), user->name) != group.members.end() && group.gid != found.gid)
+      found.groups.push_back(group.gid);
   return found;
 }
 

@@ -13,7 +13,7 @@ namespace corten::store {
 
 struct RunUser {
   uint32_t uid = 0, gid = 0;
-  std::vector<uint32_t> groups;  // supplementary
+  std::vector<uint32_t> groups;  // supplementary, the primary one first, as runc sets them
   std::string home = "/";
 };
 
@@ -39,13 +39,13 @@ class Accounts {
   const User* user_by_name(std::string_view name) const;
   const User* user_by_id(uint32_t uid) const;
   const Group* group_by_name(std::string_view name) const;
-  // Whether there was a file to look names up in.
-  bool has_files() const { return has_passwd_ || has_group_; }
+  // Whether there was a file system to look names up in, with or without account files.
+  bool has_files() const { return has_files_; }
 
  private:
   std::vector<User> users_;
   std::vector<Group> groups_;
-  bool has_passwd_ = false, has_group_ = false;
+  bool has_files_ = false;
 };
 
 }  // namespace corten::store

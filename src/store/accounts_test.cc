@@ -13,14 +13,14 @@ static Accounts sample() {
 
 TEST(Accounts, RunUser) {
   Accounts accounts = sample();
-  EXPECT_EQ(accounts.run_user("").groups, (std::vector<uint32_t>{10}));
+  EXPECT_EQ(accounts.run_user("").groups, (std::vector<uint32_t>{0, 10}));
   EXPECT_EQ(accounts.run_user("").home, "/root");
   RunUser app = accounts.run_user("app");
   EXPECT_EQ(app.uid, 1000u);
   EXPECT_EQ(app.gid, 1000u);
-  EXPECT_EQ(app.groups, (std::vector<uint32_t>{50}));
+  EXPECT_EQ(app.groups, (std::vector<uint32_t>{1000, 50}));
   EXPECT_EQ(accounts.run_user("1000").groups, app.groups);
-  EXPECT_TRUE(accounts.run_user("app:staff").groups.empty());
+  EXPECT_EQ(accounts.run_user("app:staff").groups, (std::vector<uint32_t>{50}));
   EXPECT_EQ(accounts.run_user("app:staff").gid, 50u);
   RunUser unknown = accounts.run_user("4321");
   EXPECT_EQ(unknown.gid, 0u);

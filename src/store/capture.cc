@@ -61,7 +61,8 @@ class Capture {
     const Entry* below = options_.below ? options_.below->find(RootfsPath()) : nullptr;
     Entry root = entry_of(RootfsPath(), st);
     Entry expected = below ? *below : default_root();
-    if (root.mode != expected.mode || root.uid != expected.uid || root.gid != expected.gid) entries_.push_back(std::move(root));
+    auto looks_like = [&](const Entry& other) { return root.mode == other.mode && root.uid == other.uid && root.gid == other.gid; };
+    if (!looks_like(expected) || !looks_like(default_root())) entries_.push_back(std::move(root));
   }
 
   void visit(const RootfsPath& path) {

@@ -76,6 +76,11 @@ void LayerBuilder::put(Entry entry) {
   changes_[path] = std::move(entry);
 }
 
+void LayerBuilder::replace(Entry entry) {
+  RootfsPath path = entry.path;
+  changes_[path] = std::move(entry);
+}
+
 void LayerBuilder::remove(const RootfsPath& path) {
   if (!find(path)) return;
   forget(path);
@@ -125,7 +130,36 @@ Manifest with_ordered_hard_links(Manifest manifest) {
 
 }  // namespace
 
+// A layer stands in an overlay as a directory of its own, and of a directory that several layers have, the topmost says whose it
+// is: so a layer holds every directory on the way to what it changes, as it is below.
+void LayerBuilder::add_parents() {
+  std::map<RootfsPath, Entry> parents;
+  for (const auto& [path, entry] : changes_) {
+    bool is_direct = true;
+    for (RootfsPath above = path; !above.is_root(); is_direct = false) {
+      above = above.parent();
+      if (changes_.contains(above)) break;
+      auto known = parents.find(above);
+      if (known != parents.end()) {
+        if (is_direct) known->second.time_ns.reset();
+        break;
+      }
+      const Entry* below = below_.find(above);
+      if (!below || !below->is_directory()) continue;
+      Entry copy = *below;
+      copy.path = above;
+      copy.opaque = false;
+      if (is_direct) copy.time_ns.reset();  // something was made in it
+      Entry plain = default_root();
+      if (above.is_root() && copy.mode == plain.mode && copy.uid == plain.uid && copy.gid == plain.gid) continue;
+      parents.emplace(above, std::move(copy));
+    }
+  }
+  changes_.merge(parents);
+}
+
 Manifest LayerBuilder::finish() {
+  add_parents();
   std::vector<Entry> entries;
   entries.reserve(changes_.size());
   for (auto& [path, entry] : changes_) entries.push_back(std::move(entry));

@@ -21,6 +21,8 @@ class LayerBuilder : public Tree {
   // place of anything else. Missing parents are made (0755, 0:0). Error(kInvalid) when a parent is no directory.
   // Other names of a replaced hard link keep the file.
   void put(Entry entry);
+  // Changes an entry that put() has set, without touching what names it.
+  void replace(Entry entry);
   // Takes a path away, with all below it; nothing happens when it is absent.
   void remove(const RootfsPath& path);
   // Makes the missing directories of a path, itself included, as `like` (path and type are set); gives those that it made.
@@ -30,6 +32,7 @@ class LayerBuilder : public Tree {
   Manifest finish();
 
  private:
+  void add_parents();
   bool below_has_directory(const RootfsPath& path) const;
   void forget(const RootfsPath& path);
   bool hidden_here(const RootfsPath& path) const;

@@ -79,6 +79,19 @@ void write_layer_tar(const Manifest& manifest, const TarTimes& times, const Cont
 
 namespace {
 
+// A directory of a tree as a root of its own: an archive's absolute links lead no farther up than its destination.
+class Subtree : public Tree {
+ public:
+  Subtree(const Tree& tree, const RootfsPath& top) : tree_(tree), top_(top) {}
+  const Entry* find(const RootfsPath& path) const override { return tree_.find(inside(path)); }
+  std::vector<const Entry*> list(const RootfsPath& directory) const override { return tree_.list(inside(directory)); }
+  RootfsPath inside(const RootfsPath& path) const { return RootfsPath::join(top_, path.str()); }
+
+ private:
+  const Tree& tree_;
+  const RootfsPath& top_;
+};
+
 class Extractor {
  public:
   Extractor(LayerBuilder& into, Contents& contents, const ExtractOptions& options, bool whiteouts)
@@ -94,8 +107,8 @@ class Extractor {
   RootfsPath place_of(std::string_view name) const {
     RootfsPath clean(name);
     if (clean.is_root()) return options_.destination;
-    RootfsPath parent = resolve_links(into_, RootfsPath::join(options_.destination, clean.parent().str()));
-    return parent.child(clean.filename());
+    Subtree destination(into_, options_.destination);
+    return destination.inside(resolve_links(destination, clean.parent())).child(clean.filename());
   }
 
   void add(const TarHeader& header, archive::TarReader& reader) {
@@ -180,6 +193,21 @@ class Extractor {
     }
     copy.path = e.path;
     into_.put(std::move(copy));
+    if (file->type == EntryType::kFile) set_attributes_of_links(e);
+  }
+
+  // A hard link's member has a mode and an owner too; unpacking sets them on the one file that all names are.
+  void set_attributes_of_links(const Entry& e) {
+    RootfsPath first = into_.find(e.path)->hard_link;
+    std::vector<Entry> names;
+    for (const RootfsPath& path : seen_)
+      if (const Entry* name = into_.find(path); name && (path == first || name->hard_link == first)) names.push_back(*name);
+    for (Entry& name : names) {
+      name.mode = e.mode;
+      name.uid = e.uid;
+      name.gid = e.gid;
+      into_.replace(std::move(name));
+    }
   }
 
   void drop_non_directory_parents(const RootfsPath& path) {

@@ -1,0 +1,3 @@
+module aic-sos.example/servicekit
+
+go 1.19

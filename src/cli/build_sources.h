@@ -1,0 +1,60 @@
+// Where a build's files come from on the command line: the context, named contexts, the Dockerfile, images of the store.
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "build/request.h"
+#include "cli/build_flags.h"
+#include "source/local_context.h"
+#include "store/store.h"
+
+namespace corten::cli {
+
+class CommandLineSources : public build::Sources {
+ public:
+  // Reads the Dockerfile and prepares the contexts. Error(kNotFound) that lists the Dockerfiles that there are.
+  CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads);
+
+  const std::string& dockerfile() const { return dockerfile_; }
+  const std::string& dockerfile_name() const { return dockerfile_name_; }
+  // Remarks for the user: an ignore file that is not read.
+  const std::vector<std::string>& warnings() const { return warnings_; }
+  void save_stat_caches();
+
+  std::shared_ptr<const store::Tree> main_context() override { return context_; }
+  std::shared_ptr<const store::Tree> named_tree(const std::string& name) override;
+  std::optional<source::BaseImage> named_image(const std::string& name, const oci::Platform& platform) override;
+  bool has_named(const std::string& name) override { return named_.contains(name); }
+  source::BaseImage image(const std::string& reference, const oci::Platform& platform) override;
+  bool is_ignored(const RootfsPath& path) override { return local_ && local_->is_ignored(path); }
+
+ private:
+  void read_standard_input();
+  void find_dockerfile();
+  void open_context();
+  void open_named(const std::string& text);
+  std::vector<std::string> ignore_patterns(const std::string& directory);
+  std::shared_ptr<source::LocalContext> open_directory(const std::string& directory, std::vector<std::string> ignore);
+
+  struct Named {
+    std::shared_ptr<const store::Tree> tree;
+    std::string layout, layout_name;  // oci-layout://
+    std::string reference;            // docker-image://
+  };
+
+  const BuildFlags& flags_;
+  store::Store& store_;
+  unsigned threads_;
+  std::string dockerfile_, dockerfile_name_, dockerfile_path_;
+  std::shared_ptr<const store::Tree> context_;
+  std::shared_ptr<source::LocalContext> local_;
+  std::vector<std::shared_ptr<source::LocalContext>> directories_;
+  std::map<std::string, Named> named_;
+  std::vector<std::string> warnings_;
+  std::string standard_input_;
+};
+
+}  // namespace corten::cli

@@ -1,0 +1,160 @@
+// corten base: images from Debian packages.
+#include <mutex>
+
+#include <fmt/core.h>
+
+#include "base/beneath.h"
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "build/debian_base.h"
+#include "cli/commands.h"
+#include "cli/flags.h"
+#include "cli/session.h"
+#include "image/assemble.h"
+#include "source/debian/resolve.h"
+
+namespace corten::cli {
+
+namespace {
+
+using source::debian::Lock;
+using source::debian::Recipe;
+
+constexpr size_t kMaxRecipeBytes = 1 << 20;
+constexpr size_t kMaxLockBytes = 64 << 20;
+
+struct BaseFlags {
+  std::string recipe_file, variant, suite, platform;
+  std::vector<std::string> mirrors, include, tags;
+  bool quiet = false;
+};
+
+void add_recipe_flags(CLI::App& app, BaseFlags& flags) {
+  app.add_option("-f,--file", flags.recipe_file, "recipe (YAML); RECIPE.lock beside it says the versions when it is there");
+  app.add_option("--variant", flags.variant, "minbase (apt, configured), distroless (libraries only), busybox");
+  app.add_option("--suite", flags.suite, fmt::format("Debian's suite (default: {})", source::debian::kDefaultSuite));
+  app.add_option("--include", flags.include, "packages to add, separated by commas")->delimiter(',');
+  app.add_option("--mirror", flags.mirrors, "archive to use instead of the machine's apt sources; repeatable")->delimiter(',');
+  app.add_option("--platform", flags.platform, "platform of the image (default: this machine's)");
+  app.add_flag("-q,--quiet", flags.quiet, "print the image id only");
+}
+
+std::string lock_file(const std::string& recipe_file) { return recipe_file + ".lock"; }
+
+Recipe make_recipe(const BaseFlags& flags) {
+  Recipe recipe;
+  if (flags.recipe_file.empty()) recipe.architecture = source::debian::debian_architecture(oci::host_platform());
+  else recipe = source::debian::parse_recipe(read_file(flags.recipe_file, kMaxRecipeBytes), flags.recipe_file);
+  if (!flags.variant.empty()) recipe.variant = source::debian::parse_variant(flags.variant);
+  if (!flags.suite.empty()) recipe.suite = flags.suite;
+  if (!flags.mirrors.empty()) recipe.mirrors = flags.mirrors;
+  if (!flags.platform.empty()) recipe.architecture = source::debian::debian_architecture(oci::parse_platform(flags.platform));
+  recipe.include.insert(recipe.include.end(), flags.include.begin(), flags.include.end());
+  source::debian::check_recipe(recipe);
+  if (recipe.variant == source::debian::Variant::kMinbase && source::debian::platform_of(recipe.architecture) != oci::host_platform())
+    throw Error(ErrorCode::kUnsupported, fmt::format("minbase for {}: its maintainer scripts cannot run on this machine", recipe.architecture))
+        .with_hint("distroless and busybox are only extracted, and can be made for any platform");
+  return recipe;
+}
+
+source::debian::Progress progress_of(const BaseFlags& flags) {
+  bool is_quiet = flags.quiet;
+  return [is_quiet](std::string_view line) {
+    if (!is_quiet) fmt::print(stderr, "{}\n", printable(line));
+  };
+}
+
+// From the lock beside the recipe when there is one, else from the archive as it is now.
+Lock lock_for(const Recipe& recipe, const BaseFlags& flags, const source::debian::ResolveOptions& options) {
+  if (flags.recipe_file.empty() || !path_exists(lock_file(flags.recipe_file))) return source::debian::resolve(recipe, options);
+  std::string path = lock_file(flags.recipe_file);
+  Lock lock = source::debian::parse_lock(read_file(path, kMaxLockBytes), path);
+  source::debian::check_lock_fits(recipe, lock);
+  return lock;
+}
+
+std::vector<std::string> full_tags(const BaseFlags& flags, const Recipe& recipe) {
+  std::vector<std::string> tags;
+  for (const std::string& tag : flags.tags) tags.push_back(full_name(tag));
+  if (tags.empty() && !recipe.name.empty()) tags.push_back(full_name(recipe.name));
+  return tags;
+}
+
+int build_base(const BaseFlags& flags) {
+  Recipe recipe = make_recipe(flags);
+  std::vector<std::string> tags = full_tags(flags, recipe);
+  Session session = Session::open();
+  source::HttpClient http;
+  source::debian::Progress progress = progress_of(flags);
+  source::debian::ResolveOptions options{.http = http, .store = session.store(), .progress = progress};
+  Lock lock = lock_for(recipe, flags, options);
+  source::debian::fetch_packages(recipe, lock, options);
+
+  build::Request request;
+  request.threads = available_processors();
+  build::RunningProcesses running;
+  build::Executor executor{session.store(), request, session.entered().mapping, session.clock(), {}, running};
+  std::string log;  // of dpkg and apt: shown when they fail
+  build::DebianBaseProgress shown{.note = progress, .output = [&, mutex = std::make_shared<std::mutex>()](int, std::string_view bytes) {
+                                    std::lock_guard guard(*mutex);
+                                    log += bytes;
+                                  }};
+  build::DebianBase base;
+  try {
+    base = build::make_debian_base(recipe, lock, executor, shown);
+  } catch (const Error&) {
+    fputs(printable(log).c_str(), stderr);
+    throw;
+  }
+  image::AssembleInput input{.config = base.config, .layers = base.layers, .created = base.created, .tags = tags};
+  store::Image image = image::assemble(input, session.store(), request.threads);
+  session.store().save_image(image);
+  if (!flags.quiet) {
+    for (const std::string& tag : image.tags) fmt::print(stderr, "tagged {}\n", short_name(tag));
+    fmt::print(stderr, "{} packages, {}\n", lock.packages.size(), human_size(image.size));
+  }
+  fmt::print("{}\n", image.id.to_string());
+  return 0;
+}
+
+int write_lock(const BaseFlags& flags, const std::string& output) {
+  Recipe recipe = make_recipe(flags);
+  Session session = Session::open();
+  source::HttpClient http;
+  source::debian::Progress progress = progress_of(flags);
+  Lock lock = source::debian::resolve(recipe, {.http = http, .store = session.store(), .progress = progress});
+  std::string text = source::debian::emit_lock(lock);
+  std::string path = output.empty() && !flags.recipe_file.empty() ? lock_file(flags.recipe_file) : output;
+  if (path.empty() || path == "-") {
+    fmt::print("{}", text);
+    return 0;
+  }
+  write_file_atomic(path, text);
+  progress(fmt::format("{} packages in {}", lock.packages.size(), path));
+  return 0;
+}
+
+}  // namespace
+
+int command_base(const Arguments& arguments) {
+  bool is_lock = !arguments.empty() && arguments[0] == "lock";
+  bool is_build = !arguments.empty() && arguments[0] == "build";
+  Arguments rest(arguments.begin() + (is_lock || is_build), arguments.end());
+  BaseFlags flags;
+  if (is_lock) {
+    CLI::App app("Write the exact versions of a recipe's packages to RECIPE.lock, or to standard output without a recipe.", "base lock");
+    std::string output;
+    add_recipe_flags(app, flags);
+    app.add_option("-o,--output", output, "file; - is standard output");
+    parse_flags(app, rest);
+    return write_lock(flags, output);
+  }
+  CLI::App app("Make an image from Debian packages, without a registry and without root. 'corten base lock' writes a lock.", is_build ? "base build" : "base");
+  add_recipe_flags(app, flags);
+  app.add_option("-t,--tag", flags.tags, "name of the image; repeatable")->delimiter(',');
+  parse_flags(app, rest);
+  return build_base(flags);
+}
+
+}  // namespace corten::cli

@@ -1,0 +1,286 @@
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "build/solve.h"
+#include "build/stage_state.h"
+#include "cli/build_flags.h"
+#include "cli/build_output.h"
+#include "cli/build_sources.h"
+#include "cli/commands.h"
+#include "cli/config_file.h"
+#include "cli/session.h"
+#include "dockerfile/excerpt.h"
+#include "report/build_log.h"
+
+namespace corten::cli {
+
+namespace {
+
+constexpr size_t kMaxSecretBytes = 500 * 1024;
+
+std::string environment(const char* name) {
+  const char* value = getenv(name);
+  return value ? value : "";
+}
+
+std::map<std::string, build::Secret> read_secrets(const std::vector<std::string>& texts) {
+  std::map<std::string, build::Secret> secrets;
+  for (const std::string& text : texts) {
+    auto attributes = parse_attributes(text);
+    std::string id = attributes["id"], type = attributes["type"];
+    std::string source = attributes.contains("src") ? attributes["src"] : attributes["source"];
+    std::string variable = attributes["env"];
+    for (const auto& [key, value] : attributes)
+      if (key != "id" && key != "type" && key != "src" && key != "source" && key != "env") fail(ErrorCode::kUsage, "unexpected key {} in --secret", quote(key));
+    if (id.empty()) fail(ErrorCode::kUsage, "--secret needs an id: id=NAME,src=FILE");
+    if (type == "env" && variable.empty()) variable = source.empty() ? id : source, source.clear();
+    if (variable.empty() && source.empty() && type != "file" && getenv(id.c_str())) variable = id;
+    build::Secret secret;
+    if (!variable.empty()) {
+      const char* value = getenv(variable.c_str());
+      if (!value) fail(ErrorCode::kNotFound, "secret {}: the environment has no variable {}", id, variable);
+      secret.value = value;
+    } else {
+      std::string file = source.empty() ? id : source;
+      try {
+        secret.value = read_file(file, kMaxSecretBytes);
+      } catch (Error& error) {
+        if (error.code() == ErrorCode::kInvalid) fail(ErrorCode::kInvalid, "secret {} too big. max size {}", id, kMaxSecretBytes);
+        error.add_context("secret " + id);
+        throw;
+      }
+    }
+    secrets[id] = std::move(secret);
+  }
+  return secrets;
+}
+
+build::Request make_request(const BuildFlags& flags, const CommandLineSources& sources, unsigned threads) {
+  build::Request request;
+  request.dockerfile = sources.dockerfile();
+  request.dockerfile_name = sources.dockerfile_name();
+  request.target = flags.target;
+  request.threads = threads;
+  for (const std::string& text : flags.build_args) {
+    size_t equals = text.find('=');
+    std::string name = text.substr(0, equals);
+    if (equals != std::string::npos) request.build_args[name] = text.substr(equals + 1);
+    else if (const char* value = getenv(name.c_str())) request.build_args[name] = value;
+  }
+  if (std::string epoch = environment("SOURCE_DATE_EPOCH"); !epoch.empty()) request.build_args.emplace("SOURCE_DATE_EPOCH", epoch);
+  if (auto epoch = request.build_args.find("SOURCE_DATE_EPOCH"); epoch != request.build_args.end() && !epoch->second.empty()) {
+    auto seconds = parse_int(epoch->second);
+    if (!seconds) fail(ErrorCode::kInvalid, "invalid SOURCE_DATE_EPOCH: {}", epoch->second);
+    request.source_date_epoch = *seconds;
+  }
+  for (const auto& [name, value] : request.build_args)
+    if (build::is_predefined_proxy(name)) request.proxies[name] = value;
+  for (const std::string& text : flags.labels) {
+    size_t equals = text.find('=');
+    request.labels.emplace_back(text.substr(0, equals), equals == std::string::npos ? "" : text.substr(equals + 1));
+  }
+  request.build_platform = oci::host_platform();
+  request.platform = request.build_platform;
+  std::vector<std::string> platforms;
+  for (const std::string& list : flags.platforms)
+    for (const std::string& platform : split(list, ',')) platforms.push_back(platform);
+  if (platforms.size() > 1)
+    throw Error(ErrorCode::kUnsupported, "several platforms at once are not built yet").with_hint("build for one: --platform " + request.build_platform.format());
+  if (!platforms.empty() && platforms[0] != "local") {
+    request.platform = oci::parse_platform(platforms[0]).normalized();
+    request.platform_given = true;
+    if (request.platform.architecture != request.build_platform.architecture || request.platform.os != request.build_platform.os)
+      throw Error(ErrorCode::kUnsupported, fmt::format("platform {} is not built yet on {}", request.platform.format(), request.build_platform.format()))
+          .with_hint("build for --platform " + request.build_platform.format());
+  }
+  request.secrets = read_secrets(flags.secrets);
+  request.network = flags.network;
+  request.no_cache = flags.no_cache;
+  for (const std::string& list : flags.no_cache_filter)
+    for (const std::string& name : split(list, ',')) request.no_cache_stages.insert(to_lower(name));
+  request.timestamps = flags.timestamps == "source" ? build::Timestamps::kSource : build::Timestamps::kLayer;
+  for (const std::string& text : flags.extra_hosts) {
+    size_t cut = text.find_first_of("=:");
+    if (cut == std::string::npos || cut == 0) fail(ErrorCode::kUsage, "invalid host {}: it has the form NAME:ADDRESS", quote(text));
+    std::string address = text.substr(cut + 1);
+    if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
+    request.extra_hosts.emplace_back(text.substr(0, cut), address == "host-gateway" ? "127.0.0.1" : address);
+  }
+  request.ulimits = flags.ulimits;
+  if (!flags.shm_size.empty()) {
+    auto bytes = parse_size(flags.shm_size);
+    if (!bytes) fail(ErrorCode::kUsage, "invalid shm size {}", quote(flags.shm_size));
+    if (*bytes) request.shm_bytes = *bytes;
+  }
+  return request;
+}
+
+// The first Ctrl-C ends the build in order, a second one at once.
+class Interrupts {
+ public:
+  explicit Interrupts(build::Executor& executor) : pipe_(make_pipe()) {
+    write_end() = pipe_.write.get();
+    struct sigaction action {};
+    action.sa_handler = [](int) {
+      char byte = 1;
+      if (write(write_end(), &byte, 1) < 0) _exit(130);
+    };
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGINT, &action, nullptr);
+    sigaction(SIGTERM, &action, nullptr);
+    sigaction(SIGHUP, &action, nullptr);
+    watcher_ = std::thread([this, &executor] {
+      char byte = 0;
+      for (int count = 0; read(pipe_.read.get(), &byte, 1) == 1 && byte == 1; count++) {
+        if (count == 1) _exit(130);
+        executor.cancellation.cancel();
+        executor.running.kill_all();
+      }
+    });
+  }
+  ~Interrupts() {
+    char byte = 0;
+    if (write(pipe_.write.get(), &byte, 1) == 1) watcher_.join();
+    else watcher_.detach();
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+  }
+
+ private:
+  static int& write_end() {
+    static int fd = -1;
+    return fd;
+  }
+  Pipe pipe_;
+  std::thread watcher_;
+};
+
+report::ProgressOptions progress_options(const BuildFlags& flags) {
+  report::ProgressOptions options;
+  std::string mode = flags.progress;
+  if (mode.empty()) mode = environment("BUILDKIT_PROGRESS");
+  if (mode.empty()) mode = read_config_file().progress;
+  options.mode = flags.quiet ? report::ProgressMode::kQuiet : report::parse_progress_mode(mode);
+  options.color = colors_wanted(2);
+  return options;
+}
+
+// buildx's order: the log's end, the excerpt, then what is wrong and how to mend it.
+[[noreturn]] void report_failure(Error& error, const report::BuildLog& log, const std::string& dockerfile) {
+  std::string text;
+  if (!log.failed_lines().empty()) {
+    text += "------\n > " + log.failed_name() + ":\n";
+    for (const std::string& line : log.failed_lines()) text += line + "\n";
+    text += "------\n";
+  }
+  if (error.span() && error.span()->line > 0) text += dockerfile::render_excerpt(dockerfile, *error.span());
+  fputs(text.c_str(), stderr);
+  if (error.code() != ErrorCode::kCancelled && error.code() != ErrorCode::kUsage) {
+    if (error.span() && error.span()->line > 0)
+      error.add_context(error.span()->column > 0 ? fmt::format("{}:{}:{}", error.span()->file, error.span()->line, error.span()->column)
+                                                 : fmt::format("{}:{}", error.span()->file, error.span()->line));
+    error.add_context("failed to build: failed to solve");
+  }
+  throw error;
+}
+
+void write_metadata(const std::string& file, const FinishedBuild& finished, const std::string& build_id) {
+  Json json = Json::object({{"buildx.build.ref", "default/default/" + build_id}, {"containerimage.config.digest", finished.image.id.to_string()}});
+  if (!finished.manifest_digest.empty()) json.set("containerimage.digest", finished.manifest_digest);
+  if (!finished.image.tags.empty()) json.set("image.name", join(finished.image.tags, ","));
+  write_file_atomic(file, json.dump({.indent = 2, .sort_keys = true}) + "\n");
+}
+
+Json step_records(const build::BuildResult& result) {
+  Json steps = Json::array();
+  for (const build::Step& step : result.plan.steps) {
+    const build::StepResult& done = result.steps[static_cast<size_t>(step.id)];
+    steps.push_back(Json::object({{"name", step.name}, {"line", step.span.line}, {"key", done.key.hex()}, {"cached", done.was_cached}, {"duration_ns", done.duration_ns}}));
+  }
+  return steps;
+}
+
+std::string new_build_id() {
+  std::string bytes(16, '\0');
+  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) fail_errno("get random bytes");
+  return to_hex({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}).substr(0, 25);
+}
+
+}  // namespace
+
+int command_build(const Arguments& arguments) {
+  BuildFlags flags = parse_build_flags(arguments, "build");
+  for (const std::string& tag : flags.tags) {
+    try {
+      full_name(tag);
+    } catch (Error& error) {
+      throw Error(ErrorCode::kUsage, fmt::format("invalid tag {}: {}", quote(tag), error.message()));
+    }
+  }
+  report::ProgressOptions shown = progress_options(flags);
+  if (environment("DOCKER_BUILDKIT") == "0") print_warning("DOCKER_BUILDKIT=0: there is no legacy builder; building all the same");
+  Session session = Session::open();
+  unsigned threads = available_processors();
+  build::RunningProcesses running;
+  CommandLineSources sources(flags, session.store(), threads);
+  for (const std::string& warning : sources.warnings()) print_warning(warning);
+  build::Request request = make_request(flags, sources, threads);
+  build::Executor executor{session.store(), request, session.entered().mapping, session.clock(), {}, running};
+  Interrupts interrupts(executor);
+
+  store::BuildRecord record;
+  record.id = new_build_id();
+  record.started_ns = session.clock().now_ns();
+  record.status = "running";
+  record.name = flags.tags.empty() ? flags.context : flags.tags.front();
+  std::string directory = session.store().new_build_directory(record.id);
+  if (session.entered().rung != sandbox::Rung::kRoot) shown.headline = fmt::format("building as {}", sandbox::rung_name(session.entered().rung));
+  auto progress = report::make_progress(shown);
+  report::BuildLog log(directory + "/log");
+  report::Fan events({progress.get(), &log});
+  session.store().save_build(record);
+  try {
+    build::Plan plan = build::make_plan(request, sources);
+    for (const dockerfile::Diagnostic& warning : plan.warnings) events.warning(warning.rule.empty() ? warning.message : warning.rule + ": " + warning.message, warning.span);
+    int vertex = static_cast<int>(plan.steps.size());
+    build::BuildResult result = build::solve(std::move(plan), sources, executor, events);
+    sources.save_stat_caches();
+    build::VertexInfo exporting;
+    exporting.id = vertex;
+    exporting.name = "exporting to image";
+    events.planned(exporting);
+    events.started(vertex);
+    FinishedBuild finished = write_outputs(result, request, flags, session.store(), events, vertex);
+    events.finished(vertex, build::Outcome::kDone, "");
+    progress->finish();
+    record.status = "done";
+    record.finished_ns = session.clock().now_ns();
+    record.details = Json::object({{"image", finished.image.id.to_string()}, {"steps", step_records(result)}, {"cached", static_cast<int64_t>(result.cached_steps)},
+                                   {"executed", static_cast<int64_t>(result.executed_steps)}});
+    session.store().save_build(record);
+    if (!flags.iidfile.empty()) write_file_atomic(flags.iidfile, finished.image.id.to_string());
+    if (!flags.metadata_file.empty()) write_metadata(flags.metadata_file, finished, record.id);
+    if (flags.quiet) printf("%s\n", finished.image.id.to_string().c_str());
+    return 0;
+  } catch (Error& error) {
+    progress->finish();
+    record.status = error.code() == ErrorCode::kCancelled ? "cancelled" : "failed";
+    record.finished_ns = session.clock().now_ns();
+    record.details = Json::object({{"error", error.what()}});
+    session.store().save_build(record);
+    report_failure(error, log, request.dockerfile);
+  }
+}
+
+}  // namespace corten::cli

@@ -1,0 +1,22 @@
+// One function a command; each lies in command_*.cc. They throw Error.
+#pragma once
+#include "cli/app.h"
+
+namespace corten::cli {
+
+int command_base(const Arguments& arguments);
+int command_build(const Arguments& arguments);
+int command_buildx(const Arguments& arguments);
+int command_images(const Arguments& arguments);
+int command_inspect(const Arguments& arguments);
+int command_history(const Arguments& arguments);
+int command_tag(const Arguments& arguments);
+int command_rmi(const Arguments& arguments);
+int command_load(const Arguments& arguments);
+int command_save(const Arguments& arguments);
+int command_prune(const Arguments& arguments);
+int command_du(const Arguments& arguments);
+int command_doctor(const Arguments& arguments);
+int command_version(const Arguments& arguments);
+
+}  // namespace corten::cli

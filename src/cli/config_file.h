@@ -1,0 +1,17 @@
+// $XDG_CONFIG_HOME/corten/config.yaml, else ~/.config/corten/config.yaml, else /etc/corten/config.yaml.
+#pragma once
+#include <optional>
+#include <string>
+
+namespace corten::cli {
+
+struct ConfigFile {
+  std::string path;      // "" when there is none
+  std::string store;     // store:
+  std::string progress;  // progress:
+};
+
+// Error(kInvalid) with the line for a file that is no YAML map or has a key that we do not know.
+ConfigFile read_config_file();
+
+}  // namespace corten::cli

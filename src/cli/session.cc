@@ -1,0 +1,67 @@
+#include "cli/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <fmt/core.h>
+
+#include "base/strings.h"
+#include "base/suggest.h"
+#include "cli/config_file.h"
+
+namespace corten::cli {
+
+Session Session::open() { return open(Options{}); }
+
+Session Session::open(const Options& options) {
+  Session session;
+  // The path depends on who we are, so it is asked before we become root of a user namespace.
+  ConfigFile config = read_config_file();
+  bool is_named = getenv("CORTEN_STORE") && *getenv("CORTEN_STORE");
+  std::string path = config.store.empty() || is_named ? store::Store::default_path() : config.store;
+  if (options.needs_bodies) session.entered_ = sandbox::enter({.user_namespace = options.user_namespace});
+  session.store_ = std::make_unique<store::Store>(path);
+  return session;
+}
+
+store::Image Session::image(std::string_view name_or_id) {
+  if (auto reference = oci::Reference::try_parse(name_or_id))
+    if (auto image = store_->find_image(reference->with_default_tag().to_string())) return *image;
+  if (auto image = store_->find_image(name_or_id)) return *image;
+  std::vector<std::string> names;
+  for (const store::Image& image : store_->images())
+    for (const std::string& tag : image.tags) names.push_back(short_name(tag));
+  Error error(ErrorCode::kNotFound, fmt::format("no such image: {}{}", name_or_id, did_you_mean(name_or_id, names)));
+  error.set_hint("'corten images' lists what is in the store");
+  throw error;
+}
+
+std::string full_name(std::string_view name) { return oci::Reference::parse(name).with_default_tag().to_string(); }
+
+std::string short_name(std::string_view full) {
+  auto reference = oci::Reference::try_parse(full);
+  return reference ? reference->familiar() : std::string(full);
+}
+
+bool colors_wanted(int fd) {
+  const char* no_color = getenv("NO_COLOR");
+  return isatty(fd) && !(no_color && *no_color);
+}
+
+static std::string colored(std::string_view code, std::string_view text) {
+  return colors_wanted(2) ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : std::string(text);
+}
+
+void print_error(const Error& error) {
+  std::string text = colored("31", "ERROR:") + " " + printable(error.what()) + "\n";
+  if (!error.hint().empty()) text += colored("36", "hint:") + " " + printable(error.hint()) + "\n";
+  fputs(text.c_str(), stderr);
+}
+
+void print_warning(std::string_view message) {
+  std::string text = colored("33", "WARNING:") + " " + printable(message) + "\n";
+  fputs(text.c_str(), stderr);
+}
+
+}  // namespace corten::cli

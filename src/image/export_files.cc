@@ -1,0 +1,88 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "archive/tar.h"
+#include "base/beneath.h"
+#include "base/error.h"
+#include "image/export.h"
+#include "store/layer_tar.h"
+
+namespace corten::image {
+
+using store::Entry;
+using store::EntryType;
+
+namespace {
+
+// All layers as one, each entry with the time that it is exported with.
+store::Manifest flatten(const store::Image& image, store::Store& store) {
+  store::RootfsView view = store.layers().view(image.layers);
+  std::map<const Entry*, int64_t> times;
+  for (const store::LayerRef& layer : image.layers)
+    for (const Entry& e : store.layers().load(layer.id)->entries()) times[&e] = layer.time * 1'000'000'000;
+  std::vector<Entry> entries;
+  store::walk(view, RootfsPath(), [&](const Entry& e) {
+    Entry copy = e;
+    copy.opaque = false;
+    if (!copy.time_ns) copy.time_ns = times[&e];
+    // A name whose first is hidden by an upper layer stands for itself.
+    if (copy.is_hard_link()) {
+      const Entry* first = view.find(copy.hard_link);
+      if (!first || first->type != EntryType::kFile || first->content != copy.content) copy.hard_link = RootfsPath();
+    }
+    entries.push_back(std::move(copy));
+  });
+  return store::Manifest(std::move(entries));
+}
+
+}  // namespace
+
+void write_files_tar(const store::Image& image, std::optional<int64_t> time, store::Store& store, archive::ByteSink& to) {
+  archive::TarWriter tar(to);
+  store::write_layer_tar(flatten(image, store), {.time = time.value_or(0), .clamp = time}, store.contents(), tar);
+  tar.finish();
+}
+
+void write_files(const store::Image& image, const std::string& directory, store::Store& store) {
+  make_directories_on_host(directory);
+  UniqueFd root = open_file(directory, O_RDONLY | O_DIRECTORY);
+  store::Manifest files = flatten(image, store);
+  auto set_time = [&](int dir, const std::string& name, const Entry& e) {
+    timespec at{*e.time_ns / 1'000'000'000, *e.time_ns % 1'000'000'000};
+    if (at.tv_nsec < 0) at.tv_sec--, at.tv_nsec += 1'000'000'000;
+    timespec both[2] = {at, at};
+    if (utimensat(dir, name.c_str(), both, AT_SYMLINK_NOFOLLOW) != 0) fail_errno("set time of {}", e.path.absolute());
+  };
+  for (const Entry& e : files.entries()) {
+    if (e.is_directory()) {
+      UniqueFd made = make_directories(root.get(), e.path.str());
+      continue;
+    }
+    UniqueFd parent = make_directories(root.get(), e.path.parent().str());
+    std::string name(e.path.filename());
+    if (unlinkat(parent.get(), name.c_str(), 0) != 0 && errno != ENOENT) fail_errno("replace {}", e.path.absolute());
+    if (e.type == EntryType::kSymlink) {
+      if (symlinkat(e.link.c_str(), parent.get(), name.c_str()) != 0) fail_errno("make link {}", e.path.absolute());
+      set_time(parent.get(), name, e);
+    } else if (e.type == EntryType::kFile) {
+      UniqueFd file = open_at(parent.get(), name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+      if (e.size > 0) {
+        UniqueFd from = store.contents().open(e.content);
+        copy_contents(from.get(), file.get(), e.size, e.path.absolute());
+      }
+      if (fchmod(file.get(), e.mode & 01777) != 0) fail_errno("set mode of {}", e.path.absolute());
+      file.close_checked(e.path.absolute());
+      set_time(parent.get(), name, e);
+    }
+  }
+  for (auto e = files.entries().rbegin(); e != files.entries().rend(); ++e) {
+    if (!e->is_directory()) continue;
+    UniqueFd parent = make_directories(root.get(), e->path.parent().str());
+    std::string name(e->path.filename());
+    if (fchmodat(parent.get(), name.c_str(), e->mode & 01777, 0) != 0) fail_errno("set mode of {}", e->path.absolute());
+    set_time(parent.get(), name, *e);
+  }
+}
+
+}  // namespace corten::image

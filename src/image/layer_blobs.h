@@ -1,0 +1,28 @@
+// A layer's tar and its compressed forms, made when somebody needs them and remembered.
+#pragma once
+#include <string>
+
+#include "archive/source.h"
+#include "oci/descriptor.h"
+#include "oci/media_type.h"
+#include "store/store.h"
+
+namespace corten::image {
+
+struct Compression {
+  oci::LayerCompression kind = oci::LayerCompression::kGzip;
+  int level = 3;        // zstd alone; gzip has one form, gz1
+  bool force = false;   // also layers that came compressed in another way
+};
+
+// The diff id, made by writing the tar into a hash when it is not known. Thread-safe.
+store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store);
+
+// The layer as a blob of the store. A layer that was imported keeps the blob that it came as, unless `force`.
+// `threads` compress at once; they change no byte.
+oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads, store::Store& store);
+
+// The uncompressed tar.
+void write_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to);
+
+}  // namespace corten::image

@@ -1,0 +1,106 @@
+// BuildKit's plain form, which scripts and people's eyes know: `#4 [build 2/5] RUN make`, `#4 0.123 a line`, `#4 DONE 0.5s`.
+#include <map>
+#include <mutex>
+
+#include <fmt/core.h>
+
+#include "base/clock.h"
+#include "base/strings.h"
+#include "base/unique_fd.h"
+#include "report/progress.h"
+
+namespace corten::report {
+
+namespace {
+
+class PlainProgress : public Progress {
+ public:
+  explicit PlainProgress(const ProgressOptions& options) : fd_(options.fd) {
+    if (!options.headline.empty()) print("#0 " + options.headline + "\n\n");
+  }
+
+  void planned(const build::VertexInfo& vertex) override {
+    std::lock_guard lock(mutex_);
+    vertices_[vertex.id].name = vertex.name;
+  }
+
+  void started(int id) override {
+    std::lock_guard lock(mutex_);
+    Vertex& v = vertices_[id];
+    v.number = ++numbers_;
+    v.started_ns = monotonic_ns();
+  }
+
+  void output(int id, int stream, std::string_view bytes) override {
+    std::lock_guard lock(mutex_);
+    Vertex& v = vertices_[id];
+    v.lines[stream == 2].add(bytes, [&](std::string_view line) { say(v, fmt::format("{:.3f} {}", age(v), printable(line))); });
+  }
+
+  void note(int id, std::string_view text) override {
+    std::lock_guard lock(mutex_);
+    Vertex& v = vertices_[id];
+    say(v, fmt::format("{:.3f} {}", age(v), text));
+  }
+
+  void finished(int id, build::Outcome outcome, std::string_view error) override {
+    std::lock_guard lock(mutex_);
+    Vertex& v = vertices_[id];
+    for (LineSplitter& lines : v.lines)
+      lines.flush([&](std::string_view line) { say(v, fmt::format("{:.3f} {}", age(v), printable(line))); });
+    switch (outcome) {
+      case build::Outcome::kCached: say(v, "CACHED"); break;
+      case build::Outcome::kDone: say(v, "DONE " + seconds_text(monotonic_ns() - v.started_ns)); break;
+      case build::Outcome::kFailed: say(v, "ERROR: " + printable(error)); break;
+      case build::Outcome::kCancelled: say(v, "CANCELED"); break;
+    }
+    print("\n");
+    current_ = 0;
+  }
+
+  void warning(const std::string& message, const SourceSpan& where) override {
+    std::lock_guard lock(mutex_);
+    std::string place = where.line ? fmt::format(" (line {})", where.line) : "";
+    print("WARN: " + printable(message) + place + "\n");
+  }
+
+ private:
+  struct Vertex {
+    std::string name;
+    int number = 0;
+    bool is_named = false;
+    int64_t started_ns = 0;
+    LineSplitter lines[2];
+  };
+
+  static double age(const Vertex& v) { return static_cast<double>(monotonic_ns() - v.started_ns) / 1e9; }
+
+  // A line of a vertex; its name stands once before its first line, and the number again when another one spoke between.
+  void say(Vertex& v, const std::string& text) {
+    if (current_ != 0 && current_ != v.number) print(fmt::format("#{} ...\n\n", current_));
+    if (!v.is_named || current_ != v.number) print(fmt::format("#{} {}\n", v.number, v.name));
+    v.is_named = true;
+    current_ = v.number;
+    print(fmt::format("#{} {}\n", v.number, text));
+  }
+
+  void print(const std::string& text) {
+    try {
+      write_fully(fd_, text, "progress");
+    } catch (const Error&) {
+      // Nobody listens any more; the build goes on.
+    }
+  }
+
+  int fd_;
+  std::mutex mutex_;
+  std::map<int, Vertex> vertices_;
+  int numbers_ = 0;
+  int current_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Progress> make_plain_progress(const ProgressOptions& options) { return std::make_unique<PlainProgress>(options); }
+
+}  // namespace corten::report

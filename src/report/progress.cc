@@ -1,0 +1,55 @@
+#include "report/progress.h"
+
+#include <unistd.h>
+
+#include <fmt/core.h>
+
+namespace corten::report {
+
+ProgressMode parse_progress_mode(std::string_view text) {
+  if (text == "auto" || text.empty()) return ProgressMode::kAuto;
+  if (text == "tty") return ProgressMode::kTty;
+  if (text == "plain") return ProgressMode::kPlain;
+  if (text == "rawjson") return ProgressMode::kRawJson;
+  if (text == "quiet" || text == "none") return ProgressMode::kQuiet;
+  throw Error(ErrorCode::kUsage, fmt::format("invalid progress mode {}", text)).with_hint("it is one of auto, tty, plain, rawjson, quiet");
+}
+
+std::unique_ptr<Progress> make_progress(const ProgressOptions& options) {
+  switch (options.mode) {
+    case ProgressMode::kAuto: return isatty(options.fd) ? make_tty_progress(options) : make_plain_progress(options);
+    case ProgressMode::kTty: return make_tty_progress(options);
+    case ProgressMode::kPlain: return make_plain_progress(options);
+    case ProgressMode::kRawJson: return make_rawjson_progress(options);
+    case ProgressMode::kQuiet: break;
+  }
+  return std::make_unique<Progress>();
+}
+
+void LineSplitter::add(std::string_view bytes, const std::function<void(std::string_view)>& line) {
+  constexpr size_t kLongest = 64 << 10;  // a line without an end is shown in pieces
+  for (char c : bytes) {
+    if (c == '\n') {
+      if (rest_.ends_with('\r')) rest_.pop_back();
+      // A progress bar draws over itself: its last state counts.
+      size_t start = rest_.rfind('\r');
+      line(start == std::string::npos ? std::string_view(rest_) : std::string_view(rest_).substr(start + 1));
+      rest_.clear();
+    } else {
+      rest_ += c;
+      if (rest_.size() >= kLongest) {
+        line(rest_);
+        rest_.clear();
+      }
+    }
+  }
+}
+
+void LineSplitter::flush(const std::function<void(std::string_view)>& line) {
+  if (!rest_.empty()) line(rest_);
+  rest_.clear();
+}
+
+std::string seconds_text(int64_t ns) { return fmt::format("{:.1f}s", static_cast<double>(ns) / 1e9); }
+
+}  // namespace corten::report

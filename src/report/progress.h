@@ -1,0 +1,66 @@
+// The displays of a build in progress. Each is a listener of build::Events and is thread-safe.
+#pragma once
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "build/events.h"
+
+namespace corten::report {
+
+enum class ProgressMode { kAuto, kTty, kPlain, kRawJson, kQuiet };
+// auto, tty, plain, rawjson, quiet, none; Error(kUsage) `invalid progress mode x`.
+ProgressMode parse_progress_mode(std::string_view text);
+
+struct ProgressOptions {
+  ProgressMode mode = ProgressMode::kAuto;
+  int fd = 2;
+  bool color = false;          // NO_COLOR unset and a terminal
+  std::string headline;        // "linux/amd64 as root"
+};
+
+class Progress : public build::Events {
+ public:
+  // Draws what is left and gives the terminal back. Call once, after the build.
+  virtual void finish() {}
+};
+
+// kAuto becomes kTty on a terminal, kPlain elsewhere.
+std::unique_ptr<Progress> make_progress(const ProgressOptions& options);
+
+std::unique_ptr<Progress> make_plain_progress(const ProgressOptions& options);
+std::unique_ptr<Progress> make_tty_progress(const ProgressOptions& options);
+std::unique_ptr<Progress> make_rawjson_progress(const ProgressOptions& options);
+
+// Hands each event to several listeners, in order.
+class Fan : public build::Events {
+ public:
+  explicit Fan(std::vector<build::Events*> listeners) : listeners_(std::move(listeners)) {}
+  void planned(const build::VertexInfo& v) override { for (auto* l : listeners_) l->planned(v); }
+  void started(int id) override { for (auto* l : listeners_) l->started(id); }
+  void output(int id, int stream, std::string_view bytes) override { for (auto* l : listeners_) l->output(id, stream, bytes); }
+  void note(int id, std::string_view text) override { for (auto* l : listeners_) l->note(id, text); }
+  void finished(int id, build::Outcome outcome, std::string_view error) override { for (auto* l : listeners_) l->finished(id, outcome, error); }
+  void warning(const std::string& message, const SourceSpan& where) override { for (auto* l : listeners_) l->warning(message, where); }
+
+ private:
+  std::vector<build::Events*> listeners_;
+};
+
+// Bytes to whole lines: what is not ended yet is kept for each key.
+class LineSplitter {
+ public:
+  // Calls `line` for each whole line, without its end; a carriage return starts the line anew, as on a terminal.
+  void add(std::string_view bytes, const std::function<void(std::string_view)>& line);
+  void flush(const std::function<void(std::string_view)>& line);
+
+ private:
+  std::string rest_;
+};
+
+std::string seconds_text(int64_t ns);  // "1.2s"
+
+}  // namespace corten::report

@@ -1,0 +1,82 @@
+#include "report/progress.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/strings.h"
+#include "base/temp_dir.h"
+#include "report/build_log.h"
+
+namespace corten::report {
+
+static void play(build::Events& events) {
+  build::VertexInfo one, two;
+  one.id = 0;
+  one.name = "[1/2] FROM base";
+  two.id = 1;
+  two.name = "[2/2] RUN make";
+  two.inputs = {0};
+  events.planned(one);
+  events.planned(two);
+  events.started(0);
+  events.finished(0, build::Outcome::kCached, "");
+  events.started(1);
+  events.output(1, 1, "first li");
+  events.output(1, 1, "ne\nbar 1%\rbar 100%\n");
+  events.output(1, 2, "evil \x1b[2J");
+  events.finished(1, build::Outcome::kFailed, "exit code: 2");
+}
+
+static std::string shown(ProgressMode mode) {
+  Pipe pipe = make_pipe();
+  auto progress = make_progress({.mode = mode, .fd = pipe.write.get()});
+  play(*progress);
+  progress->finish();
+  progress.reset();
+  pipe.write.reset();
+  return read_all(pipe.read.get(), "pipe");
+}
+
+TEST(PlainProgress, BuildKitsForm) {
+  std::string text = shown(ProgressMode::kPlain);
+  EXPECT_NE(text.find("#1 [1/2] FROM base\n#1 CACHED\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("first line\n"), std::string::npos);
+  EXPECT_NE(text.find(" bar 100%\n"), std::string::npos);
+  EXPECT_NE(text.find("#2 ERROR: exit code: 2"), std::string::npos);
+  EXPECT_EQ(text.find('\x1b'), std::string::npos) << "escape sequences of a step never reach the terminal";
+}
+
+TEST(RawJsonProgress, OneObjectALine) {
+  std::string text = shown(ProgressMode::kRawJson);
+  std::string log;
+  bool saw_error = false;
+  for (const std::string& line : split(trim(text), '\n')) {
+    Json json = Json::parse(line);
+    if (const Json* logs = json.find("logs")) log += *base64_decode(logs->as_array()[0].get_string("data"));
+    if (const Json* vertexes = json.find("vertexes")) saw_error |= vertexes->as_array()[0].get_string("error") == "exit code: 2";
+  }
+  EXPECT_EQ(log, "first line\nbar 1%\rbar 100%\nevil \x1b[2J");
+  EXPECT_TRUE(saw_error);
+}
+
+TEST(TtyProgress, EndsWithTheWholePicture) {
+  std::string text = shown(ProgressMode::kTty);
+  EXPECT_NE(text.find("FAILED"), std::string::npos);
+  EXPECT_NE(text.find("ERROR [2/2] RUN make"), std::string::npos);
+}
+
+TEST(QuietProgress, SaysNothing) { EXPECT_EQ(shown(ProgressMode::kQuiet), ""); }
+
+TEST(BuildLogTest, KeepsEverythingAndTheLastLines) {
+  TempDir dir = TempDir::for_test();
+  BuildLog log(dir / "log");
+  play(log);
+  EXPECT_EQ(log.failed_name(), "[2/2] RUN make");
+  EXPECT_EQ(log.failed_lines().size(), 3u);
+  EXPECT_NE(read_file(dir / "log").find("1 first line\n"), std::string::npos);
+}
+
+TEST(ProgressModeTest, RefusesOthers) { EXPECT_THROW(parse_progress_mode("fancy"), Error); }
+
+}  // namespace corten::report

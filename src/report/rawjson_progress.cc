@@ -1,0 +1,98 @@
+// BuildKit's events, one JSON object a line (client.SolveStatus): for programs that draw their own picture.
+#include <map>
+#include <mutex>
+
+#include <fmt/core.h>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/json.h"
+#include "base/strings.h"
+#include "base/unique_fd.h"
+#include "report/progress.h"
+
+namespace corten::report {
+
+namespace {
+
+class RawJsonProgress : public Progress {
+ public:
+  explicit RawJsonProgress(const ProgressOptions& options) : fd_(options.fd) {}
+
+  void planned(const build::VertexInfo& vertex) override {
+    std::lock_guard lock(mutex_);
+    vertices_[vertex.id].info = vertex;
+  }
+  void started(int id) override {
+    std::lock_guard lock(mutex_);
+    vertices_[id].started = now();
+    emit_vertex(id, false, "", false);
+  }
+  void output(int id, int stream, std::string_view bytes) override {
+    std::lock_guard lock(mutex_);
+    Json log = Json::object({{"vertex", digest(id)}, {"stream", stream}, {"data", base64_encode(bytes)}, {"timestamp", now()}});
+    emit("logs", std::move(log));
+  }
+  void note(int id, std::string_view text) override {
+    std::lock_guard lock(mutex_);
+    emit("statuses", Json::object({{"id", std::string(text)}, {"vertex", digest(id)}, {"current", 0}, {"timestamp", now()}}));
+  }
+  void finished(int id, build::Outcome outcome, std::string_view error) override {
+    std::lock_guard lock(mutex_);
+    emit_vertex(id, outcome == build::Outcome::kCached, outcome == build::Outcome::kCancelled ? "canceled" : error, true);
+  }
+  void warning(const std::string& message, const SourceSpan& where) override {
+    std::lock_guard lock(mutex_);
+    Json warning = Json::object({{"level", 1}, {"short", base64_encode(message)}});
+    if (where.line)
+      warning.set("range", Json(Json::Array{Json::object({{"start", Json::object({{"line", where.line}})}, {"end", Json::object({{"line", std::max(where.line, where.end_line)}})}})}));
+    emit("warnings", std::move(warning));
+  }
+
+ private:
+  struct Vertex {
+    build::VertexInfo info;
+    std::string started;
+  };
+
+  static std::string now() {
+    int64_t ns = SystemClock().now_ns();
+    return format_rfc3339(ns / 1'000'000'000, ns % 1'000'000'000);
+  }
+  std::string digest(int id) { return Digest::of(fmt::format("{} {}", id, vertices_[id].info.name)).to_string(); }
+
+  void emit_vertex(int id, bool cached, std::string_view error, bool is_completed) {
+    const Vertex& v = vertices_[id];
+    Json json = Json::object({{"digest", digest(id)}, {"name", v.info.name}});
+    Json inputs = Json::array();
+    for (int input : v.info.inputs) inputs.push_back(digest(input));
+    if (inputs.size()) json.set("inputs", inputs);
+    json.set("started", v.started);
+    if (is_completed) json.set("completed", now());
+    if (cached) json.set("cached", true);
+    if (!error.empty()) json.set("error", std::string(error));
+    emit("vertexes", std::move(json));
+  }
+
+  void emit(std::string_view kind, Json item) {
+    Json list = Json::array();
+    list.push_back(std::move(item));
+    Json line = Json::object();
+    line.set(kind, std::move(list));
+    try {
+      write_fully(fd_, line.dump() + "\n", "progress");
+    } catch (const Error&) {
+      // Nobody listens any more; the build goes on.
+    }
+  }
+
+  int fd_;
+  std::mutex mutex_;
+  std::map<int, Vertex> vertices_;
+};
+
+}  // namespace
+
+std::unique_ptr<Progress> make_rawjson_progress(const ProgressOptions& options) { return std::make_unique<RawJsonProgress>(options); }
+
+}  // namespace corten::report

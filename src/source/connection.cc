@@ -1,0 +1,226 @@
+#include "source/connection.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "base/beneath.h"
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "source/name_resolver.h"
+
+namespace corten::source {
+
+namespace {
+
+class TcpConnection : public Connection {
+ public:
+  TcpConnection(UniqueFd fd, std::string peer, int silence_ms) : fd_(std::move(fd)), peer_(std::move(peer)), silence_ms_(silence_ms) {}
+
+  size_t read(void* data, size_t size) override {
+    while (true) {
+      ssize_t n = recv(fd_.get(), data, size, 0);
+      if (n >= 0) return static_cast<size_t>(n);
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) throw errno_error(errno, "receive from " + peer_);
+      wait(POLLIN);
+    }
+  }
+
+  void write(std::string_view bytes) override {
+    while (!bytes.empty()) {
+      ssize_t n = send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (n >= 0) {
+        bytes.remove_prefix(static_cast<size_t>(n));
+        continue;
+      }
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) throw errno_error(errno, "send to " + peer_);
+      wait(POLLOUT);
+    }
+  }
+
+ private:
+  void wait(short events) {
+    pollfd fd{fd_.get(), events, 0};
+    int n = poll(&fd, 1, silence_ms_);
+    if (n == 0) fail(ErrorCode::kIo, "{}: silent for {} s", peer_, silence_ms_ / 1000);
+    if (n < 0 && errno != EINTR) fail_errno("wait for {}", peer_);
+  }
+
+  UniqueFd fd_;
+  std::string peer_;
+  int silence_ms_;
+};
+
+// 0, or the error of this address.
+int connect_to(const Address& address, int timeout_ms, UniqueFd& fd) {
+  fd = UniqueFd(socket(address.value.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return errno;
+  int on = 1;
+  setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.value), address.size) == 0) return 0;
+  if (errno != EINPROGRESS) return errno;
+  pollfd wait{fd.get(), POLLOUT, 0};
+  int n = 0;
+  while ((n = poll(&wait, 1, timeout_ms)) < 0 && errno == EINTR) {}
+  if (n <= 0) return n == 0 ? ETIMEDOUT : errno;
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;
+  return error;
+}
+
+std::string openssl_error() {
+  unsigned long code = ERR_get_error();
+  ERR_clear_error();
+  if (code == 0) return "the connection was closed";
+  const char* reason = ERR_reason_error_string(code);
+  return reason ? reason : "error " + std::to_string(code);
+}
+
+struct ContextDeleter {
+  void operator()(SSL_CTX* p) const { SSL_CTX_free(p); }
+};
+struct SslDeleter {
+  void operator()(SSL* p) const { SSL_free(p); }
+};
+
+std::string authorities_file() {
+  if (const char* file = getenv("SSL_CERT_FILE"); file && *file) return file;
+  for (const char* file : {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"})
+    if (path_exists(file)) return file;
+  throw Error(ErrorCode::kNotFound, "no certificate authorities: /etc/ssl/certs/ca-certificates.crt is missing")
+      .with_hint("install ca-certificates, or name a bundle with SSL_CERT_FILE");
+}
+
+// OpenSSL's bytes go through the plain connection, so that time-outs and SIGPIPE are one matter. An exception may not cross
+// OpenSSL's frames: it waits here.
+class TlsConnection : public Connection {
+ public:
+  TlsConnection(std::unique_ptr<Connection> plain, const std::string& host) : plain_(std::move(plain)), host_(host) {
+    context_.reset(SSL_CTX_new(TLS_client_method()));
+    if (!context_) fail(ErrorCode::kIo, "TLS: {}", openssl_error());
+    SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
+    SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
+    SSL_CTX_set_options(context_.get(), SSL_OP_IGNORE_UNEXPECTED_EOF);
+    std::string authorities = authorities_file();
+    if (SSL_CTX_load_verify_file(context_.get(), authorities.c_str()) != 1) fail(ErrorCode::kIo, "certificate authorities {}: {}", authorities, openssl_error());
+    ssl_.reset(SSL_new(context_.get()));
+    set_expected_name();
+    BIO* bio = BIO_new(method());
+    BIO_set_data(bio, this);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(ssl_.get(), bio, bio);
+    if (SSL_connect(ssl_.get()) != 1) fail_handshake();
+  }
+
+  size_t read(void* data, size_t size) override {
+    size_t n = 0;
+    if (SSL_read_ex(ssl_.get(), data, size, &n) == 1) return n;
+    rethrow();
+    if (SSL_get_error(ssl_.get(), 0) == SSL_ERROR_ZERO_RETURN) return 0;
+    fail(ErrorCode::kIo, "receive from {}: {}", host_, openssl_error());
+  }
+
+  void write(std::string_view bytes) override {
+    size_t n = 0;
+    if (bytes.empty() || SSL_write_ex(ssl_.get(), bytes.data(), bytes.size(), &n) == 1) return;
+    rethrow();
+    fail(ErrorCode::kIo, "send to {}: {}", host_, openssl_error());
+  }
+
+ private:
+  void set_expected_name() {
+    in6_addr number;
+    bool is_number = inet_pton(AF_INET, host_.c_str(), &number) == 1 || inet_pton(AF_INET6, host_.c_str(), &number) == 1;
+    X509_VERIFY_PARAM* expected = SSL_get0_param(ssl_.get());
+    bool ok = is_number ? X509_VERIFY_PARAM_set1_ip_asc(expected, host_.c_str()) == 1
+                        : X509_VERIFY_PARAM_set1_host(expected, host_.c_str(), 0) == 1 && SSL_set_tlsext_host_name(ssl_.get(), host_.c_str()) == 1;
+    if (!ok) fail(ErrorCode::kInvalid, "host {}: not a name that a certificate can have", host_);
+  }
+
+  [[noreturn]] void fail_handshake() {
+    rethrow();
+    long verdict = SSL_get_verify_result(ssl_.get());
+    if (verdict != X509_V_OK)
+      throw Error(ErrorCode::kPermission, fmt::format("https://{}: its certificate is not trusted: {}", host_, X509_verify_cert_error_string(verdict)))
+          .with_hint("when a proxy of yours speaks TLS, name its authority's file with SSL_CERT_FILE");
+    fail(ErrorCode::kIo, "TLS with {}: {}", host_, openssl_error());
+  }
+
+  void rethrow() {
+    if (pending_) std::rethrow_exception(std::exchange(pending_, nullptr));
+  }
+
+  static int bio_read(BIO* bio, char* data, size_t size, size_t* done) {
+    auto& self = *static_cast<TlsConnection*>(BIO_get_data(bio));
+    try {
+      *done = self.plain_->read(data, size);
+      self.is_at_end_ = *done == 0;
+      return *done > 0;
+    } catch (...) {
+      self.pending_ = std::current_exception();
+      return 0;
+    }
+  }
+  static int bio_write(BIO* bio, const char* data, size_t size, size_t* done) {
+    auto& self = *static_cast<TlsConnection*>(BIO_get_data(bio));
+    try {
+      self.plain_->write({data, size});
+      *done = size;
+      return 1;
+    } catch (...) {
+      self.pending_ = std::current_exception();
+      return 0;
+    }
+  }
+  static long bio_control(BIO* bio, int command, long, void*) {
+    if (command == BIO_CTRL_EOF) return static_cast<TlsConnection*>(BIO_get_data(bio))->is_at_end_;
+    return command == BIO_CTRL_FLUSH;
+  }
+  static const BIO_METHOD* method() {
+    static const BIO_METHOD* made = [] {
+      BIO_METHOD* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "corten connection");
+      BIO_meth_set_read_ex(m, bio_read);
+      BIO_meth_set_write_ex(m, bio_write);
+      BIO_meth_set_ctrl(m, bio_control);
+      return m;
+    }();
+    return made;
+  }
+
+  std::unique_ptr<Connection> plain_;
+  std::string host_;
+  std::unique_ptr<SSL_CTX, ContextDeleter> context_;
+  std::unique_ptr<SSL, SslDeleter> ssl_;
+  std::exception_ptr pending_;
+  bool is_at_end_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Connection> connect_plain(const std::string& host, uint16_t port, const ConnectionTimeouts& timeouts) {
+  int error = 0;
+  for (const Address& address : resolve_host(host, port, timeouts.connect_ms)) {
+    UniqueFd fd;
+    error = connect_to(address, timeouts.connect_ms, fd);
+    if (error == 0) return std::make_unique<TcpConnection>(std::move(fd), host, timeouts.silence_ms);
+  }
+  throw Error(ErrorCode::kIo, fmt::format("connect to {} port {}: {}", host, port, errno_text(error))).with_errno(error);
+}
+
+std::unique_ptr<Connection> start_tls(std::unique_ptr<Connection> plain, const std::string& host) {
+  return std::make_unique<TlsConnection>(std::move(plain), host);
+}
+
+}  // namespace corten::source

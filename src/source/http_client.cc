@@ -1,0 +1,349 @@
+#include "source/http_client.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/unique_fd.h"
+
+namespace corten::source {
+
+namespace {
+
+namespace http = boost::beast::http;
+using boost::system::error_code;
+
+constexpr uint32_t kMaxHeaderBytes = 64 << 10;
+constexpr size_t kMaxIdleConnections = 16;
+
+// A connection as Beast reads it (SyncReadStream). Our errors pass through Beast as exceptions.
+struct BeastStream {
+  Connection& connection;
+
+  template <typename Buffers>
+  size_t read_some(const Buffers& buffers, error_code& ec) {
+    ec = {};
+    for (auto at = boost::asio::buffer_sequence_begin(buffers); at != boost::asio::buffer_sequence_end(buffers); ++at) {
+      boost::asio::mutable_buffer buffer(*at);
+      if (buffer.size() == 0) continue;
+      size_t n = connection.read(buffer.data(), buffer.size());
+      if (n == 0) ec = boost::asio::error::eof;
+      return n;
+    }
+    return 0;
+  }
+  template <typename Buffers>
+  size_t read_some(const Buffers& buffers) {
+    error_code ec;
+    size_t n = read_some(buffers, ec);
+    if (ec) throw boost::system::system_error(ec);
+    return n;
+  }
+};
+
+std::string environment(const char* name) {
+  const char* value = getenv(name);
+  return value ? value : "";
+}
+
+bool is_redirect(unsigned status) { return status == 301 || status == 302 || status == 303 || status == 307 || status == 308; }
+
+ErrorCode code_of_status(unsigned status) {
+  switch (status) {
+    case 401: case 403: case 407: return ErrorCode::kPermission;
+    case 404: case 410: return ErrorCode::kNotFound;
+    case 408: case 425: case 429: return ErrorCode::kIo;
+    default: return status >= 500 ? ErrorCode::kIo : ErrorCode::kFailed;
+  }
+}
+
+std::string proxy_credentials(const Url& proxy) {
+  return proxy.user_info.empty() ? "" : "Proxy-Authorization: Basic " + base64_encode(proxy.user_info) + "\r\n";
+}
+
+}  // namespace
+
+Proxies Proxies::from_environment() {
+  Proxies proxies;
+  proxies.http = environment("http_proxy");
+  proxies.https = environment("https_proxy");
+  if (proxies.https.empty()) proxies.https = environment("HTTPS_PROXY");
+  proxies.none = environment("no_proxy");
+  if (proxies.none.empty()) proxies.none = environment("NO_PROXY");
+  return proxies;
+}
+
+std::string Proxies::proxy_for(const Url& url) const {
+  const std::string& proxy = url.scheme == "https" ? https : http;
+  if (proxy.empty()) return proxy;
+  for (const std::string& part : split(none, ',')) {
+    std::string rule = to_lower(trim(part));
+    if (rule == "*") return {};
+    if (size_t colon = rule.rfind(':'); colon != std::string::npos && rule.find(':') == colon) {
+      if (rule.substr(colon + 1) != std::to_string(url.port)) continue;
+      rule.resize(colon);
+    }
+    while (rule.starts_with('.') || rule.starts_with("*.")) rule.erase(0, rule.find('.') + 1);
+    if (rule.empty()) continue;
+    if (url.host == rule || url.host.ends_with("." + rule)) return {};
+  }
+  return proxy.find("://") == std::string::npos ? "http://" + proxy : proxy;
+}
+
+// Idle connections by "scheme://host:port".
+struct HttpClient::Pool {
+  std::mutex mutex;
+  std::multimap<std::string, std::unique_ptr<Connection>> idle;
+
+  std::unique_ptr<Connection> take(const std::string& key) {
+    std::lock_guard lock(mutex);
+    auto found = idle.find(key);
+    if (found == idle.end()) return nullptr;
+    auto connection = std::move(found->second);
+    idle.erase(found);
+    return connection;
+  }
+  void give(const std::string& key, std::unique_ptr<Connection> connection) {
+    std::lock_guard lock(mutex);
+    if (idle.size() >= kMaxIdleConnections) idle.erase(idle.begin());
+    idle.emplace(key, std::move(connection));
+  }
+};
+
+// One request and its answer, of which the header has been read.
+struct HttpClient::Exchange {
+  std::string key;
+  std::unique_ptr<Connection> connection;
+  boost::beast::flat_buffer buffer{kMaxHeaderBytes + (256 << 10)};
+  http::response_parser<http::buffer_body> parser;
+  error_code error;
+
+  // False when the peer closed the connection without a byte: an idle one that it had given up.
+  bool read_header(const std::string& shown) {
+    parser.header_limit(kMaxHeaderBytes);
+    parser.body_limit(std::numeric_limits<uint64_t>::max());  // the reader has its own
+    BeastStream stream{*connection};
+    http::read_header(stream, buffer, parser, error);
+    if (error == http::error::end_of_stream) return false;
+    if (error == http::error::partial_message) fail(ErrorCode::kIo, "{}: the answer was cut short", shown);
+    if (error) fail(ErrorCode::kFailed, "{}: malformed answer: {}", shown, error.message());
+    return true;
+  }
+  unsigned status() { return parser.get().result_int(); }
+  std::string field(http::field name) {
+    auto value = parser.get()[name];
+    return std::string(value.data(), value.size());
+  }
+};
+
+class HttpClient::Body : public archive::ByteSource {
+ public:
+  Body(std::unique_ptr<Exchange> exchange, std::shared_ptr<Pool> pool, std::string shown, Cancellation cancellation)
+      : exchange_(std::move(exchange)), pool_(std::move(pool)), shown_(std::move(shown)), cancellation_(std::move(cancellation)) {}
+
+  size_t read(void* data, size_t size) override {
+    cancellation_.check();
+    while (exchange_ && !exchange_->parser.is_done()) {
+      auto& body = exchange_->parser.get().body();
+      body.data = data;
+      body.size = size;
+      body.more = true;
+      BeastStream stream{*exchange_->connection};
+      error_code ec;
+      http::read_some(stream, exchange_->buffer, exchange_->parser, ec);
+      if (ec == http::error::need_buffer) ec = {};
+      if (ec == http::error::partial_message || ec == http::error::end_of_stream) fail(ErrorCode::kIo, "{}: the body was cut short", shown_);
+      if (ec) fail(ErrorCode::kIo, "{}: malformed body: {}", shown_, ec.message());
+      if (size_t n = size - body.size; n > 0) return n;
+    }
+    if (exchange_) {
+      if (exchange_->parser.get().keep_alive() && !exchange_->key.empty()) pool_->give(exchange_->key, std::move(exchange_->connection));
+      exchange_.reset();
+    }
+    return 0;
+  }
+
+ private:
+  std::unique_ptr<Exchange> exchange_;
+  std::shared_ptr<Pool> pool_;
+  std::string shown_;
+  Cancellation cancellation_;
+};
+
+namespace {
+
+class FileBody : public archive::ByteSource {
+ public:
+  FileBody(UniqueFd fd, const std::string& path) : fd_(std::move(fd)), from_(fd_.get(), path) {}
+  size_t read(void* data, size_t size) override { return from_.read(data, size); }
+
+ private:
+  UniqueFd fd_;
+  archive::FdSource from_;
+};
+
+}  // namespace
+
+HttpClient::HttpClient(HttpOptions options) : options_(std::move(options)), pool_(std::make_shared<Pool>()) {}
+HttpClient::~HttpClient() = default;
+
+HttpResponse HttpClient::open_file_address(const Url& url) {
+  UniqueFd fd = corten::open_file(url.target, O_RDONLY | O_NONBLOCK);
+  struct stat st;
+  if (fstat(fd.get(), &st) != 0) fail_errno("stat {}", url.target);
+  if (!S_ISREG(st.st_mode)) fail(ErrorCode::kInvalid, "{}: not a regular file", url.target);
+  HttpResponse response;
+  response.url = url.shown();
+  response.size = static_cast<uint64_t>(st.st_size);
+  response.body = std::make_unique<FileBody>(std::move(fd), url.target);
+  return response;
+}
+
+std::unique_ptr<Connection> HttpClient::connect(const Url& url, const std::string& proxy) {
+  if (proxy.empty()) {
+    auto plain = connect_plain(url.host, url.port, options_.timeouts);
+    return url.scheme == "https" ? start_tls(std::move(plain), url.host) : std::move(plain);
+  }
+  Url way = parse_url(proxy);
+  if (way.is_file()) fail(ErrorCode::kInvalid, "proxy {}: not an http address", quote(proxy));
+  try {
+    auto connection = connect_plain(way.host, way.port, options_.timeouts);
+    if (way.scheme == "https") connection = start_tls(std::move(connection), way.host);
+    if (url.scheme != "https") return connection;
+    std::string host = (url.host.find(':') == std::string::npos ? url.host : "[" + url.host + "]") + ":" + std::to_string(url.port);
+    connection->write("CONNECT " + host + " HTTP/1.1\r\nHost: " + host + "\r\n" + proxy_credentials(way) + "\r\n");
+    http::response_parser<http::empty_body> parser;
+    parser.skip(true);  // an answer to CONNECT has no body
+    boost::beast::flat_buffer buffer(kMaxHeaderBytes);
+    BeastStream stream{*connection};
+    error_code ec;
+    http::read_header(stream, buffer, parser, ec);
+    if (ec) fail(ErrorCode::kIo, "malformed answer: {}", ec.message());
+    unsigned status = parser.get().result_int();
+    if (status / 100 != 2) fail(code_of_status(status), "it answered {} to a request for {}", status, host);
+    if (buffer.size() != 0) fail(ErrorCode::kFailed, "it sent bytes before the TLS handshake");
+    return start_tls(std::move(connection), url.host);
+  } catch (Error& error) {
+    error.add_context("proxy " + way.authority());
+    throw;
+  }
+}
+
+std::unique_ptr<HttpClient::Exchange> HttpClient::request(const Url& url) {
+  std::string proxy = options_.proxies.proxy_for(url);
+  bool is_absolute = !proxy.empty() && url.scheme == "http";
+  std::string text = "GET " + (is_absolute ? url.shown() : url.target) + " HTTP/1.1\r\nHost: " + url.authority() +
+                     "\r\nUser-Agent: corten\r\nAccept: */*\r\nAccept-Encoding: identity\r\n";
+  if (!url.user_info.empty()) text += "Authorization: Basic " + base64_encode(url.user_info) + "\r\n";
+  if (is_absolute) text += proxy_credentials(parse_url(proxy));
+  text += "\r\n";
+  std::string key = url.scheme + "://" + url.authority();
+  while (true) {
+    auto exchange = std::make_unique<Exchange>();
+    exchange->key = key;
+    exchange->connection = pool_->take(key);
+    bool is_idle = exchange->connection != nullptr;
+    try {
+      if (!is_idle) exchange->connection = connect(url, proxy);
+      exchange->connection->write(text);
+      if (exchange->read_header(url.shown())) return exchange;
+    } catch (const Error& error) {
+      if (!is_idle || error.code() != ErrorCode::kIo) throw;
+    }
+    // A server may close an idle connection at any time; only a fresh one speaks for its state.
+    if (!is_idle) fail(ErrorCode::kIo, "{}: closed without an answer", url.shown());
+  }
+}
+
+HttpResponse HttpClient::open(const std::string& address) {
+  Url url = parse_url(address);
+  if (url.is_file()) return open_file_address(url);
+  for (int redirects = 0;; redirects++) {
+    options_.cancellation.check();
+    auto exchange = request(url);
+    unsigned status = exchange->status();
+    if (is_redirect(status)) {
+      std::string location = exchange->field(http::field::location);
+      if (location.empty()) fail(ErrorCode::kFailed, "{}: redirected without a place", url.shown());
+      if (redirects >= options_.max_redirects) fail(ErrorCode::kFailed, "{}: more than {} redirects", address, options_.max_redirects);
+      Url next = resolve_url(url, location);
+      if (next.is_file()) fail(ErrorCode::kPermission, "{}: redirected to {}, a file of this machine", url.shown(), next.shown());
+      if (url.scheme == "https" && next.scheme == "http") fail(ErrorCode::kPermission, "{}: redirected to {}, which is not encrypted", url.shown(), next.shown());
+      if (next.authority() != url.authority()) next.user_info.clear();
+      url = std::move(next);
+      continue;
+    }
+    if (status != 200) {
+      auto reason = exchange->parser.get().reason();
+      fail(code_of_status(status), "{}: {} {}", url.shown(), status, printable(std::string_view(reason.data(), reason.size())));
+    }
+    HttpResponse response;
+    response.url = url.shown();
+    if (auto length = exchange->parser.content_length()) response.size = *length;
+    response.etag = exchange->field(http::field::etag);
+    response.content_type = exchange->field(http::field::content_type);
+    response.body = std::make_unique<Body>(std::move(exchange), pool_, url.shown(), options_.cancellation);
+    return response;
+  }
+}
+
+void HttpClient::with_retries(const std::function<void()>& attempt) {
+  int pause_ms = options_.first_pause_ms;
+  for (int left = options_.attempts;; left--) {
+    try {
+      return attempt();
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kIo || left <= 1) throw;
+    }
+    for (int slept = 0; slept < pause_ms; slept += 50) {
+      options_.cancellation.check();
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    pause_ms *= 2;
+  }
+}
+
+std::string HttpClient::get(const std::string& url, size_t max_bytes) {
+  std::string bytes;
+  with_retries([&] {
+    HttpResponse response = open(url);
+    if (response.size && *response.size > max_bytes) fail(ErrorCode::kInvalid, "{}: larger than {} bytes", response.url, max_bytes);
+    bytes = archive::read_rest(*response.body, max_bytes);
+  });
+  return bytes;
+}
+
+uint64_t HttpClient::get(const std::string& url, archive::ByteSink& to, uint64_t max_bytes) {
+  uint64_t done = 0;
+  with_retries([&] {
+    try {
+      HttpResponse response = open(url);
+      char buffer[64 << 10];
+      while (size_t n = response.body->read(buffer, sizeof buffer)) {
+        if (n > max_bytes - done) fail(ErrorCode::kInvalid, "{}: larger than {} bytes", response.url, max_bytes);
+        to.write({buffer, n});
+        done += n;
+      }
+    } catch (const Error& error) {
+      if (done == 0 || error.code() != ErrorCode::kIo) throw;
+      throw Error(ErrorCode::kFailed, error.message());
+    }
+  });
+  return done;
+}
+
+}  // namespace corten::source

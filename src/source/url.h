@@ -1,0 +1,29 @@
+// The few kinds of address that bytes are fetched from (RFC 3986): http, https, and files of this machine as apt writes them
+// (file:///..., copy:/...).
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace corten::source {
+
+struct Url {
+  std::string scheme;    // lower case: http, https, file, copy
+  std::string user_info; // "user:password", decoded; never shown
+  std::string host;      // lower case, without the brackets of an IPv6 address
+  uint16_t port = 0;     // the scheme's when none was written
+  std::string target;    // path and query, at least "/"; of a file its decoded path
+
+  bool is_file() const { return scheme == "file" || scheme == "copy"; }
+  // "host", "[::1]", "host:8080": what a Host line says.
+  std::string authority() const;
+  // Without user and password.
+  std::string shown() const;
+};
+
+// Error(kInvalid) for other schemes, control characters, blanks and malformed authorities.
+Url parse_url(std::string_view text);
+// The address that a Location line means, seen from `from`.
+Url resolve_url(const Url& from, std::string_view location);
+
+}  // namespace corten::source
