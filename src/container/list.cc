@@ -102,7 +102,7 @@ Json to_json(const Row& row, int64_t now_ns, bool whole) {
   }
   return Json::object({{"Command", command_text(spec, whole)},
                        {"CreatedAt", format_rfc3339(spec.created_ns / kSecond)},
-                       {"Health", health_name(row.health)},
+                       {"Health", row.health == HealthStatus::kNone ? "" : health_name(row.health)},
                        {"ID", whole ? spec.id : spec.short_id()},
                        {"Image", spec.image_name},
                        {"Labels", join(labels, ",")},
@@ -176,6 +176,12 @@ int ps_command(const PsOptions& options, Context& context) {
                      human_duration((now_ns - spec.created_ns) / kSecond) + " ago", row.status_text, row.ports, spec.name});
   }
   context.out(table(lines));
+  for (const Row& row : rows) {
+    const std::string& name = row.container->spec().name;
+    if (row.health == HealthStatus::kUnhealthy)
+      context.err(fmt::format("hint: {0} fails its health check: 'corten inspect {0}' shows the last probes, 'corten logs {0}' what it wrote, 'corten wait --condition healthy {0}' both\n", name));
+    if (row.status == Status::kUnknown) context.err(fmt::format("hint: {0} died with its monitor, which was killed: 'corten rm -f {0}' removes it\n", name));
+  }
   return 0;
 }
 

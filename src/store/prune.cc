@@ -1,5 +1,4 @@
 // What may go: everything that no image, no action that is kept, and no container leads to.
-#include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,30 +9,12 @@
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/path.h"
+#include "store/shelves.h"
 #include "store/store.h"
 
 namespace corten::store {
 
 namespace {
-
-std::vector<std::string> names_in(const std::string& directory) {
-  std::vector<std::string> names;
-  DIR* stream = opendir(directory.c_str());
-  if (!stream) {
-    if (errno == ENOENT) return names;
-    fail_errno("read {}", directory);
-  }
-  while (dirent* item = readdir(stream))
-    if (item->d_name[0] != '.') names.emplace_back(item->d_name);
-  closedir(stream);
-  return names;
-}
-
-// Files of the two-level folders ab/abcd...
-void for_each_named(const std::string& directory, const std::function<void(const std::string& path, const std::string& name)>& visit) {
-  for (const std::string& shelf : names_in(directory))
-    for (const std::string& name : names_in(directory + "/" + shelf)) visit(directory + "/" + shelf + "/" + name, name);
-}
 
 uint64_t disk_bytes(const std::string& path, std::set<std::pair<dev_t, ino_t>>& seen) {
   struct stat st;

@@ -7,7 +7,7 @@
 //   dirs/ab/...        directory bodies                 blobs/ab/...   configs, manifests, compressed layers
 //   mounts/ID/         cache mounts                     builds/ID/     logs of builds
 //   containers/ID/     containers                       volumes/NAME/  named volumes
-//   locks/             one file a key while a step runs
+//   locks/             one file a key while a step runs stat/          stat caches of contexts
 //   tmp/               what is being made; anything in it that no process holds is rubbish
 //
 // Writes go to tmp/ and are renamed, so a name is always whole. Contents and layers are not synced one by one: an image
@@ -135,6 +135,13 @@ class Store {
   };
   // Removes what nothing needs. Waits until no other command uses the store.
   Pruned prune(const PruneOptions& options);
+  struct Damage {
+    std::string what;   // "content sha256:...", "image x"
+    std::string wrong;  // "its bytes have another digest"
+  };
+  // Reads everything that has a digest and compares; finds what images and actions need and is missing. `repair` takes away what is
+  // damaged and what cannot be without it: later builds make it again. Waits until no other command uses the store.
+  std::vector<Damage> check(bool repair);
   // The whole store directory, bodies of other ids included. Closes the store: nothing else may be called.
   void destroy();
   Usage usage();

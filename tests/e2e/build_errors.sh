@@ -55,6 +55,14 @@ refused ctx
 holds "$said" "secret token: not found"
 holds "$said" "--secret id=token"
 
+head -c 300000 /dev/zero >ctx/big
+printf 'FROM base\nCOPY big /big\nRUN head -c 100000 /dev/zero >/more\n' >ctx/Dockerfile
+refused --size-budget 100kB ctx
+holds "$said" "its budget is 100kB"
+holds "$said" "Dockerfile:2 COPY big /big"
+holds "$said" "Dockerfile:3 RUN"
+"$CORTEN" build -q --build-context base=bb --size-budget 10MB ctx >/dev/null
+
 code=0
 "$CORTEN" build --no-such-flag ctx 2>/dev/null || code=$?
 equal "$code" 2 "exit code of a usage error"
