@@ -109,6 +109,8 @@ class Store {
   // One sync barrier: all that was written before is on disk when it returns.
   void make_durable();
 
+  // Takes away what commands that were killed left in tmp/, if no other command uses the store now. Where the ids of layers exist.
+  void clean_temporary();
   // A directory in tmp/ that this process holds locked while it uses it.
   TempDir temporary(const std::string& prefix);
   // A lock by name (locks/NAME); the file stays.
@@ -151,6 +153,8 @@ class Store {
   Image read_image_row(Statement& row);
 
   std::string path_;
+  FileLock exclusive_lock();
+
   FileLock lock_;
   std::unique_ptr<Database> database_;
   std::unique_ptr<Contents> contents_;

@@ -74,8 +74,9 @@ line_1_10() {
 line_1_11() {
   with_base runtime
   for base in runtime builder-go builder-rust; do
-    [ -s "$ex/bases/$base.lock" ] || refuse "bases/$base.lock is not there"
-    grep -qE '[0-9a-f]{64}' "$ex/bases/$base.lock" || refuse "bases/$base.lock pins no digest"
+    [ -s "$ex/bases/$base.yaml.lock" ] || refuse "bases/$base.yaml.lock is not there"
+    grep -q '^package ' "$ex/bases/$base.yaml.lock" || refuse "bases/$base.yaml.lock pins nothing"
+    ! grep '^package ' "$ex/bases/$base.yaml.lock" | grep -qvE 'sha256:[0-9a-f]{64}' || refuse "bases/$base.yaml.lock: a package without a digest"
   done
   tried corten base build -f "$ex/bases/runtime.yaml" -t mission/runtime-again:1
   [ "$(field mission/runtime-again:1 "i['Id']")" = "$(field aic-sos/runtime:12 "i['Id']")" ] || refuse "the same lock gave another image"
