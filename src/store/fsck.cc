@@ -46,8 +46,7 @@ Digest digest_of_file(const std::string& path) {
 
 std::vector<Store::Damage> Store::check(bool repair) {
   std::vector<Damage> damages;
-  lock_.release();
-  FileLock exclusive = FileLock::exclusive(path_ + "/lock");
+  FileLock exclusive = exclusive_lock();
   for (const char* kind : {"contents", "layers", "blobs"})
     for_each_named(path_ + "/" + kind, [&](const std::string& path, const std::string& name) {
       auto expected = Digest::try_parse("sha256:" + name);

@@ -143,6 +143,17 @@ TEST_F(StoreTest, DamageIsFoundAndTakenAway) {
   EXPECT_FALSE(store_.image_by_id(image.id));
 }
 
+TEST_F(StoreTest, WhatAKilledCommandLeftGoesAway) {
+  write_file_atomic(dir_ / "store/tmp/run-1-left", "x");
+  {
+    Store other(dir_ / "store");
+    store_.clean_temporary();
+    EXPECT_TRUE(path_exists(dir_ / "store/tmp/run-1-left")) << "somebody may be using it";
+  }
+  store_.clean_temporary();
+  EXPECT_FALSE(path_exists(dir_ / "store/tmp/run-1-left"));
+}
+
 TEST_F(StoreTest, ANewerStoreIsRefused) {
   write_file_atomic(dir_ / "store/format", "corten-store-99\n");
   EXPECT_THROW(Store again(dir_ / "store"), Error);
