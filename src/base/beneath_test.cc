@@ -56,6 +56,14 @@ TEST(FileLockTest, OneAtATime) {
   EXPECT_FALSE(FileLock::try_exclusive(dir / "lock", second));
   first.release();
   EXPECT_TRUE(FileLock::try_exclusive(dir / "lock", second));
+  second.release();
+  FileLock a = FileLock::shared(dir / "lock"), b = FileLock::shared(dir / "lock");
+  EXPECT_FALSE(a.try_upgrade());
+  b.release();
+  EXPECT_TRUE(a.try_upgrade());
+  EXPECT_FALSE(FileLock::try_exclusive(dir / "lock", second));
+  a.downgrade();
+  b = FileLock::shared(dir / "lock");
 }
 
 }  // namespace corten

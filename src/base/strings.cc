@@ -218,7 +218,7 @@ std::string human_size(uint64_t bytes) {
   return fmt::format("{:.4g}{}", value, kUnits[unit]);
 }
 
-std::optional<uint64_t> parse_size(std::string_view text) {
+static std::optional<uint64_t> parse_size_of(std::string_view text, double thousand) {
   text = trim(text);
   size_t digits = 0;
   while (digits < text.size() && ((text[digits] >= '0' && text[digits] <= '9') || text[digits] == '.')) digits++;
@@ -227,16 +227,19 @@ std::optional<uint64_t> parse_size(std::string_view text) {
   auto [end, error] = std::from_chars(text.data(), text.data() + digits, value);
   if (error != std::errc() || end != text.data() + digits) return std::nullopt;
   std::string unit = to_lower(trim(text.substr(digits)));
-  if (unit.ends_with("ib")) unit.resize(unit.size() - 2);
+  if (unit.ends_with("ib")) unit.resize(unit.size() - 2), thousand = 1024;
   else if (unit.ends_with("b")) unit.resize(unit.size() - 1);
   constexpr std::string_view kUnits = "kmgtp";
   double factor = 1;
   if (unit.size() == 1 && kUnits.find(unit[0]) != kUnits.npos)
-    for (size_t i = 0; i <= kUnits.find(unit[0]); i++) factor *= 1024;
+    for (size_t i = 0; i <= kUnits.find(unit[0]); i++) factor *= thousand;
   else if (!unit.empty())
     return std::nullopt;
   if (value * factor >= 9.2e18) return std::nullopt;
   return static_cast<uint64_t>(value * factor);
 }
+
+std::optional<uint64_t> parse_size(std::string_view text) { return parse_size_of(text, 1024); }
+std::optional<uint64_t> parse_decimal_size(std::string_view text) { return parse_size_of(text, 1000); }
 
 }  // namespace corten

@@ -36,6 +36,7 @@ bool is_valid_utf8(std::string_view text);
 
 // Sizes as Docker prints them (decimal units, 4 significant digits: "7.05MB"), and as it reads them ("128m").
 std::string human_size(uint64_t bytes);
-std::optional<uint64_t> parse_size(std::string_view text);
+std::optional<uint64_t> parse_size(std::string_view text);          // k is 1024
+std::optional<uint64_t> parse_decimal_size(std::string_view text);  // what human_size prints: k is 1000, KiB 1024
 
 }  // namespace corten

@@ -33,6 +33,8 @@ TEST(Strings, SizesAsDockerPrintsThem) {
   EXPECT_EQ(human_size(123456789), "123.5MB");
   EXPECT_EQ(parse_size("128m"), 128u << 20);
   EXPECT_EQ(parse_size("1.5GiB"), 1536ull << 20);
+  EXPECT_EQ(parse_decimal_size("100MB"), 100'000'000u);
+  EXPECT_EQ(parse_decimal_size("1KiB"), 1024u);
   EXPECT_FALSE(parse_size("m"));
   EXPECT_FALSE(parse_size("5x"));
 }
@@ -47,6 +49,7 @@ TEST(Suggest, NearNames) {
   std::vector<std::string> names = {"FROM", "RUN", "ENTRYPOINT"};
   EXPECT_EQ(suggest("FNTRYPOINT", names), "ENTRYPOINT");
   EXPECT_EQ(did_you_mean("FORM", names), " (did you mean FROM?)");
+  EXPECT_EQ(suggest("RNU", names), "RUN");
   EXPECT_FALSE(suggest("VOLUME", names));
   EXPECT_FALSE(suggest("RUN", names));
 }

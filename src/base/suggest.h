@@ -7,7 +7,7 @@
 
 namespace corten {
 
-// Levenshtein distance in bytes.
+// Edits in bytes, a swap of neighbours counting as one (optimal string alignment).
 int edit_distance(std::string_view a, std::string_view b);
 
 // The candidate nearest to the word, if it is near enough to be a slip (distance at most 3 and below half of the

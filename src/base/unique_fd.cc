@@ -154,6 +154,19 @@ FileLock FileLock::shared(const std::string& path) {
   lock_file(path, LOCK_SH, lock.fd_);
   return lock;
 }
+bool FileLock::try_upgrade() {
+  if (flock(fd_.get(), LOCK_EX | LOCK_NB) == 0) return true;
+  // A failed conversion may have given up the shared lock (flock(2)).
+  while (flock(fd_.get(), LOCK_SH) != 0)
+    if (errno != EINTR) fail_errno("lock");
+  return false;
+}
+
+void FileLock::downgrade() {
+  while (flock(fd_.get(), LOCK_SH) != 0)
+    if (errno != EINTR) fail_errno("lock");
+}
+
 bool FileLock::try_exclusive(const std::string& path, FileLock& lock) {
   return lock_file(path, LOCK_EX | LOCK_NB, lock.fd_);
 }

@@ -59,6 +59,9 @@ class FileLock {
   static FileLock exclusive(const std::string& path);
   static FileLock shared(const std::string& path);
   static bool try_exclusive(const std::string& path, FileLock& lock);  // false: somebody holds it
+  // Of a lock that is held shared: whether nobody else holds it; then it is exclusive. Either way it stays held.
+  bool try_upgrade();
+  void downgrade();
   int fd() const { return fd_.get(); }
   bool held() const { return fd_.is_open(); }
   void release() { fd_.reset(); }

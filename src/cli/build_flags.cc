@@ -76,6 +76,7 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   app.add_option("--add-host", flags.extra_hosts, "NAME:ADDRESS for /etc/hosts of RUN steps")->allow_extra_args(false);
   app.add_option("--shm-size", flags.shm_size, "size of /dev/shm in RUN steps");
   app.add_option("--ulimit", flags.ulimits, "NAME=SOFT[:HARD] for RUN steps")->allow_extra_args(false);
+  app.add_option("--size-budget", flags.size_budget, "fail when the image's files are larger than this (100MB)");
   app.add_option("--allow", allow, "entitlements, as buildx has them")->allow_extra_args(false);
   app.add_option("--builder", builder, "taken for scripts: there is one builder");
   app.add_flag("--pull", ignored_flag, "taken for scripts: bases come from the store");

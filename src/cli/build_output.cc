@@ -90,6 +90,31 @@ store::Image make_image(const build::BuildResult& result, const build::Request& 
   return image::assemble(input, store, request.threads);
 }
 
+// The layers that count most, with the instructions that made them.
+void check_budget(const store::Image& image, const build::BuildResult& result, const BuildFlags& flags, store::Store& store) {
+  constexpr size_t kShown = 3;
+  auto budget = parse_decimal_size(flags.size_budget);
+  if (!budget) fail(ErrorCode::kUsage, "invalid size {}: for example 100MB", quote(flags.size_budget));
+  if (image.size <= *budget) return;
+  const build::StagePlan& target = result.target();
+  size_t base_layers = image.layers.size() - target.layer_steps.size();
+  std::vector<std::pair<uint64_t, std::string>> layers;
+  for (size_t i = 0; i < image.layers.size(); i++) {
+    uint64_t bytes = store.layers().load(image.layers[i].id)->content_bytes();
+    std::string place = "the base image";
+    if (i >= base_layers) {
+      const build::Step& step = result.plan.steps[static_cast<size_t>(target.layer_steps[i - base_layers])];
+      place = fmt::format("{}:{} {}", step.span.file, step.span.line, step.instruction.substr(0, step.instruction.find('\n')));
+    }
+    layers.emplace_back(bytes, place);
+  }
+  std::sort(layers.begin(), layers.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::string largest;
+  for (size_t i = 0; i < std::min(kShown, layers.size()); i++) largest += fmt::format("\n  {:>9}  {}", human_size(layers[i].first), layers[i].second);
+  throw Error(ErrorCode::kInvalid, fmt::format("the image has {}, its budget is {}; the largest layers are{}", human_size(image.size), human_size(*budget), largest))
+      .with_hint("copy only what runs into a stage of its own, or raise --size-budget");
+}
+
 void write_output(const OutputSpec& output, const store::Image& built, const BuildFlags& flags, const build::Request& request, store::Store& store,
                   FinishedBuild& finished) {
   image::ExportOptions options;
@@ -124,6 +149,7 @@ FinishedBuild write_outputs(const build::BuildResult& result, const build::Reque
   FinishedBuild finished;
   auto say = [&](const std::string& line) { events.output(vertex, 1, line + "\n"); };
   finished.image = make_image(result, request, flags, store);
+  if (!flags.size_budget.empty()) check_budget(finished.image, result, flags, store);
   // With an output and no name, the image is only on its way.
   bool is_kept = flags.outputs.empty() || flags.load || !flags.tags.empty();
   for (const OutputSpec& output : flags.outputs) is_kept |= output.type == "image" || (output.type == "docker" && output.dest.empty());

@@ -174,7 +174,6 @@ std::shared_ptr<source::LocalContext> CommandLineSources::open_directory(const s
   source::LocalContextOptions options;
   options.ignore = std::move(ignore);
   options.keep_times = flags_.timestamps == "source";
-  make_directories_on_host(store_.path() + "/stat", 0700);
   options.stat_cache = store_.path() + "/stat/" + Digest::of(real_path(directory)).short_hex();
   options.threads = threads_;
   auto context = std::make_shared<source::LocalContext>(HostPath{directory}, options, store_.contents());

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <thread>
@@ -172,6 +173,7 @@ report::ProgressOptions progress_options(const BuildFlags& flags) {
   if (mode.empty()) mode = read_config_file().progress;
   options.mode = flags.quiet ? report::ProgressMode::kQuiet : report::parse_progress_mode(mode);
   options.color = colors_wanted(2);
+  options.colors = report::parse_colors(environment("BUILDKIT_COLORS"));
   return options;
 }
 
@@ -212,8 +214,7 @@ Json step_records(const build::BuildResult& result) {
 
 std::string new_build_id() {
   std::string bytes(16, '\0');
-  UniqueFd random = open_file("/dev/urandom", O_RDONLY);
-  read_fully(random.get(), bytes.data(), bytes.size(), "/dev/urandom");
+  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) fail_errno("get random bytes");
   return to_hex({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}).substr(0, 25);
 }
 
@@ -271,6 +272,10 @@ int command_build(const Arguments& arguments) {
     session.store().save_build(record);
     if (!flags.iidfile.empty()) write_file_atomic(flags.iidfile, finished.image.id.to_string());
     if (!flags.metadata_file.empty()) write_metadata(flags.metadata_file, finished, record.id);
+    if (shown.mode != report::ProgressMode::kQuiet && shown.mode != report::ProgressMode::kRawJson)
+      fprintf(stderr, "built %s%s, %s, %zu of %zu steps cached, %s\n", flags.tags.empty() ? "" : (short_name(finished.image.tags.front()) + " ").c_str(),
+              finished.image.id.to_string().c_str(), human_size(finished.image.size).c_str(), result.cached_steps, result.cached_steps + result.executed_steps,
+              report::seconds_text(record.finished_ns - record.started_ns).c_str());
     if (flags.quiet) printf("%s\n", finished.image.id.to_string().c_str());
     return 0;
   } catch (Error& error) {

@@ -52,6 +52,19 @@ int command_prune(const Arguments& arguments) {
   return 0;
 }
 
+int command_fsck(const Arguments& arguments) {
+  CLI::App app("Read the whole store again and compare it with its digests.", "fsck");
+  bool repair = false;
+  app.add_flag("--repair", repair, "take away what is damaged; later builds make it again");
+  parse_flags(app, arguments);
+  Session session = Session::open();
+  auto damages = session.store().check(repair);
+  for (const auto& damage : damages) printf("%s: %s\n", printable(damage.what).c_str(), printable(damage.wrong).c_str());
+  if (damages.empty()) printf("The store %s is whole\n", session.store().path().c_str());
+  else printf("%zu damaged%s\n", damages.size(), repair ? ", taken away" : "; 'corten fsck --repair' takes them away");
+  return damages.empty() || repair ? 0 : 1;
+}
+
 int command_du(const Arguments& arguments) {
   CLI::App app("Show what the store takes on disk.", "du");
   std::string format;

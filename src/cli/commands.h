@@ -15,6 +15,7 @@ int command_rmi(const Arguments& arguments);
 int command_load(const Arguments& arguments);
 int command_save(const Arguments& arguments);
 int command_prune(const Arguments& arguments);
+int command_fsck(const Arguments& arguments);
 int command_du(const Arguments& arguments);
 int command_doctor(const Arguments& arguments);
 int command_version(const Arguments& arguments);

@@ -22,6 +22,7 @@ Session Session::open(const Options& options) {
   std::string path = config.store.empty() || is_named ? store::Store::default_path() : config.store;
   if (options.needs_bodies) session.entered_ = sandbox::enter({.user_namespace = options.user_namespace});
   session.store_ = std::make_unique<store::Store>(path);
+  if (options.needs_bodies) session.store_->clean_temporary();
   return session;
 }
 

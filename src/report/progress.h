@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "build/events.h"
+#include "report/colors.h"
 
 namespace corten::report {
 
@@ -19,6 +20,7 @@ struct ProgressOptions {
   ProgressMode mode = ProgressMode::kAuto;
   int fd = 2;
   bool color = false;          // NO_COLOR unset and a terminal
+  Colors colors;
   std::string headline;        // "linux/amd64 as root"
 };
 

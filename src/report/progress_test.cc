@@ -77,6 +77,13 @@ TEST(BuildLogTest, KeepsEverythingAndTheLastLines) {
   EXPECT_NE(read_file(dir / "log").find("1 first line\n"), std::string::npos);
 }
 
+TEST(ColorsTest, AsBuildKitReadsThem) {
+  Colors colors = parse_colors("run=green:cancel=255,165,0:error=nonsense:rubbish");
+  EXPECT_EQ(colors.run, "32");
+  EXPECT_EQ(colors.cancel, "38;2;255;165;0");
+  EXPECT_EQ(colors.error, Colors().error);
+}
+
 TEST(ProgressModeTest, RefusesOthers) { EXPECT_THROW(parse_progress_mode("fancy"), Error); }
 
 }  // namespace corten::report

@@ -142,21 +142,21 @@ class TtyProgress : public Progress {
       switch (v.state) {
         case State::kCached:
           if (cached > 3) folded++;
-          else body.push_back(row("=>", "CACHED " + v.name, time, columns, "34"));
+          else body.push_back(row("=>", "CACHED " + v.name, time, columns, options_.colors.run));
           break;
-        case State::kDone: body.push_back(row("=>", v.name, time, columns, "34")); break;
-        case State::kFailed: body.push_back(row("=>", "ERROR " + v.name, time, columns, "31")); break;
-        case State::kCancelled: body.push_back(row("=>", "CANCELED " + v.name, time, columns, "33")); break;
+        case State::kDone: body.push_back(row("=>", v.name, time, columns, options_.colors.run)); break;
+        case State::kFailed: body.push_back(row("=>", "ERROR " + v.name, time, columns, options_.colors.error)); break;
+        case State::kCancelled: body.push_back(row("=>", "CANCELED " + v.name, time, columns, options_.colors.cancel)); break;
         case State::kWaiting: break;
         case State::kRunning:
           body.push_back(row("=>", v.name, time, columns, "0"));
-          if (!v.note.empty()) body.push_back(color("33", fit(" => => " + v.note, columns - 1)) + "\n");
+          if (!v.note.empty()) body.push_back(color(options_.colors.warning, fit(" => => " + v.note, columns - 1)) + "\n");
           if (!is_last)
-            for (const std::string& line : v.log) body.push_back(color("2", fit(" => => # " + line, columns - 1)) + "\n");
+            for (const std::string& line : v.log) body.push_back(color(options_.colors.dim, fit(" => => # " + line, columns - 1)) + "\n");
           break;
       }
     }
-    if (folded) body.insert(body.begin(), row("=>", fmt::format("CACHED {} steps", folded), "", columns, "34"));
+    if (folded) body.insert(body.begin(), row("=>", fmt::format("CACHED {} steps", folded), "", columns, options_.colors.run));
     // What does not fit is scrolled out at the top, except on the last picture.
     if (!is_last && body.size() + 2 > rows) body.erase(body.begin(), body.begin() + static_cast<long>(body.size() + 2 - rows));
     std::string status = is_last ? (is_failed ? "FAILED" : "FINISHED") : "";

@@ -140,8 +140,30 @@ void become_root_of_namespace() {
   prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);  // else our own /proc/PID belongs to the machine's root
 }
 
-void make_mounts_private() {
+// In a chroot "/" is no mount point: its propagation cannot be set, and nothing can be attached over it. Our namespace's own
+// root, to which joining the namespace leads back, can be made private; a clone of the chroot over the chroot then is the
+// mount point that is wanted. Every path means what it meant. We have one thread: setns(2) asks for it.
+void make_chroot_a_mount() {
+  const char* what = "make the root directory a mount point";
+  char* held = get_current_dir_name();
+  const std::string here = held ? held : "/";
+  free(held);
+  UniqueFd root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+  if (!root || !self || setns(self.get(), CLONE_NEWNS) != 0) fail_errno("{}: go to the root of the namespace", what);
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) fail_errno("make the mounts private");
+  UniqueFd clone(static_cast<int>(syscall(SYS_open_tree, root.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH)));
+  if (!clone) fail_errno("{}: clone it", what);
+  if (syscall(SYS_move_mount, clone.get(), "", root.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
+    fail_errno("{}: attach it", what);
+  if (fchdir(clone.get()) != 0 || chroot(".") != 0) fail_errno("{}: enter it", what);
+  if (chdir(here.c_str()) != 0) fail_errno("{}: go back to {}", what, here);
+}
+
+void make_mounts_private() {
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0) return;
+  if (errno != EINVAL) fail_errno("make the mounts private");
+  make_chroot_a_mount();
 }
 
 Entered enter_mount_namespace() {

@@ -28,9 +28,15 @@ int close_others(Child&, const Operation& op) {
   return 0;
 }
 
+// The machine's, or the program's own where we run in a root without a /dev.
+int open_null(const Plan& plan) {
+  int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+  return fd < 0 && errno == ENOENT && plan.dev >= 0 ? openat(plan.dev, "null", O_RDWR | O_CLOEXEC | O_NOFOLLOW) : fd;
+}
+
 void plan_descriptors(const Spec& spec, Plan& plan) {
   auto place = [&](int fd, int number) {
-    UniqueFd copy(fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, kFirstSafeFd) : open("/dev/null", O_RDWR | O_CLOEXEC));
+    UniqueFd copy(fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, kFirstSafeFd) : open_null(plan));
     if (copy && copy.get() < kFirstSafeFd) copy = UniqueFd(fcntl(copy.get(), F_DUPFD_CLOEXEC, kFirstSafeFd));
     if (!copy) fail_errno("descriptor {} for the program's {}", fd, number);
     Operation op{.apply = place_descriptor, .what = fmt::format("give the program its descriptor {}", number)};

@@ -67,8 +67,8 @@ int64_t unzigzag(uint64_t value) { return static_cast<int64_t>(value >> 1) ^ -st
 void put_entry(std::string& out, const Entry& e) {
   put_string(out, e.path.str());
   out += static_cast<char>(e.type);
-  put_number(out, (e.opaque ? kOpaque : 0) | (e.time_ns ? kTime : 0) | (e.is_hard_link() ? kHardLink : 0) |
-                      (e.xattrs.empty() ? 0 : kXattrs));
+  put_number(out, (e.opaque ? uint64_t{kOpaque} : 0) | (e.time_ns ? uint64_t{kTime} : 0) | (e.is_hard_link() ? uint64_t{kHardLink} : 0) |
+                      (e.xattrs.empty() ? 0 : uint64_t{kXattrs}));
   if (e.type == EntryType::kWhiteout) return;
   put_number(out, e.mode);
   put_number(out, e.uid);

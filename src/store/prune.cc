@@ -1,5 +1,4 @@
 // What may go: everything that no image, no action that is kept, and no container leads to.
-#include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,32 +7,15 @@
 #include <set>
 
 #include "base/beneath.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/path.h"
+#include "store/shelves.h"
 #include "store/store.h"
 
 namespace corten::store {
 
 namespace {
-
-std::vector<std::string> names_in(const std::string& directory) {
-  std::vector<std::string> names;
-  DIR* stream = opendir(directory.c_str());
-  if (!stream) {
-    if (errno == ENOENT) return names;
-    fail_errno("read {}", directory);
-  }
-  while (dirent* item = readdir(stream))
-    if (item->d_name[0] != '.') names.emplace_back(item->d_name);
-  closedir(stream);
-  return names;
-}
-
-// Files of the two-level folders ab/abcd...
-void for_each_named(const std::string& directory, const std::function<void(const std::string& path, const std::string& name)>& visit) {
-  for (const std::string& shelf : names_in(directory))
-    for (const std::string& name : names_in(directory + "/" + shelf)) visit(directory + "/" + shelf + "/" + name, name);
-}
 
 uint64_t disk_bytes(const std::string& path, std::set<std::pair<dev_t, ino_t>>& seen) {
   struct stat st;
@@ -47,10 +29,31 @@ uint64_t disk_bytes(const std::string& path, std::set<std::pair<dev_t, ino_t>>& 
 
 }  // namespace
 
+// Waits a while for commands that use the store, and says what it waits for when they go on.
+FileLock Store::exclusive_lock() {
+  constexpr int64_t kPatienceNs = 30'000'000'000;
+  lock_.release();
+  FileLock exclusive;
+  for (int64_t began = monotonic_ns(); !FileLock::try_exclusive(path_ + "/lock", exclusive);) {
+    if (monotonic_ns() - began > kPatienceNs) {
+      lock_ = FileLock::shared(path_ + "/lock");
+      throw Error(ErrorCode::kExists, fmt::format("store {}: another command uses it", path_)).with_hint("wait for running builds, or stop them; 'corten ps' lists containers");
+    }
+    usleep(20'000);
+  }
+  return exclusive;
+}
+
+void Store::clean_temporary() {
+  std::string directory = path_ + "/tmp";
+  if (names_in(directory).empty() || !lock_.try_upgrade()) return;
+  for (const std::string& name : names_in(directory)) remove_tree(directory + "/" + name);
+  lock_.downgrade();
+}
+
 Store::Pruned Store::prune(const PruneOptions& options) {
   Pruned pruned;
-  lock_.release();
-  FileLock exclusive = FileLock::exclusive(path_ + "/lock");
+  FileLock exclusive = exclusive_lock();
 
   std::set<Digest> in_use(options.in_use.begin(), options.in_use.end());
   for (const Image& image : images()) {
@@ -117,8 +120,7 @@ Store::Pruned Store::prune(const PruneOptions& options) {
 }
 
 void Store::destroy() {
-  lock_.release();
-  FileLock exclusive = FileLock::exclusive(path_ + "/lock");
+  FileLock exclusive = exclusive_lock();
   layers_.reset();
   contents_.reset();
   database_.reset();

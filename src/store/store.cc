@@ -78,7 +78,7 @@ void Store::open_directories() {
     throw Error(ErrorCode::kUnsupported, fmt::format("store {}: format {}, ours is {}", path_, quote(trim(format)), trim(kFormat)))
         .with_hint("use another store: CORTEN_STORE=DIR");
   }
-  for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "locks", "tmp"})
+  for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "locks", "stat", "tmp"})
     if (mkdir((path_ + "/" + name).c_str(), 0700) != 0 && errno != EEXIST) fail_errno("store {}/{}", path_, name);
 }
 

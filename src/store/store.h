@@ -7,6 +7,7 @@
 //   dirs/ab/...        directory bodies                 blobs/ab/...   configs, manifests, compressed layers
 //   mounts/ID/         cache mounts                     builds/ID/     logs of builds
 //   containers/ID/     containers                       locks/         one file a key while a step runs
+//   stat/              stat caches of contexts
 //   tmp/               what is being made; anything in it that no process holds is rubbish
 //
 // Writes go to tmp/ and are renamed, so a name is always whole. Contents and layers are not synced one by one: an image
@@ -105,6 +106,8 @@ class Store {
   // One sync barrier: all that was written before is on disk when it returns.
   void make_durable();
 
+  // Takes away what commands that were killed left in tmp/, if no other command uses the store now. Where the ids of layers exist.
+  void clean_temporary();
   // A directory in tmp/ that this process holds locked while it uses it.
   TempDir temporary(const std::string& prefix);
   // A lock by name (locks/NAME); the file stays.
@@ -129,6 +132,13 @@ class Store {
   };
   // Removes what nothing needs. Waits until no other command uses the store.
   Pruned prune(const PruneOptions& options);
+  struct Damage {
+    std::string what;   // "content sha256:...", "image x"
+    std::string wrong;  // "its bytes have another digest"
+  };
+  // Reads everything that has a digest and compares; finds what images and actions need and is missing. `repair` takes away what is
+  // damaged and what cannot be without it: later builds make it again. Waits until no other command uses the store.
+  std::vector<Damage> check(bool repair);
   // The whole store directory, bodies of other ids included. Closes the store: nothing else may be called.
   void destroy();
   Usage usage();
@@ -138,6 +148,8 @@ class Store {
   Image read_image_row(Statement& row);
 
   std::string path_;
+  FileLock exclusive_lock();
+
   FileLock lock_;
   std::unique_ptr<Database> database_;
   std::unique_ptr<Contents> contents_;

@@ -127,6 +127,33 @@ TEST_F(StoreTest, ActionsImagesAndTags) {
   EXPECT_FALSE(store_.contents().has(Digest::of("x")));
 }
 
+TEST_F(StoreTest, DamageIsFoundAndTakenAway) {
+  Digest layer = store_.layers().save(Manifest({file("f", "x"), file("g", "y")}));
+  store_.record_action({Digest::of("key"), "exact", {layer, 7}, "{}"});
+  Image image;
+  image.config = "{}";
+  image.id = Digest::of(image.config);
+  image.layers = {{layer, 7}};
+  store_.save_image(image);
+  EXPECT_TRUE(store_.check(false).empty());
+  write_file_atomic(store_.contents().path(Digest::of("x")), "z");
+  EXPECT_EQ(store_.check(false).size(), 1u);
+  EXPECT_EQ(store_.check(true).size(), 4u) << "the content, its layer, the action, the image";
+  EXPECT_TRUE(store_.check(false).empty());
+  EXPECT_FALSE(store_.image_by_id(image.id));
+}
+
+TEST_F(StoreTest, WhatAKilledCommandLeftGoesAway) {
+  write_file_atomic(dir_ / "store/tmp/run-1-left", "x");
+  {
+    Store other(dir_ / "store");
+    store_.clean_temporary();
+    EXPECT_TRUE(path_exists(dir_ / "store/tmp/run-1-left")) << "somebody may be using it";
+  }
+  store_.clean_temporary();
+  EXPECT_FALSE(path_exists(dir_ / "store/tmp/run-1-left"));
+}
+
 TEST_F(StoreTest, ANewerStoreIsRefused) {
   write_file_atomic(dir_ / "store/format", "corten-store-99\n");
   EXPECT_THROW(Store again(dir_ / "store"), Error);

@@ -1,0 +1,100 @@
+// What the store says it has, read again.
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <set>
+
+#include <fmt/core.h>
+
+#include "base/beneath.h"
+#include "base/error.h"
+#include "store/shelves.h"
+#include "store/store.h"
+
+namespace corten::store {
+
+std::vector<std::string> names_in(const std::string& directory) {
+  std::vector<std::string> names;
+  DIR* stream = opendir(directory.c_str());
+  if (!stream) {
+    if (errno == ENOENT) return names;
+    fail_errno("read {}", directory);
+  }
+  while (dirent* item = readdir(stream))
+    if (item->d_name[0] != '.') names.emplace_back(item->d_name);
+  closedir(stream);
+  return names;
+}
+
+void for_each_named(const std::string& directory, const std::function<void(const std::string& path, const std::string& name)>& visit) {
+  for (const std::string& shelf : names_in(directory))
+    for (const std::string& name : names_in(directory + "/" + shelf)) visit(directory + "/" + shelf + "/" + name, name);
+}
+
+namespace {
+
+Digest digest_of_file(const std::string& path) {
+  UniqueFd fd = open_file(path, O_RDONLY | O_NOFOLLOW);
+  archive::FdSource from(fd.get(), path);
+  archive::HashingSource hashing(from);
+  archive::drain(hashing);
+  return hashing.digest();
+}
+
+}  // namespace
+
+std::vector<Store::Damage> Store::check(bool repair) {
+  std::vector<Damage> damages;
+  FileLock exclusive = exclusive_lock();
+  for (const char* kind : {"contents", "layers", "blobs"})
+    for_each_named(path_ + "/" + kind, [&](const std::string& path, const std::string& name) {
+      auto expected = Digest::try_parse("sha256:" + name);
+      if (expected && digest_of_file(path) == *expected) return;
+      damages.push_back({fmt::format("{} {}", kind, name), expected ? "its bytes have another digest" : "its name is no digest"});
+      if (repair) remove_tree(path);
+    });
+
+  // A layer without its manifest or without one of its contents is of no use, nor are actions and images that need it.
+  std::set<Digest> whole;
+  for_each_named(path_ + "/layers", [&](const std::string&, const std::string& name) {
+    auto id = Digest::try_parse("sha256:" + name);
+    if (!id) return;
+    try {
+      for (const Entry& entry : layers_->load(*id)->entries())
+        if (entry.type == EntryType::kFile && entry.size > 0 && !contents_->has(entry.content))
+          fail(ErrorCode::kCorrupt, "content {} of {} is missing", entry.content.short_hex(), entry.path.absolute());
+      whole.insert(*id);
+    } catch (const Error& error) {
+      damages.push_back({"layer " + name, error.what()});
+      if (repair) remove_tree(path_ + "/layers/" + name.substr(0, 2) + "/" + name);
+    }
+  });
+  std::vector<Digest> lost_actions;
+  for (const Action& action : actions())
+    if (!whole.contains(action.layer.id)) lost_actions.push_back(action.key);
+  for (const Digest& key : lost_actions) {
+    damages.push_back({"action " + key.hex(), "its layer is missing"});
+    if (repair) database_->prepare("DELETE FROM actions WHERE key=?").bind(key).run();
+  }
+  std::vector<Digest> ids;
+  {
+    Statement row = database_->prepare("SELECT id FROM images");
+    while (row.step()) ids.push_back(row.digest(0));
+  }
+  for (const Digest& id : ids) {
+    try {
+      auto image = image_by_id(id);
+      for (const LayerRef& layer : image->layers)
+        if (!whole.contains(layer.id)) fail(ErrorCode::kCorrupt, "its layer {} is missing", layer.id.short_hex());
+    } catch (const Error& error) {
+      damages.push_back({"image " + id.to_string(), error.what()});
+      if (repair) delete_image(id);
+    }
+  }
+  exclusive.release();
+  lock_ = FileLock::shared(path_ + "/lock");
+  return damages;
+}
+
+}  // namespace corten::store

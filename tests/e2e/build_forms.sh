@@ -1,0 +1,48 @@
+# Contexts, Dockerfiles and outputs in all their forms.
+. "$(dirname "$0")/lib.sh"
+base bb
+mkdir ctx
+printf 'FROM base\nCOPY a.txt /\n' >ctx/Dockerfile
+echo a >ctx/a.txt
+build ctx --build-context base=bb --iidfile one.id -t name:1 -t other/name:2
+equal "$("$CORTEN" images -q --no-trunc name:1)" "$(cat one.id)" "-t"
+equal "$("$CORTEN" images -q --no-trunc other/name:2)" "$(cat one.id)" "a second -t"
+tar -C ctx -cf - . | "$CORTEN" build -q --build-context base=bb - >two.id
+equal "$(cat two.id)" "$(cat one.id)" "a tar on standard input"
+tar -C ctx -czf - . | "$CORTEN" build -q --build-context base=bb - >two.id
+equal "$(cat two.id)" "$(cat one.id)" "a compressed tar on standard input"
+"$CORTEN" build -q --build-context base=bb -f - ctx <ctx/Dockerfile >three.id
+equal "$(cat three.id)" "$(cat one.id)" "a Dockerfile on standard input"
+printf 'FROM base\nRUN echo x >/x\n' | "$CORTEN" build -q --build-context base=bb - >four.id
+"$CORTEN" buildx build -q --build-context base=bb ctx >five.id
+equal "$(cat five.id)" "$(cat one.id)" "buildx build"
+equal "$("$CORTEN" buildx create --use --name mine 2>/dev/null)" mine "buildx create"
+"$CORTEN" buildx inspect --bootstrap >/dev/null 2>&1 || fail "buildx inspect"
+"$CORTEN" build -q --build-context base=bb -o dir ctx >/dev/null
+equal "$(cat dir/a.txt)" a "-o DIR"
+"$CORTEN" build -q --build-context base=bb -o - ctx 2>/dev/null | tar -tf - >names
+grep -qx 'a.txt' names || fail "-o -"
+build ctx --build-context base=bb -t name:1 --metadata-file meta.json --output type=docker,dest=docker.tar --label k=v
+holds "$(cat meta.json)" '"containerimage.config.digest"'
+holds "$("$CORTEN" inspect name:1)" '"k": "v"'
+"$CORTEN" build --progress rawjson --build-context base=bb --no-cache ctx 2>raw >/dev/null
+grep -q '"vertexes"' raw || fail "rawjson"
+BUILDKIT_PROGRESS=plain "$CORTEN" build --build-context base=bb ctx 2>plain
+grep -q '^#1 \[1/2\] FROM base' plain || fail "BUILDKIT_PROGRESS"
+
+# What is saved is loaded again as the same image; layouts and images of the store are bases.
+"$CORTEN" save -o saved.tar name:1
+id=$("$CORTEN" images -q --no-trunc name:1)
+"$CORTEN" rmi -f name:1 other/name:2 >/dev/null
+"$CORTEN" load -i saved.tar >/dev/null
+equal "$("$CORTEN" images -q --no-trunc name:1)" "$id" "save and load"
+"$CORTEN" save --format oci-dir -o layout name:1
+printf 'FROM name:1\nRUN cat /a.txt >/copy\n' | "$CORTEN" build -q - >from-store.id
+printf 'FROM elsewhere\nRUN cat /a.txt >/copy\n' | "$CORTEN" build -q --build-context elsewhere=oci-layout://layout:1 - >from-layout.id
+equal "$(cat from-layout.id)" "$(cat from-store.id)" "a layout and the store give the same"
+printf 'FROM elsewhere\nRUN cat /a.txt >/copy\n' | "$CORTEN" build -q --build-context elsewhere=docker-image://name:1 - >from-name.id
+equal "$(cat from-name.id)" "$(cat from-store.id)" "docker-image://"
+holds "$("$CORTEN" history name:1)" "COPY a.txt /"
+"$CORTEN" tag name:1 third && "$CORTEN" rmi third >/dev/null
+"$CORTEN" prune >/dev/null
+"$CORTEN" du >/dev/null
