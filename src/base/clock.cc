@@ -100,6 +100,22 @@ std::optional<int64_t> parse_duration(std::string_view text) {
   return negative ? -ns : ns;
 }
 
+std::string human_duration(int64_t seconds) {
+  constexpr int64_t kMinute = 60, kHour = 60 * kMinute, kDay = 24 * kHour;
+  if (seconds < 1) return "Less than a second";
+  if (seconds == 1) return "1 second";
+  if (seconds < kMinute) return fmt::format("{} seconds", seconds);
+  if (seconds < 2 * kMinute) return "About a minute";
+  if (seconds < kHour) return fmt::format("{} minutes", seconds / kMinute);
+  int64_t hours = (seconds + kHour / 2) / kHour;
+  if (hours == 1) return "About an hour";
+  if (hours < 48) return fmt::format("{} hours", hours);
+  if (seconds < 14 * kDay) return fmt::format("{} days", seconds / kDay);
+  if (seconds < 60 * kDay) return fmt::format("{} weeks", seconds / (7 * kDay));
+  if (seconds < 2 * 365 * kDay) return fmt::format("{} months", seconds / (30 * kDay));
+  return fmt::format("{} years", seconds / (365 * kDay));
+}
+
 std::string format_duration(int64_t ns) {
   if (ns == 0) return "0s";
   if (ns < 0) return "-" + format_duration(-ns);

@@ -38,5 +38,7 @@ std::optional<int64_t> parse_rfc3339(std::string_view text);  // seconds; the fr
 // Go's durations ("1m30s", "500ms"), in nanoseconds.
 std::optional<int64_t> parse_duration(std::string_view text);
 std::string format_duration(int64_t ns);  // Go's form: "1m30s", "0s"
+// As Docker tells people: "About a minute", "3 weeks".
+std::string human_duration(int64_t seconds);
 
 }  // namespace corten

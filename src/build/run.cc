@@ -16,6 +16,7 @@
 #include "dockerfile/values.h"
 #include "store/accounts.h"
 #include "store/directory_body.h"
+#include "store/upper.h"
 
 namespace corten::build {
 
@@ -58,30 +59,6 @@ std::string resolver_file() {
     return read_file("/etc/resolv.conf", 1 << 20);
   } catch (const Error&) {
     return "";  // a machine without a resolver: the step has none either
-  }
-}
-
-// The upper's own directory shows through as "/": it must look like the root below.
-void make_upper(const std::string& upper, const store::Tree& view) {
-  const store::Entry* root = view.find(RootfsPath());
-  if (mkdir(upper.c_str(), 0755) != 0) fail_errno("make directory {}", upper);
-  if (chown(upper.c_str(), root->uid, root->gid) != 0) fail_errno("set owner of {}", upper);
-  if (chmod(upper.c_str(), root->mode) != 0) fail_errno("set mode of {}", upper);
-}
-
-// A WORKDIR that an earlier step took away is there again for this one.
-void make_working_directory(const std::string& upper, const RootfsPath& directory, const store::Tree& view) {
-  RootfsPath target = store::resolve_links(view, directory);
-  if (target.is_root() || view.find(target)) return;
-  RootfsPath made;
-  for (const std::string& name : target.components()) {
-    made = made.child(name);
-    std::string path = upper + "/" + made.str();
-    if (mkdir(path.c_str(), 0755) != 0) fail_errno("make working directory {}", made.absolute());
-    const store::Entry* there = view.find(made);
-    if (!there) continue;
-    if (!there->is_directory()) fail(ErrorCode::kInvalid, "working directory {}: {} is not a directory", directory.absolute(), made.absolute());
-    if (chown(path.c_str(), there->uid, there->gid) != 0 || chmod(path.c_str(), there->mode) != 0) fail_errno("make working directory {}", made.absolute());
   }
 }
 
@@ -129,9 +106,9 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   store::RootfsView view = executor.store.layers().view(inputs.below.refs());
   TempDir place = executor.store.temporary("run");
   std::string upper = place / "upper", work = place / "work";
-  make_upper(upper, view);
+  store::make_upper(upper, view);
   if (mkdir(work.c_str(), 0700) != 0) fail_errno("make directory {}", work);
-  make_working_directory(upper, step.directory, view);
+  store::make_working_directory(upper, step.directory, view);
 
   store::RunUser user = store::Accounts::load(view, executor.store.contents()).run_user(step.user);
   RunMounts mounts(step, inputs, executor, layer_time, place.path());

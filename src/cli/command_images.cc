@@ -6,10 +6,12 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/json_template.h"
 #include "base/strings.h"
 #include "cli/commands.h"
 #include "cli/flags.h"
 #include "cli/session.h"
+#include "container/commands.h"
 #include "image/layer_blobs.h"
 #include "oci/config.h"
 #include "report/table.h"
@@ -120,18 +122,34 @@ Json inspect_image(const store::Image& image, store::Store& store) {
   return json;
 }
 
+// A container of that name goes before an image, as with Docker.
+static Json inspect_any(const std::string& name, const std::string& type, Session& session) {
+  if (type != "image") {
+    try {
+      return container::inspect_container(container::Container::find(name, session.store()), session.store());
+    } catch (const Error& error) {
+      if (type == "container" || error.code() != ErrorCode::kNotFound) throw;
+    }
+  }
+  return inspect_image(session.image(name), session.store());
+}
+
 int command_inspect(const Arguments& arguments) {
-  CLI::App app("Show an image as JSON, in Docker's form.", "inspect");
+  CLI::App app("Show images or containers as JSON, in Docker's form.", "inspect");
   std::vector<std::string> names;
   std::string format, type;
   app.add_option("names", names, "names or ids")->required();
-  app.add_option("--format,-f", format, "json");
-  app.add_option("--type", type, "image");
+  app.add_option("--format,-f", format, "json (one object a line), or a template: '{{.State.Status}}'");
+  app.add_option("--type", type, "image or container");
   parse_flags(app, arguments);
-  check_format(format);
+  if (!type.empty() && type != "image" && type != "container") throw Error(ErrorCode::kUsage, fmt::format("unknown type {}", quote(type))).with_hint("image or container");
   Session session = Session::open({.needs_bodies = false});
   Json list = Json::array();
-  for (const std::string& name : names) list.push_back(inspect_image(session.image(name), session.store()));
+  for (const std::string& name : names) list.push_back(inspect_any(name, type, session));
+  if (!format.empty()) {
+    for (const Json& one : list.as_array()) printf("%s\n", (format == "json" ? one.dump() : expand_template(format, one)).c_str());
+    return 0;
+  }
   printf("%s\n", list.dump({.indent = 4}).c_str());
   return 0;
 }
@@ -210,6 +228,10 @@ int command_rmi(const Arguments& arguments) {
     auto reference = oci::Reference::try_parse(name);
     std::string full = reference ? reference->with_default_tag().to_string() : "";
     bool by_name = std::find(image.tags.begin(), image.tags.end(), full) != image.tags.end();
+    std::vector<Digest> in_use = container::images_in_use(session.store());
+    bool is_last = image.tags.size() <= 1 || !by_name;
+    if (is_last && std::find(in_use.begin(), in_use.end(), image.id) != in_use.end())
+      throw Error(ErrorCode::kInvalid, fmt::format("image {} is used by a container", image.id.short_hex())).with_hint("'corten ps -a' shows which; 'corten rm' removes it");
     if (by_name) {
       session.store().untag(full);
       printf("Untagged: %s\n", short_name(full).c_str());

@@ -11,6 +11,7 @@
 #include "cli/flags.h"
 #include "cli/session.h"
 #include "cli/version.h"
+#include "container/commands.h"
 #include "report/table.h"
 #include "sandbox/doctor.h"
 
@@ -21,6 +22,15 @@ int command_version(const Arguments& arguments) {
   if (is_json) printf("{\"version\":\"%s\"}\n", kVersion);
   else printf("corten %s\n", kVersion);
   return 0;
+}
+
+// Those that run are killed first: nothing of a store that is gone may go on.
+static void remove_containers(Session& session) {
+  container::RemoveOptions options{.containers = {}, .force = true};
+  for (const container::Container& container : container::Container::list(session.store())) options.containers.push_back(container.spec().id);
+  auto silent = [](std::string_view) {};
+  container::Context context{session.store(), session.clock(), silent, silent, [&] { return session.entered(); }};
+  if (!options.containers.empty()) container::rm_command(options, context);
 }
 
 int command_prune(const Arguments& arguments) {
@@ -39,6 +49,7 @@ int command_prune(const Arguments& arguments) {
       if (answer != 'y' && answer != 'Y') return 1;
     }
     std::string path = session.store().path();
+    remove_containers(session);
     session.store().destroy();
     printf("Removed %s\n", path.c_str());
     return 0;
@@ -46,6 +57,7 @@ int command_prune(const Arguments& arguments) {
   store::Store::PruneOptions options;
   options.all_images = all;
   options.cache = cache;
+  options.in_use = container::images_in_use(session.store());
   store::Store::Pruned pruned = session.store().prune(options);
   for (const std::string& name : pruned.deleted) printf("Deleted: %s\n", printable(name).c_str());
   printf("Total reclaimed space: %s\n", human_size(pruned.bytes).c_str());

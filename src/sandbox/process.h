@@ -50,6 +50,8 @@ class Process {
   void signal(int number);           // to process 1, which ignores what it has no handler for
   int pidfd() const { return pidfd_.get(); }  // becomes readable when it has ended
   pid_t pid() const { return pid_; }          // as we see it
+  // Why the program was never started, in runc's words; "" when it was. wait() then gives the code.
+  const std::string& exec_error() const { return exec_error_; }
   // In the order in which they were made: remove them from the upper in reverse, if they are still empty.
   const std::vector<Stub>& stubs() const { return stubs_; }
 

@@ -78,7 +78,7 @@ void Store::open_directories() {
     throw Error(ErrorCode::kUnsupported, fmt::format("store {}: format {}, ours is {}", path_, quote(trim(format)), trim(kFormat)))
         .with_hint("use another store: CORTEN_STORE=DIR");
   }
-  for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "locks", "stat", "tmp"})
+  for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "volumes", "locks", "stat", "tmp"})
     if (mkdir((path_ + "/" + name).c_str(), 0700) != 0 && errno != EEXIST) fail_errno("store {}/{}", path_, name);
 }
 
@@ -264,6 +264,12 @@ std::string Store::cache_mount_directory(std::string_view id) {
   int64_t now = time(nullptr);
   database_->prepare("INSERT INTO cache_mounts(id,name,created,used) VALUES(?,?,?,?) ON CONFLICT(id) DO UPDATE SET used=excluded.used")
       .bind(hex).bind(id).bind(now).bind(now).run();
+  return directory;
+}
+
+std::string Store::volume_directory(std::string_view name) {
+  std::string directory = path_ + "/volumes/" + std::string(name);
+  make_directories_on_host(directory, 0755);
   return directory;
 }
 

@@ -6,8 +6,8 @@
 //   contents/ab/...    file contents by digest          layers/ab/...  layer manifests by id
 //   dirs/ab/...        directory bodies                 blobs/ab/...   configs, manifests, compressed layers
 //   mounts/ID/         cache mounts                     builds/ID/     logs of builds
-//   containers/ID/     containers                       locks/         one file a key while a step runs
-//   stat/              stat caches of contexts
+//   containers/ID/     containers                       volumes/NAME/  named volumes
+//   locks/             one file a key while a step runs stat/          stat caches of contexts
 //   tmp/               what is being made; anything in it that no process holds is rubbish
 //
 // Writes go to tmp/ and are renamed, so a name is always whole. Contents and layers are not synced one by one: an image
@@ -75,6 +75,9 @@ class Store {
   explicit Store(const std::string& path);
   ~Store();
 
+  // Gives up the shared lock, so that prune need not wait for a command that goes on for long and writes nothing here.
+  void release() { lock_.release(); }
+
   const std::string& path() const { return path_; }
   Database& database() { return *database_; }
   Contents& contents() { return *contents_; }
@@ -119,6 +122,8 @@ class Store {
 
   // The directory of a cache mount, made when missing.
   std::string cache_mount_directory(std::string_view id);
+  // The directory of a named volume, made when missing.
+  std::string volume_directory(std::string_view name);
   std::string containers_directory() const { return path_ + "/containers"; }
 
   struct Pruned {

@@ -1,0 +1,32 @@
+#include "store/upper.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+namespace corten::store {
+
+void make_upper(const std::string& upper, const Tree& view) {
+  const Entry* root = view.find(RootfsPath());
+  if (mkdir(upper.c_str(), 0755) != 0) fail_errno("make directory {}", upper);
+  if (chown(upper.c_str(), root->uid, root->gid) != 0) fail_errno("set owner of {}", upper);
+  if (chmod(upper.c_str(), root->mode) != 0) fail_errno("set mode of {}", upper);
+}
+
+void make_working_directory(const std::string& upper, const RootfsPath& directory, const Tree& view) {
+  RootfsPath target = resolve_links(view, directory);
+  if (target.is_root() || view.find(target)) return;
+  RootfsPath made;
+  for (const std::string& name : target.components()) {
+    made = made.child(name);
+    std::string path = upper + "/" + made.str();
+    if (mkdir(path.c_str(), 0755) != 0) fail_errno("make working directory {}", made.absolute());
+    const Entry* there = view.find(made);
+    if (!there) continue;
+    if (!there->is_directory()) fail(ErrorCode::kInvalid, "working directory {}: {} is not a directory", directory.absolute(), made.absolute());
+    if (chown(path.c_str(), there->uid, there->gid) != 0 || chmod(path.c_str(), there->mode) != 0) fail_errno("make working directory {}", made.absolute());
+  }
+}
+
+}  // namespace corten::store
