@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "build/flatten.h"
+#include "source/debian/apt_sources.h"
 #include "source/debian/extracted_rootfs.h"
 
 namespace corten::build {
@@ -18,6 +19,9 @@ using source::debian::Recipe;
 using source::debian::Variant;
 
 constexpr std::string_view kPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+// Part of every key; raised when what is done beside the scripts changes.
+constexpr int kMaker = 1;
+constexpr size_t kMaxSourcesBytes = 1 << 20;
 constexpr std::string_view kPackagesMount = "/run/corten/packages";
 
 // Both scripts: no service is started, nobody is asked, and nothing stays that tells when or where it was done.
@@ -46,7 +50,7 @@ dpkg --configure --pending
 constexpr std::string_view kInstallIncluded = R"(
 apt-get -o APT::Sandbox::User=root -o Dir::Cache::Archives=/tmp/ -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 \
   -o APT::Install-Recommends=false -o Acquire::AllowUnsizedPackages=true \
-  --no-download --yes --quiet --quiet install "$PACKAGES"/*.deb
+  --yes --quiet --quiet install "$PACKAGES"/*.deb
 )";
 
 // How many entries of packages say when they were made; the newest is the image's time.
@@ -106,7 +110,8 @@ class MinbaseMaker {
   // A layer is kept under what it is made of: packages, scripts, and the layers beneath.
   store::LayerRef action(const std::string& name, const std::vector<size_t>& chosen, const store::Rootfs& below, std::string_view script,
                          const std::function<store::LayerRef()>& make) {
-    Json record = Json::object({{"step", "corten base: " + name}, {"suite", lock_.suite}, {"architecture", lock_.architecture}});
+    Json record = Json::object({{"step", "corten base: " + name}, {"maker", kMaker}, {"suite", lock_.suite}, {"architecture", lock_.architecture}});
+    for (const source::debian::LockedRelease& release : lock_.releases) record["suites"].push_back(release.suite);
     record.set("script", std::string(kBefore) + std::string(script) + std::string(kAfter));
     record.set("below", store::rootfs_digest(below).to_string());
     for (size_t i : chosen) record["packages"].push_back(lock_.packages[i].name + " " + lock_.packages[i].version + " " + lock_.packages[i].digest.to_string());
@@ -141,23 +146,24 @@ class MinbaseMaker {
     return {executor_.store.layers().save(flatten(extracted, executor_.store.layers().load(upper.id))), upper.time};
   }
 
-  // The image's own sources are the archive's public name, whatever mirror it was made from.
+  // The image's own sources are those that its apt gives as an example, whatever mirror it was made from: the same on every
+  // machine.
   void add_apt_sources(store::LayerBuilder& builder) {
-    std::string text = fmt::format(
-        "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: {}{}\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n",
-        lock_.suite, has_release("-updates") ? " " + lock_.suite + "-updates" : "");
-    if (has_release("-security"))
-      text += fmt::format("\nTypes: deb\nURIs: http://deb.debian.org/debian-security\nSuites: {}-security\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n",
-                          lock_.suite);
+    const store::Entry* example = builder.find(RootfsPath("usr/share/doc/apt/examples/sources.list"));
+    if (!example || example->type != store::EntryType::kFile) return;
+    store::Contents& contents = executor_.store.contents();
+    std::string text;
+    for (const source::debian::ArchiveSuite& source : source::debian::parse_sources_list(contents.read(example->content, kMaxSourcesBytes), "sources.list")) {
+      if (std::none_of(lock_.releases.begin(), lock_.releases.end(), [&](const auto& release) { return release.suite == source.suite; })) continue;
+      text += fmt::format("{}Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n",
+                          text.empty() ? "" : "\n", source.uri, source.suite);
+    }
     store::Entry e;
     e.path = RootfsPath("etc/apt/sources.list.d/debian.sources");
     e.mode = 0644;
     e.size = text.size();
-    e.content = executor_.store.contents().add_bytes(text);
+    e.content = contents.add_bytes(text);
     builder.put(std::move(e));
-  }
-  bool has_release(std::string_view ending) const {
-    return std::any_of(lock_.releases.begin(), lock_.releases.end(), [&](const auto& r) { return r.suite == lock_.suite + std::string(ending); });
   }
 
   // Runs a script with the packages' files in a directory.
@@ -174,7 +180,8 @@ class MinbaseMaker {
       files.push_back(std::move(e));
     }
     RunStep step;
-    step.argv = {"/bin/sh", "-c", std::string(kBefore) + std::string(script) + std::string(kAfter)};
+    step.scripts.push_back({"install-packages", std::string(kBefore) + std::string(script) + std::string(kAfter)});
+    step.argv = {"/bin/sh", "/dev/pipes/install-packages"};
     step.environment = {std::string(kPath), "HOME=/root", "LC_ALL=C", "TZ=UTC", "DEBIAN_FRONTEND=noninteractive", "DEBCONF_NONINTERACTIVE_SEEN=true",
                         "PACKAGES=" + std::string(kPackagesMount)};
     step.network = "none";

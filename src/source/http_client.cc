@@ -284,6 +284,10 @@ HttpResponse HttpClient::open(const std::string& address) {
       if (next.is_file()) fail(ErrorCode::kPermission, "{}: redirected to {}, a file of this machine", url.shown(), next.shown());
       if (url.scheme == "https" && next.scheme == "http") fail(ErrorCode::kPermission, "{}: redirected to {}, which is not encrypted", url.shown(), next.shown());
       if (next.authority() != url.authority()) next.user_info.clear();
+      // A short body is read, so that the connection can be used again; who sends a long one is left.
+      Body body(std::move(exchange), pool_, url.shown(), options_.cancellation);
+      char rest[4096];
+      for (int reads = 0; reads < 16 && body.read(rest, sizeof rest) > 0; reads++) {}
       url = std::move(next);
       continue;
     }

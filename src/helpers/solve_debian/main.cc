@@ -29,6 +29,8 @@ extern "C" {
 
 namespace {
 
+constexpr int kMaxRounds = 20;
+
 struct Question {
   std::string architecture;
   std::vector<std::string> indexes, assumed, preferred, wanted;
@@ -89,12 +91,13 @@ class Packages {
     Solver* solver = solver_create(pool_);
     solver_set_flag(solver, SOLVER_FLAG_IGNORE_RECOMMENDED, 1);
     int problems = solver_solve(solver, &jobs);
+    for (int round = 0; problems == 0 && round < kMaxRounds && favour_first_alternatives(chosen(solver), jobs); round++) problems = solver_solve(solver, &jobs);
     for (int i = 1; i <= problems; i++) {
       Id rule = solver_findproblemrule(solver, i), source = 0, target = 0, dependency = 0;
       SolverRuleinfo type = solver_ruleinfo(solver, rule, &source, &target, &dependency);
       fprintf(stderr, "%s\n", solver_problemruleinfo2str(solver, type, source, target, dependency));
     }
-    if (problems == 0) print(solver);
+    if (problems == 0) print(chosen(solver));
     solver_free(solver);
     queue_free(&jobs);
     return problems == 0 ? 0 : 1;
@@ -142,23 +145,66 @@ class Packages {
     return pool_rel2id(pool_, name, pool_str2id(pool_, item.substr(equals + 1).c_str(), 1), REL_EQ, 1);
   }
 
-  void print(Solver* solver) {
+  // libsolv takes the alternatives of "a | b" for equals; apt takes the first that exists. Where the solution took a later one
+  // although nothing else called for it, the first is favoured in the next round. False when there was no such place.
+  bool favour_first_alternatives(const std::set<Id>& chosen, Queue& jobs) {
+    bool is_changed = false;
+    for (Id id : chosen) {
+      Solvable* s = pool_id2solvable(pool_, id);
+      if (!s->requires) continue;
+      for (Id* at = s->repo->idarraydata + s->requires; *at; at++) {
+        Id first = first_alternative(*at);
+        if (first == 0 || favoured_.count(first) || is_met(first, chosen)) continue;
+        favoured_.insert(first);
+        queue_push2(&jobs, SOLVER_FAVOR | SOLVER_SOLVABLE_PROVIDES, first);
+        is_changed = true;
+      }
+    }
+    return is_changed;
+  }
+
+  // Of a dependency with alternatives the first that any package provides; 0 where there are none to choose from.
+  Id first_alternative(Id dependency) {
+    Reldep* relation = ISRELDEP(dependency) ? GETRELDEP(pool_, dependency) : nullptr;
+    if (!relation || relation->flags != REL_OR) return 0;
+    for (Id part : {relation->name, relation->evr}) {
+      Id inner = first_alternative(part);
+      if (inner == 0 && pool_whatprovides_ptr(pool_, part)[0] != 0) inner = part;
+      if (inner != 0) return inner;
+    }
+    return 0;
+  }
+
+  bool is_met(Id dependency, const std::set<Id>& chosen) {
+    for (Id* p = pool_whatprovides_ptr(pool_, dependency); *p; p++)
+      if (chosen.count(*p) || pool_id2solvable(pool_, *p)->repo == pool_->installed) return true;
+    return false;
+  }
+
+  std::set<Id> chosen(Solver* solver) {
     Queue decisions;
     queue_init(&decisions);
     solver_get_decisionqueue(solver, &decisions);
-    std::vector<std::string> lines;
+    std::set<Id> ids;
     for (int i = 0; i < decisions.count; i++) {
       Id id = decisions.elements[i];
-      if (id <= 0 || id == SYSTEMSOLVABLE) continue;
-      Solvable* s = pool_id2solvable(pool_, id);
-      if (s->repo == pool_->installed) continue;
-      lines.push_back(std::string(pool_id2str(pool_, s->name)) + " " + pool_id2str(pool_, s->evr) + " " + pool_id2str(pool_, s->arch));
+      if (id > 0 && id != SYSTEMSOLVABLE && pool_id2solvable(pool_, id)->repo != pool_->installed) ids.insert(id);
     }
     queue_free(&decisions);
+    return ids;
+  }
+
+  void print(const std::set<Id>& ids) {
+    std::vector<std::string> lines;
+    for (Id id : ids) {
+      Solvable* s = pool_id2solvable(pool_, id);
+      lines.push_back(std::string(pool_id2str(pool_, s->name)) + " " + pool_id2str(pool_, s->evr) + " " + pool_id2str(pool_, s->arch));
+    }
     std::sort(lines.begin(), lines.end());
     for (const std::string& line : lines) printf("%s\n", line.c_str());
   }
 
+  std::set<Id> favoured_;
   Pool* pool_;
 };
 

@@ -15,8 +15,6 @@ namespace corten::source::debian {
 namespace {
 
 constexpr size_t kMaxSourcesBytes = 1 << 20;
-constexpr std::string_view kArchive = "http://deb.debian.org/debian";
-constexpr std::string_view kSecurityArchive = "http://deb.debian.org/debian-security";
 
 std::string without_slash(std::string_view uri) {
   while (uri.ends_with('/')) uri.remove_suffix(1);
@@ -119,12 +117,15 @@ std::vector<ArchiveSuite> choose_sources(const std::vector<ArchiveSuite>& apt, s
       continue;
     }
     size_t before = chosen.size();
+    auto add_once = [&](const ArchiveSuite& source) {
+      if (std::find(chosen.begin(), chosen.end(), source) == chosen.end()) chosen.push_back(source);
+    };
     for (const ArchiveSuite& source : apt)
-      if (source.suite == want && std::find(chosen.begin(), chosen.end(), source) == chosen.end()) chosen.push_back(source);
-    if (chosen.size() == before) {
-      bool is_security = want.ends_with("-security");
-      chosen.push_back({std::string(is_security ? kSecurityArchive : kArchive), want, "", !is_main});
-    }
+      if (source.suite == want) add_once(source);
+    if (chosen.size() > before) continue;
+    // The machine runs another release: the archives that it uses have the others too. Security updates lie apart.
+    for (const ArchiveSuite& source : apt)
+      if (source.suite.ends_with("-security") == want.ends_with("-security")) add_once({source.uri, want, source.keyring, true});
   }
   return chosen;
 }

@@ -26,8 +26,8 @@ std::vector<ArchiveSuite> parse_deb822_sources(std::string_view text, std::strin
 // sources.list, sources.list.d/*.list and *.sources below `etc_apt` ("/etc/apt"), by name. Missing files are fine.
 std::vector<ArchiveSuite> read_apt_sources(const HostPath& etc_apt);
 
-// Those that serve `suite`, its -updates and its -security; Debian's own archive for what is not among them. With mirrors
-// only these: the suite must be there, updates and security may be.
+// Those that serve `suite`, its -updates and its -security; for one that none serves, the archives of the others, where it may
+// be. With mirrors only these: the suite must be there, updates and security may be.
 std::vector<ArchiveSuite> choose_sources(const std::vector<ArchiveSuite>& apt, std::string_view suite, const std::vector<std::string>& mirrors);
 
 }  // namespace corten::source::debian

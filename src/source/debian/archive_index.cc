@@ -162,7 +162,7 @@ std::optional<ArchiveIndex> fetch_index(const ArchiveSuite& source, std::string_
   try {
     in_release = http.get(url, kMaxReleaseBytes);
   } catch (const Error& error) {
-    if (source.is_optional && error.code() == ErrorCode::kNotFound) return std::nullopt;
+    if (source.is_optional && (error.code() == ErrorCode::kNotFound || error.code() == ErrorCode::kPermission)) return std::nullopt;  // 404, 403
     throw;
   }
   ReleaseFile release = parse_release(verify_clear_signed(in_release, source.keyring, url), url);

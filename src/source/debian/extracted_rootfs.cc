@@ -15,11 +15,12 @@ using store::EntryType;
 constexpr size_t kMaxBusyboxBytes = 64 << 20;
 constexpr size_t kMaxCertificateBytes = 1 << 20;
 constexpr uint32_t kNonroot = 65532;
+constexpr std::string_view kNonrootHome = "home/nonroot";
 
 constexpr std::string_view kPasswd =
     "root:x:0:0:root:/root:{}\n"
     "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-    "nonroot:x:65532:65532:nonroot:/home/nonroot:/usr/sbin/nologin\n";
+    "nonroot:x:65532:65532:nonroot:/{}:/usr/sbin/nologin\n";
 constexpr std::string_view kGroup =
     "root:x:0:\n"
     "tty:x:5:\n"
@@ -162,9 +163,9 @@ class RootfsMaker {
     directory("root", 0700);
     directory("tmp", 01777);
     directory("var/tmp", 01777);
-    directory("home/nonroot", 0700, kNonroot);
+    directory(kNonrootHome, 0700, kNonroot);
     link("var/run", "/run");
-    text("etc/passwd", fmt::format(fmt::runtime(kPasswd), is_busybox ? "/bin/sh" : "/usr/sbin/nologin"));
+    text("etc/passwd", fmt::format(fmt::runtime(kPasswd), is_busybox ? "/bin/sh" : "/usr/sbin/nologin", kNonrootHome));
     text("etc/group", std::string(kGroup));
     text("etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n");
     bundle_certificates();

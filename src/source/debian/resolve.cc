@@ -167,7 +167,8 @@ Lock resolve(const Recipe& recipe, const ResolveOptions& options) {
     lock.releases.push_back(index->release);
   }
   if (!seen.contains(recipe.suite))
-    throw Error(ErrorCode::kNotFound, fmt::format("suite {}: found in none of the mirrors", recipe.suite)).with_hint("a mirror's address ends where dists/ begins");
+    throw Error(ErrorCode::kNotFound, fmt::format("suite {}: found in none of the {}", recipe.suite, recipe.mirrors.empty() ? "machine's apt sources" : "mirrors"))
+        .with_hint("name an archive that has it with --mirror; its address ends where dists/ begins");
   std::stable_sort(lock.releases.begin(), lock.releases.end(), [](const auto& a, const auto& b) { return a.suite < b.suite; });
 
   for (const std::string& item : recipe.include)
