@@ -135,7 +135,7 @@ void copy_contents(int from, int to, uint64_t size, std::string_view what) {
 }
 
 static bool lock_file(const std::string& path, int operation, UniqueFd& fd) {
-  fd = open_file(path, O_RDWR | O_CREAT, 0600);
+  fd = open_file(path, O_RDONLY | O_CREAT, 0600);
   while (flock(fd.get(), operation) != 0) {
     if (errno == EINTR) continue;
     if (errno == EWOULDBLOCK) { fd.reset(); return false; }

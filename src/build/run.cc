@@ -77,18 +77,50 @@ std::set<RootfsPath> remove_stubs(const std::string& upper, const std::vector<sa
   return parents;
 }
 
-// Hands on what comes out of one pipe until its last writer is gone.
-std::thread forward(UniqueFd from, int stream, const std::function<void(int, std::string_view)>& output) {
-  return std::thread([fd = std::move(from), stream, &output] {
+// Hands on what comes out of a pipe until its last writer is gone. When a listener fails (a full disk), the pipe is still read to
+// its end, so that the step is not held up, and the error is given back by finish().
+class Forwarder {
+ public:
+  Forwarder(UniqueFd from, int stream, const std::function<void(int, std::string_view)>& output)
+      : from_(std::move(from)), thread_([this, stream, &output] { run(stream, output); }) {}
+  ~Forwarder() { if (thread_.joinable()) thread_.join(); }
+  void finish() {
+    thread_.join();
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  void run(int stream, const std::function<void(int, std::string_view)>& output) {
     char buffer[16 << 10];
     while (true) {
-      ssize_t n = read(fd.get(), buffer, sizeof buffer);
+      ssize_t n = read(from_.get(), buffer, sizeof buffer);
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0) return;
-      output(stream, {buffer, static_cast<size_t>(n)});
+      try {
+        if (!error_) output(stream, {buffer, static_cast<size_t>(n)});
+      } catch (...) {
+        error_ = std::current_exception();
+      }
     }
-  });
-}
+  }
+  UniqueFd from_;
+  std::exception_ptr error_;
+  std::thread thread_;
+};
+
+// A process that a cancelled build kills, and that does not outlive an error.
+class Running {
+ public:
+  Running(sandbox::Process& process, RunningProcesses& all) : process_(process), all_(all) { all_.add(&process_); }
+  ~Running() {
+    all_.remove(&process_);
+    process_.kill();
+  }
+
+ private:
+  sandbox::Process& process_;
+  RunningProcesses& all_;
+};
 
 std::string shown_command(const std::vector<std::string>& argv) { return join(argv, " "); }
 
@@ -153,11 +185,13 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   sandbox::Process process = sandbox::Process::start(spec);
   out.write.reset();
   err.write.reset();
-  executor.running.add(&process);
-  std::thread readers[] = {forward(std::move(out.read), 1, inputs.output), forward(std::move(err.read), 2, inputs.output)};
-  sandbox::Exit exit = process.wait();
-  executor.running.remove(&process);
-  for (std::thread& reader : readers) reader.join();
+  Forwarder outputs(std::move(out.read), 1, inputs.output), errors(std::move(err.read), 2, inputs.output);
+  sandbox::Exit exit = [&] {
+    Running running(process, executor.running);
+    return process.wait();
+  }();
+  outputs.finish();
+  errors.finish();
   executor.cancellation.check();
   if (!exit.exec_error.empty()) {
     inputs.output(2, "unable to start container process: " + exit.exec_error + "\n");

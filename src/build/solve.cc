@@ -73,8 +73,8 @@ class Solver {
       outcome = Outcome::kCancelled;
     } else {
       int64_t began = monotonic_ns();
-      events_.started(id);
       try {
+        events_.started(id);
         execute(step);
         outcome = result_of(id).was_cached ? Outcome::kCached : Outcome::kDone;
         result_of(id).duration_ns = monotonic_ns() - began;
@@ -88,7 +88,12 @@ class Solver {
         text = e.what();
         error = std::current_exception();
       }
-      events_.finished(id, outcome, text);
+      try {
+        events_.finished(id, outcome, text);
+      } catch (const std::exception&) {
+        if (!error) error = std::current_exception();
+        outcome = Outcome::kFailed;
+      }
     }
     std::lock_guard lock(mutex_);
     if (outcome == Outcome::kDone || outcome == Outcome::kCached) {

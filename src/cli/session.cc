@@ -22,7 +22,10 @@ Session Session::open(const Options& options) {
   std::string path = config.store.empty() || is_named ? store::Store::default_path() : config.store;
   if (options.needs_bodies) session.entered_ = sandbox::enter({.user_namespace = options.user_namespace});
   session.store_ = std::make_unique<store::Store>(path);
-  if (options.needs_bodies) session.store_->clean_temporary();
+  if (options.needs_bodies) {
+    session.store_->recover_after_crash();
+    session.store_->clean_temporary();
+  }
   return session;
 }
 

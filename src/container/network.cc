@@ -41,6 +41,7 @@ pid_t start_helper(std::vector<std::string> argv, int network_namespace) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
+  signal(SIGPIPE, SIG_DFL);  // pasta takes an ignored one, as commands have it, for a failure of its own
   int null = open("/dev/null", O_RDWR);
   for (int fd : {0, 1, 2}) dup2(null, fd);
   if (network_namespace == 3) fcntl(3, F_SETFD, 0);

@@ -12,7 +12,7 @@
 
 namespace corten::store {
 
-// Thread-safe and safe among processes: a file appears whole, under its name, or not at all (link from a temporary name).
+// Thread-safe and safe among processes: a file appears whole, under its name, or not at all (renamed from a temporary name).
 class Contents {
  public:
   Contents(std::string directory, std::string temporary);

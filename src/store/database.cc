@@ -19,6 +19,7 @@ CREATE TABLE actions(key BLOB PRIMARY KEY, kind TEXT, layer BLOB, time INTEGER, 
 CREATE TABLE images(id BLOB PRIMARY KEY, layers TEXT, size INTEGER, created TEXT, added INTEGER) WITHOUT ROWID;
 CREATE TABLE tags(name TEXT PRIMARY KEY, image BLOB, added INTEGER) WITHOUT ROWID;
 CREATE TABLE builds(id TEXT PRIMARY KEY, started INTEGER, finished INTEGER, status TEXT, name TEXT, record TEXT) WITHOUT ROWID;
+CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE cache_mounts(id TEXT PRIMARY KEY, name TEXT, created INTEGER, used INTEGER) WITHOUT ROWID;
 )";
 
@@ -146,6 +147,16 @@ void Database::transaction(const std::function<void()>& work) {
     throw;
   }
   execute("COMMIT");
+}
+
+void Database::durable_transaction(const std::function<void()>& work) {
+  std::lock_guard lock(state_->mutex);
+  execute("PRAGMA synchronous=FULL");
+  struct Back {
+    Database& database;
+    ~Back() { sqlite3_exec(database.state_->handle, "PRAGMA synchronous=NORMAL", nullptr, nullptr, nullptr); }
+  } back{*this};
+  transaction(work);
 }
 
 int64_t Database::changes() { return sqlite3_changes64(state_->handle); }

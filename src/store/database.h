@@ -49,6 +49,8 @@ class Database {
   void execute(std::string_view sql);
   // BEGIN IMMEDIATE ... COMMIT; rolls back when `work` throws.
   void transaction(const std::function<void()>& work);
+  // The same, and on disk when it returns.
+  void durable_transaction(const std::function<void()>& work);
   int64_t changes();
 
  private:

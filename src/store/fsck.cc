@@ -1,6 +1,7 @@
 // What the store says it has, read again.
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <set>
@@ -9,6 +10,7 @@
 
 #include "base/beneath.h"
 #include "base/error.h"
+#include "base/strings.h"
 #include "store/shelves.h"
 #include "store/store.h"
 
@@ -42,7 +44,36 @@ Digest digest_of_file(const std::string& path) {
   return hashing.digest();
 }
 
+// Seconds; of the inode's last change, which nobody can set back.
+int64_t changed_at(const std::string& path) {
+  struct stat st;
+  if (lstat(path.c_str(), &st) != 0) fail_errno("stat {}", path);
+  return st.st_ctim.tv_sec;
+}
+
 }  // namespace
+
+void Store::recover_after_crash() {
+  if (boot_id().empty() || fact("boot") == boot_id()) return;
+  FileLock exclusive = exclusive_lock();
+  if (fact("boot") != boot_id()) {
+    // A tick before the barrier, for clocks that are coarse.
+    int64_t durable = parse_int(fact("durable")).value_or(0) - 1;
+    for (const char* kind : {"contents", "layers", "blobs"})
+      for_each_named(path_ + "/" + kind, [&](const std::string& path, const std::string& name) {
+        if (changed_at(path) < durable) return;
+        auto expected = Digest::try_parse("sha256:" + name);
+        if (!expected || digest_of_file(path) != *expected) remove_tree(path);
+      });
+    for_each_named(path_ + "/dirs", [&](const std::string& path, const std::string&) {
+      if (changed_at(path) >= durable) remove_tree(path);
+    });
+    make_durable();
+    database_->durable_transaction([&] { set_fact("boot", boot_id()); });
+  }
+  exclusive.release();
+  lock_ = FileLock::shared(path_ + "/lock");
+}
 
 std::vector<Store::Damage> Store::check(bool repair) {
   std::vector<Damage> damages;

@@ -139,9 +139,23 @@ std::vector<Action> Store::actions() {
 }
 
 void Store::make_durable() {
+  int64_t begun = time(nullptr);
   UniqueFd fd = open_file(path_, O_RDONLY | O_DIRECTORY);
   if (syncfs(fd.get()) != 0) fail_errno("sync {}", path_);
-  database_->prepare("UPDATE layers SET boot=NULL WHERE boot=?").bind(boot_id()).run();
+  database_->transaction([&] {
+    database_->prepare("UPDATE layers SET boot=NULL WHERE boot=?").bind(boot_id()).run();
+    set_fact("durable", std::to_string(begun));
+  });
+}
+
+std::string Store::fact(std::string_view name) {
+  Statement row = database_->prepare("SELECT value FROM facts WHERE name=?");
+  row.bind(name);
+  return row.step() ? row.text(0) : "";
+}
+
+void Store::set_fact(std::string_view name, std::string_view value) {
+  database_->prepare("INSERT OR REPLACE INTO facts(name,value) VALUES(?,?)").bind(name).bind(value).run();
 }
 
 void Store::save_image(const Image& image) {
@@ -150,7 +164,7 @@ void Store::save_image(const Image& image) {
   Json layers = Json::array();
   for (const LayerRef& layer : image.layers) layers.push_back(Json::object({{"layer", layer.id.hex()}, {"time", layer.time}}));
   int64_t now = time(nullptr);
-  database_->transaction([&] {
+  database_->durable_transaction([&] {
     database_->prepare("INSERT OR REPLACE INTO images(id,layers,size,created,added) VALUES(?,?,?,'',?)")
         .bind(image.id).bind(layers.dump()).bind(static_cast<int64_t>(image.size)).bind(now).run();
     for (const std::string& tag : image.tags)

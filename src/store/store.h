@@ -109,6 +109,9 @@ class Store {
   // One sync barrier: all that was written before is on disk when it returns.
   void make_durable();
 
+  // Once after each start of the machine: what was written after the last sync barrier may have lost its bytes in a crash. Contents, manifests and
+  // blobs of that time are hashed, and those that are damaged go away; bodies of that time go away. Where the ids of layers exist.
+  void recover_after_crash();
   // Takes away what commands that were killed left in tmp/, if no other command uses the store now. Where the ids of layers exist.
   void clean_temporary();
   // A directory in tmp/ that this process holds locked while it uses it.
@@ -150,6 +153,8 @@ class Store {
 
  private:
   void open_directories();
+  std::string fact(std::string_view name);
+  void set_fact(std::string_view name, std::string_view value);
   Image read_image_row(Statement& row);
 
   std::string path_;
