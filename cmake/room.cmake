@@ -5,6 +5,9 @@
 add_compile_definitions(FMT_HEADER_ONLY=1 _FILE_OFFSET_BITS=64 GTEST_HAS_PTHREAD=1)
 add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough
   -fno-strict-aliasing -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+if(CORTEN_PCH)
+  add_compile_options($<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)  # what ccache needs to cache files that use the header
+endif()
 add_link_options(-fuse-ld=lld)
 
 add_library(corten_pch STATIC ${CMAKE_SOURCE_DIR}/src/pch.cc)

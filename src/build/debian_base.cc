@@ -20,7 +20,7 @@ using source::debian::Variant;
 
 constexpr std::string_view kPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 // Part of every key; raised when what is done beside the scripts changes.
-constexpr int kMaker = 1;
+constexpr int kMaker = 2;
 constexpr size_t kMaxSourcesBytes = 1 << 20;
 constexpr std::string_view kPackagesMount = "/run/corten/packages";
 
@@ -149,15 +149,21 @@ class MinbaseMaker {
   // The image's own sources are those that its apt gives as an example, whatever mirror it was made from: the same on every
   // machine.
   void add_apt_sources(store::LayerBuilder& builder) {
-    const store::Entry* example = builder.find(RootfsPath("usr/share/doc/apt/examples/sources.list"));
-    if (!example || example->type != store::EntryType::kFile) return;
     store::Contents& contents = executor_.store.contents();
+    std::vector<source::debian::ArchiveSuite> sources;
+    auto take = [&](const char* name, auto parse) {  // trixie has the first, bookworm the second
+      const store::Entry* example = builder.find(RootfsPath("usr/share/doc/apt/examples").child(name));
+      if (sources.empty() && example && example->type == store::EntryType::kFile) sources = parse(contents.read(example->content, kMaxSourcesBytes), name);
+    };
+    take("debian.sources", source::debian::parse_deb822_sources);
+    take("sources.list", source::debian::parse_sources_list);
     std::string text;
-    for (const source::debian::ArchiveSuite& source : source::debian::parse_sources_list(contents.read(example->content, kMaxSourcesBytes), "sources.list")) {
+    for (const source::debian::ArchiveSuite& source : sources) {
       if (std::none_of(lock_.releases.begin(), lock_.releases.end(), [&](const auto& release) { return release.suite == source.suite; })) continue;
       text += fmt::format("{}Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n",
                           text.empty() ? "" : "\n", source.uri, source.suite);
     }
+    if (text.empty()) return;
     store::Entry e;
     e.path = RootfsPath("etc/apt/sources.list.d/debian.sources");
     e.mode = 0644;
@@ -232,6 +238,10 @@ DebianBase make_debian_base(const Recipe& recipe, const Lock& lock, Executor& ex
   base.config = make_config(recipe);
   base.created = oci::format_time(created);
   if (lock.variant == Variant::kMinbase) {
+    // Debian's own accounts end with nobody, 65534.
+    if (executor.mapping.usable_ids() < 65535)
+      throw Error(ErrorCode::kUnsupported, fmt::format("minbase: its files belong to ids up to 65534, here there are {}", executor.mapping.usable_ids()))
+          .with_hint("give a range of 65536 in /etc/subuid and /etc/subgid; distroless and busybox need none");
     base.layers = MinbaseMaker(lock, packages, executor, progress).make();
   } else {
     progress.note(fmt::format("extracting {} packages", packages.size()));

@@ -23,11 +23,12 @@ using source::debian::Recipe;
 
 constexpr size_t kMaxRecipeBytes = 1 << 20;
 constexpr size_t kMaxLockBytes = 64 << 20;
+constexpr int kShownLines = 30;  // of the log when configuring fails
 
 struct BaseFlags {
   std::string recipe_file, variant, suite, platform;
   std::vector<std::string> mirrors, include, tags;
-  bool quiet = false;
+  bool quiet = false, verbose = false;
 };
 
 void add_recipe_flags(CLI::App& app, BaseFlags& flags) {
@@ -81,6 +82,12 @@ std::vector<std::string> full_tags(const BaseFlags& flags, const Recipe& recipe)
   return tags;
 }
 
+std::string_view last_lines(std::string_view text, int count) {
+  size_t at = text.size();
+  while (at > 0 && (text[at - 1] != '\n' || at == text.size() || count-- > 1)) at--;
+  return text.substr(at);
+}
+
 int build_base(const BaseFlags& flags) {
   Recipe recipe = make_recipe(flags);
   std::vector<std::string> tags = full_tags(flags, recipe);
@@ -95,16 +102,20 @@ int build_base(const BaseFlags& flags) {
   request.threads = available_processors();
   build::RunningProcesses running;
   build::Executor executor{session.store(), request, session.entered().mapping, session.clock(), {}, running};
-  std::string log;  // of dpkg and apt: shown when they fail
+  std::string log;  // of dpkg and apt
   build::DebianBaseProgress shown{.note = progress, .output = [&, mutex = std::make_shared<std::mutex>()](int, std::string_view bytes) {
                                     std::lock_guard guard(*mutex);
                                     log += bytes;
+                                    if (flags.verbose) fputs(printable(bytes).c_str(), stderr);
                                   }};
   build::DebianBase base;
   try {
     base = build::make_debian_base(recipe, lock, executor, shown);
-  } catch (const Error&) {
-    fputs(printable(log).c_str(), stderr);
+  } catch (Error& error) {
+    if (!log.empty() && !flags.verbose) {
+      fputs(printable(last_lines(log, kShownLines)).c_str(), stderr);
+      if (error.hint().empty()) error.set_hint("--verbose shows all that dpkg and apt say");
+    }
     throw;
   }
   image::AssembleInput input{.config = base.config, .layers = base.layers, .created = base.created, .tags = tags};
@@ -153,6 +164,7 @@ int command_base(const Arguments& arguments) {
   CLI::App app("Make an image from Debian packages, without a registry and without root. 'corten base lock' writes a lock.", is_build ? "base build" : "base");
   add_recipe_flags(app, flags);
   app.add_option("-t,--tag", flags.tags, "name of the image; repeatable")->delimiter(',');
+  app.add_flag("-v,--verbose", flags.verbose, "show what dpkg and apt say");
   parse_flags(app, rest);
   return build_base(flags);
 }
