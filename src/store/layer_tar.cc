@@ -111,8 +111,18 @@ class Extractor {
     return destination.inside(resolve_links(destination, clean.parent())).child(clean.filename());
   }
 
+  // What no file system takes is refused here, before a path of ten thousand components costs time.
+  static void check_name(std::string_view name) {
+    constexpr size_t kMaxPathBytes = 4095, kMaxComponentBytes = 255;
+    if (name.find('\0') != std::string_view::npos) fail(ErrorCode::kCorrupt, "archive: a name with a zero byte");
+    bool fits = name.size() <= kMaxPathBytes;
+    for (const std::string& component : split(name.substr(0, fits ? name.size() : 0), '/')) fits &= component.size() <= kMaxComponentBytes;
+    if (!fits) fail(ErrorCode::kInvalid, "archive: {}...: file name too long", quote(name.substr(0, 60)));
+  }
+
   void add(const TarHeader& header, archive::TarReader& reader) {
-    if (header.path.find('\0') != std::string::npos) fail(ErrorCode::kCorrupt, "archive: a name with a zero byte");
+    check_name(header.path);
+    check_name(header.link);
     RootfsPath path = place_of(header.path);
     if (path == options_.destination && !(whiteouts_ && path.is_root() && header.type == TarType::kDirectory)) return;
     std::string name(path.filename());

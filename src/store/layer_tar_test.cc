@@ -83,6 +83,14 @@ TEST_F(LayerTar, AHardLinkIntoALowerLayerComesUp) {
   EXPECT_THROW(read(tar({member("g", TarType::kHardlink, "missing")}), view), Error);
 }
 
+TEST_F(LayerTar, NamesThatNoFileSystemTakesAreRefused) {
+  std::string deep, wide(256, 'w');
+  for (int i = 0; i < 20'000; i++) deep += "a/";
+  EXPECT_THROW(read(tar({member(deep + "f", TarType::kFile, "1")}), nothing_), Error);
+  EXPECT_THROW(read(tar({member(wide, TarType::kFile, "1")}), nothing_), Error);
+  EXPECT_THROW(read(tar({member("l", TarType::kSymlink, deep)}), nothing_), Error);
+}
+
 TEST_F(LayerTar, ExtractsBelowADestination) {
   LayerBuilder builder(nothing_);
   std::string bytes = tar({member("../a", TarType::kFile, "1"), member("./", TarType::kDirectory), member(".wh.kept", TarType::kFile, "2")});
