@@ -202,16 +202,24 @@ void RunMounts::remember_sources() {
   SeenTimes times;
   if (!caches_.empty() && executor_.request.timestamps == Timestamps::kLayer) {
     SeenPaths paths;
+    // What a path could be shown at depends on what the mounts remember; the layer that the step makes must not. So all times that a
+    // source has of its own or of its layer count as made up as well.
+    auto see = [&](const RootfsPath& path, const Entry& e, int64_t layer_time) {
+      paths[path] = seen_digest(e);
+      foreign_times_.insert(e.time_ns.value_or(layer_time * 1'000'000'000));
+    };
     for (const StageLayer& layer : inputs_.below.layers) {
-      if (layer.is_base) continue;
       auto manifest = executor_.store.layers().load(layer.ref.id);
-      for (const Entry& e : manifest->entries())
-        if ((e.type == EntryType::kFile || e.type == EntryType::kSymlink) && view.find(e.path) == &e) paths[e.path] = seen_digest(e);
+      for (const Entry& e : manifest->entries()) {
+        // Of a base only what has its layer's time: an image of ours, whose files do not show by their times that they changed.
+        if (layer.is_base && e.time_ns) continue;
+        if ((e.type == EntryType::kFile || e.type == EntryType::kSymlink) && view.find(e.path) == &e) see(e.path, e, layer.ref.time);
+      }
     }
     for (const BindSource& bind : binds_)
       for (const Entry& e : bind.manifest->entries())
         if (e.type == EntryType::kFile || e.type == EntryType::kSymlink)
-          paths[bind.is_file ? bind.target : RootfsPath::join(bind.target, e.path.str())] = seen_digest(e);
+          see(bind.is_file ? bind.target : RootfsPath::join(bind.target, e.path.str()), e, layer_time_);
     for (const WritableCache& cache : caches_) {
       memories_.emplace_back(cache.directory);
       for (const auto& [path, time] : memories_.back().begin(paths, is_empty_directory(cache.data), executor_.clock.now_ns())) {
@@ -220,7 +228,9 @@ void RunMounts::remember_sources() {
       }
     }
   }
-  for (const auto& [path, time] : times) foreign_times_.insert(time);
+  // Tools that keep a time may cut it to microseconds (busybox) or seconds (tar).
+  for (const auto& [path, time] : times)
+    for (int64_t unit : {1, 1'000, 1'000'000'000}) foreign_times_.insert(time - time % unit);
   restamp_layers(times, view);
   place_binds(times);
 }

@@ -27,9 +27,10 @@ class Solver {
   Solver(Plan plan, Sources& sources, Executor& executor, Events& events) : sources_(sources), executor_(executor), events_(events) {
     result_.plan = std::move(plan);
     result_.steps.resize(result_.plan.steps.size());
-    for (const StagePlan& stage : result_.plan.stages)
-      if (stage.has_run)
-        for (StepId id : stage.layer_steps) runs_in_stage_.insert(steps()[static_cast<size_t>(id)].stage);
+    for (const Step& step : steps()) {
+      if (!std::holds_alternative<RunStep>(step.work)) continue;
+      for (StepId id = step.id; id != kNoStep; id = steps()[static_cast<size_t>(id)].base) below_a_run_.insert(id);
+    }
   }
 
   BuildResult run() {
@@ -140,7 +141,7 @@ class Solver {
     for (const store::LayerRef& layer : base) rootfs.layers.push_back({layer, true, false, false});
     int64_t created = kScratchTime;
     if (auto time = parse_rfc3339(from.image.config.created)) created = *time;
-    rootfs.newest = runs_in_stage_.contains(step.stage)
+    rootfs.newest = below_a_run_.contains(step.id)
                         ? newest_of_base(base, executor_.store.layers(), executor_.clock.now_ns(), created)
                         : created;
     finish(step, std::move(rootfs), true, from.image.identity);
@@ -299,7 +300,7 @@ class Solver {
   Executor& executor_;
   Events& events_;
   BuildResult result_;
-  std::set<int> runs_in_stage_;
+  std::set<StepId> below_a_run_;  // what some RUN stands on, through all stages between
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<size_t> waiting_;
