@@ -8,8 +8,8 @@
 namespace corten::store {
 
 // docs/formats.md, "Index". A new version adds a step to migrate(), never edits an old one.
-static constexpr int kVersion = 1;
-static constexpr const char* kSchema = R"(
+static constexpr int kVersion = 2;
+static constexpr const char* kSchema1 = R"(
 CREATE TABLE layers(id BLOB PRIMARY KEY, entries INTEGER, bytes INTEGER, boot TEXT, used INTEGER) WITHOUT ROWID;
 CREATE TABLE bodies(layer BLOB, time INTEGER, mapping TEXT, used INTEGER, PRIMARY KEY(layer, time, mapping)) WITHOUT ROWID;
 CREATE TABLE diffs(layer BLOB, time INTEGER, diff_id BLOB, tar_bytes INTEGER, PRIMARY KEY(layer, time)) WITHOUT ROWID;
@@ -19,9 +19,9 @@ CREATE TABLE actions(key BLOB PRIMARY KEY, kind TEXT, layer BLOB, time INTEGER, 
 CREATE TABLE images(id BLOB PRIMARY KEY, layers TEXT, size INTEGER, created TEXT, added INTEGER) WITHOUT ROWID;
 CREATE TABLE tags(name TEXT PRIMARY KEY, image BLOB, added INTEGER) WITHOUT ROWID;
 CREATE TABLE builds(id TEXT PRIMARY KEY, started INTEGER, finished INTEGER, status TEXT, name TEXT, record TEXT) WITHOUT ROWID;
-CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE cache_mounts(id TEXT PRIMARY KEY, name TEXT, created INTEGER, used INTEGER) WITHOUT ROWID;
 )";
+static constexpr const char* kSchema2 = "CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;";
 
 struct Database::State {
   sqlite3* handle = nullptr;
@@ -106,7 +106,8 @@ static void migrate(Database& database) {
       throw Error(ErrorCode::kUnsupported, fmt::format("the store was made by a newer version (format {}, ours is {})", found, kVersion))
           .with_hint("use that version, or another store: CORTEN_STORE=DIR");
     if (found == kVersion) return;
-    database.execute(kSchema);
+    if (found < 1) database.execute(kSchema1);
+    if (found < 2) database.execute(kSchema2);
     database.execute(fmt::format("PRAGMA user_version={}", kVersion));
   });
 }

@@ -169,6 +169,13 @@ TEST_F(StoreTest, WhatAKilledCommandLeftGoesAway) {
   EXPECT_FALSE(path_exists(dir_ / "store/tmp/run-1-left"));
 }
 
+TEST_F(StoreTest, AnIndexOfAnOlderVersionIsBroughtUp) {
+  store_.database().execute("DROP TABLE facts; PRAGMA user_version=1");
+  Store again(dir_ / "store");
+  again.make_durable();
+  EXPECT_TRUE(again.check(false).empty());
+}
+
 TEST_F(StoreTest, ANewerStoreIsRefused) {
   write_file_atomic(dir_ / "store/format", "corten-store-99\n");
   EXPECT_THROW(Store again(dir_ / "store"), Error);
