@@ -192,7 +192,7 @@ line_1_22() {
 }
 line_1_23() {
   with_services
-  fails 1 corten build --budget 1MB -f "$ex/agent/Dockerfile" "$ex"
+  fails 1 corten build --size-budget 1MB -f "$ex/agent/Dockerfile" "$ex"
   says 'agent/Dockerfile:[0-9]+'
 }
 line_1_24() {
