@@ -101,7 +101,7 @@ line_4_15() {
 }
 line_4_16() {
   example digest-pipeline
-  tried corten bake --budget 100MB
+  for c in $components; do tried corten build --size-budget 100MB -f "$c/Dockerfile" .; done
 }
 line_4_17() { tried corten stats --success-rate 95; }
 line_4_18() { tried corten stats --trend size,duration; }
