@@ -104,7 +104,7 @@ void check_budget(const store::Image& image, const build::BuildResult& result, c
     std::string place = "the base image";
     if (i >= base_layers) {
       const build::Step& step = result.plan.steps[static_cast<size_t>(target.layer_steps[i - base_layers])];
-      place = fmt::format("{}:{} {}", step.span.file, step.span.line, step.instruction.substr(0, step.instruction.find('\n')));
+      place = fmt::format("{}:{} {}", flags.file.empty() || flags.file == "-" ? step.span.file : flags.file, step.span.line, step.instruction.substr(0, step.instruction.find('\n')));
     }
     layers.emplace_back(bytes, place);
   }
