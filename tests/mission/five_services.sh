@@ -193,7 +193,7 @@ line_1_22() {
 line_1_23() {
   with_services
   fails 1 corten build --size-budget 1MB -f "$ex/agent/Dockerfile" "$ex"
-  says 'agent/Dockerfile:[0-9]+'
+  says 'Dockerfile:[0-9]+ COPY --from=build'
 }
 line_1_24() {
   with_services
