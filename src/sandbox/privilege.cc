@@ -277,9 +277,21 @@ Entered enter(const EnterOptions& options) {
   return enter_user_namespace(*mapping, Writer::kHelpers);
 }
 
+// A process that has just changed its ids and is on its way through exec(2) may not be looked at for a moment (ptrace(2),
+// "dumpable"): it is asked again for up to two seconds.
+static UniqueFd open_namespace_of(const std::string& path) {
+  constexpr int kAttempts = 200;
+  for (int attempt = 1;; attempt++) {
+    UniqueFd ns(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (ns) return ns;
+    if (errno != EACCES || attempt == kAttempts) fail_errno("open {}", path);
+    usleep(10'000);
+  }
+}
+
 Entered enter_of(pid_t pid) {
   const std::string theirs = fmt::format("/proc/{}/ns/user", pid);
-  UniqueFd ns = open_file(theirs, O_RDONLY);
+  UniqueFd ns = open_namespace_of(theirs);
   struct stat there, here;
   if (fstat(ns.get(), &there) != 0 || stat("/proc/self/ns/user", &here) != 0) fail_errno("{}", theirs);
   if (there.st_ino == here.st_ino) return enter_mount_namespace();
