@@ -107,6 +107,7 @@ line_1_14() {
   with_services
   started test-health "$registry/agent:latest"
   health test-health healthy
+  tried corten rm -f test-health  # on the machine's network both would listen on one port
   printf 'FROM %s\nHEALTHCHECK --interval=200ms --retries=2 CMD false\n' "$registry/agent:latest" | dockerfile
   built -t mission/broken:1
   started test-broken mission/broken:1
