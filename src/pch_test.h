@@ -1,3 +1,3 @@
 #pragma once
-#include "pch.h"
 #include <gtest/gtest.h>
+#include "pch.h"

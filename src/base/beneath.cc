@@ -27,7 +27,8 @@ int openat2_retry(int root, const std::string& path, int flags, mode_t mode, uin
   return -1;
 }
 
-std::optional<UniqueFd> open_resolved(int root, std::string_view path, int flags, mode_t mode, uint64_t resolve) {
+std::optional<UniqueFd> open_resolved(int root, std::string_view path, int flags, mode_t mode,
+                                      uint64_t resolve) {
   int fd = openat2_retry(root, std::string(path), flags, mode, resolve);
   if (fd >= 0) return UniqueFd(fd);
   if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return std::nullopt;
@@ -48,7 +49,8 @@ std::optional<UniqueFd> open_no_links(int root, std::string_view path, int flags
 UniqueFd make_directories(int root, std::string_view path, mode_t mode) {
   UniqueFd here = open_at(root, ".", O_PATH | O_DIRECTORY);
   for (const std::string& name : RootfsPath(path).components()) {
-    if (mkdirat(here.get(), name.c_str(), mode) != 0 && errno != EEXIST) fail_errno("make directory {}", path);
+    if (mkdirat(here.get(), name.c_str(), mode) != 0 && errno != EEXIST)
+      fail_errno("make directory {}", path);
     auto next = open_no_links(here.get(), name, O_PATH | O_DIRECTORY);
     if (!next) fail(ErrorCode::kInvalid, "make directory {}: {} is not a directory", path, quote(name));
     here = std::move(*next);
@@ -64,7 +66,8 @@ static void remove_contents(int dir, dev_t device, const std::string& what) {
   int fd = copy.release();
   std::vector<std::string> names;
   while (dirent* entry = readdir(stream))
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) names.emplace_back(entry->d_name);
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+      names.emplace_back(entry->d_name);
   struct Closer {
     DIR* stream;
     ~Closer() { closedir(stream); }
@@ -75,12 +78,14 @@ static void remove_contents(int dir, dev_t device, const std::string& what) {
     struct stat st;
     if (fstatat(fd, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) fail_errno("remove {}/{}", what, name);
     if (!S_ISDIR(st.st_mode)) throw errno_error(EPERM, fmt::format("remove {}/{}", what, name));
-    if (st.st_dev != device) throw errno_error(EXDEV, fmt::format("remove {}/{}: something is mounted here", what, name));
+    if (st.st_dev != device)
+      throw errno_error(EXDEV, fmt::format("remove {}/{}: something is mounted here", what, name));
     if ((st.st_mode & 0700) != 0700) fchmodat(fd, name.c_str(), 0700, 0);
     UniqueFd child(openat(fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!child) fail_errno("remove {}/{}", what, name);
     remove_contents(child.get(), device, what + "/" + name);
-    if (unlinkat(fd, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) fail_errno("remove {}/{}", what, name);
+    if (unlinkat(fd, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
+      fail_errno("remove {}/{}", what, name);
   }
 }
 
@@ -101,7 +106,9 @@ void remove_tree_at(int dir, const std::string& name) {
   if (unlinkat(dir, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) fail_errno("remove {}", name);
 }
 
-void remove_tree(const std::string& path) { remove_tree_at(AT_FDCWD, path); }
+void remove_tree(const std::string& path) {
+  remove_tree_at(AT_FDCWD, path);
+}
 
 void make_directories_on_host(const std::string& path, mode_t mode) {
   if (mkdir(path.c_str(), mode) == 0 || errno == EEXIST) {

@@ -12,15 +12,17 @@
 
 namespace corten {
 
-// Links are followed as if `root` were "/". Empty when it does not exist (ENOENT, ENOTDIR, ELOOP); throws otherwise.
+// Links are followed as if `root` were "/". Empty when it does not exist (ENOENT, ENOTDIR, ELOOP); throws
+// otherwise.
 std::optional<UniqueFd> open_in_root(int root, std::string_view path, int flags, mode_t mode = 0);
 // No link is followed at all, also not in the middle. Empty when absent or when a link is met.
 std::optional<UniqueFd> open_no_links(int root, std::string_view path, int flags, mode_t mode = 0);
-// Makes each missing directory of the path (mode 0755), following no link. Gives the last one, opened with O_PATH|O_DIRECTORY.
+// Makes each missing directory of the path (mode 0755), following no link. Gives the last one, opened with
+// O_PATH|O_DIRECTORY.
 UniqueFd make_directories(int root, std::string_view path, mode_t mode = 0755);
 
-// Removes everything below and the directory itself, following no links, never crossing into another file system;
-// directories without permission bits are opened up first. Missing is fine.
+// Removes everything below and the directory itself, following no links, never crossing into another file
+// system; directories without permission bits are opened up first. Missing is fine.
 void remove_tree(const std::string& path);
 void remove_tree_at(int dir, const std::string& name);
 void make_directories_on_host(const std::string& path, mode_t mode = 0755);

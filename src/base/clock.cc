@@ -15,15 +15,19 @@ static int64_t read_clock(clockid_t id) {
   return ts.tv_sec * 1'000'000'000 + ts.tv_nsec;
 }
 
-int64_t SystemClock::now_ns() const { return read_clock(CLOCK_REALTIME); }
-int64_t monotonic_ns() { return read_clock(CLOCK_MONOTONIC); }
+int64_t SystemClock::now_ns() const {
+  return read_clock(CLOCK_REALTIME);
+}
+int64_t monotonic_ns() {
+  return read_clock(CLOCK_MONOTONIC);
+}
 
 std::string format_rfc3339(int64_t seconds, int64_t nanoseconds) {
   time_t t = seconds;
   tm parts;
   gmtime_r(&t, &parts);
-  std::string text = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                                 parts.tm_hour, parts.tm_min, parts.tm_sec);
+  std::string text = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", parts.tm_year + 1900,
+                                 parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
   if (nanoseconds) {
     std::string fraction = fmt::format(".{:09}", nanoseconds);
     while (fraction.ends_with('0')) fraction.pop_back();
@@ -35,12 +39,14 @@ std::string format_rfc3339(int64_t seconds, int64_t nanoseconds) {
 std::optional<int64_t> parse_rfc3339(std::string_view text) {
   if (text.size() < 20) return std::nullopt;
   auto number = [&](size_t at, size_t length) { return parse_int(text.substr(at, length)).value_or(-1); };
-  if (text[4] != '-' || text[7] != '-' || (text[10] != 'T' && text[10] != 't' && text[10] != ' ') || text[13] != ':' || text[16] != ':')
+  if (text[4] != '-' || text[7] != '-' || (text[10] != 'T' && text[10] != 't' && text[10] != ' ') ||
+      text[13] != ':' || text[16] != ':')
     return std::nullopt;
   tm parts{};
   int64_t year = number(0, 4), month = number(5, 2), day = number(8, 2);
   int64_t hour = number(11, 2), minute = number(14, 2), second = number(17, 2);
-  if (year < 0 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
+  if (year < 0 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 || hour > 23 || minute < 0 ||
+      minute > 59 || second < 0 || second > 60)
     return std::nullopt;
   parts.tm_year = static_cast<int>(year - 1900);
   parts.tm_mon = static_cast<int>(month - 1);
@@ -69,8 +75,12 @@ std::optional<int64_t> parse_duration(std::string_view text) {
   if (negative || text.starts_with('+')) text.remove_prefix(1);
   if (text == "0") return 0;
   if (text.empty()) return std::nullopt;
-  struct Unit { std::string_view name; double ns; };
-  constexpr Unit kUnits[] = {{"ns", 1}, {"us", 1e3}, {"\xC2\xB5s", 1e3}, {"\xCE\xBCs", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
+  struct Unit {
+    std::string_view name;
+    double ns;
+  };
+  constexpr Unit kUnits[] = {{"ns", 1},   {"us", 1e3}, {"\xC2\xB5s", 1e3}, {"\xCE\xBCs", 1e3},
+                             {"ms", 1e6}, {"s", 1e9},  {"m", 60e9},        {"h", 3600e9}};
   double total = 0;
   while (!text.empty()) {
     size_t digits = 0;
@@ -78,16 +88,22 @@ std::optional<int64_t> parse_duration(std::string_view text) {
     bool dot = false, any = false;
     for (; digits < text.size(); digits++) {
       char c = text[digits];
-      if (c == '.' && !dot) { dot = true; continue; }
+      if (c == '.' && !dot) {
+        dot = true;
+        continue;
+      }
       if (c < '0' || c > '9') break;
       any = true;
-      if (dot) value += (c - '0') * (scale /= 10);
-      else value = value * 10 + (c - '0');
+      if (dot)
+        value += (c - '0') * (scale /= 10);
+      else
+        value = value * 10 + (c - '0');
     }
     if (!any) return std::nullopt;
     text.remove_prefix(digits);
     size_t letters = 0;
-    while (letters < text.size() && text[letters] != '.' && (text[letters] < '0' || text[letters] > '9')) letters++;
+    while (letters < text.size() && text[letters] != '.' && (text[letters] < '0' || text[letters] > '9'))
+      letters++;
     const Unit* unit = nullptr;
     for (const Unit& u : kUnits)
       if (u.name == text.substr(0, letters)) unit = &u;

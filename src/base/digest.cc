@@ -46,9 +46,15 @@ Digest Digest::of(std::string_view bytes) {
   return Sha256().update(bytes).finish();
 }
 
-std::string Digest::hex() const { return to_hex({bytes_.data(), bytes_.size()}); }
-std::string Digest::to_string() const { return "sha256:" + hex(); }
-std::string Digest::short_hex() const { return hex().substr(0, 12); }
+std::string Digest::hex() const {
+  return to_hex({bytes_.data(), bytes_.size()});
+}
+std::string Digest::to_string() const {
+  return "sha256:" + hex();
+}
+std::string Digest::short_hex() const {
+  return hex().substr(0, 12);
+}
 
 struct Sha256::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();

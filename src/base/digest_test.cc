@@ -7,7 +7,8 @@
 namespace corten {
 
 TEST(Digest, OfKnownBytes) {
-  EXPECT_EQ(Digest::of("").to_string(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(Digest::of("").to_string(),
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(Digest::of("abc").hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(Sha256().update("a").update("bc").finish(), Digest::of("abc"));
 }
@@ -15,8 +16,8 @@ TEST(Digest, OfKnownBytes) {
 TEST(Digest, ParsesOnlyItsOwnForm) {
   Digest d = Digest::of("x");
   EXPECT_EQ(Digest::parse(d.to_string()), d);
-  for (std::string bad : {std::string(), std::string("sha256:"), "sha512:" + d.hex(), d.to_string() + "0", std::string("sha256:") + std::string(64, 'G'),
-                          "sha256:" + std::string(64, 'A')})
+  for (std::string bad : {std::string(), std::string("sha256:"), "sha512:" + d.hex(), d.to_string() + "0",
+                          std::string("sha256:") + std::string(64, 'G'), "sha256:" + std::string(64, 'A')})
     EXPECT_THROW(Digest::parse(bad), Error) << bad;
 }
 

@@ -18,18 +18,32 @@ void Error::compose() {
 std::string errno_text(int value) {
   char buffer[128];
   std::string text = strerror_r(value, buffer, sizeof buffer);
-  if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z' && (text.size() < 2 || text[1] >= 'a')) text[0] += 'a' - 'A';
+  if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z' && (text.size() < 2 || text[1] >= 'a'))
+    text[0] += 'a' - 'A';
   return text;
 }
 
 static ErrorCode code_of_errno(int value) {
   switch (value) {
-    case ENOENT: case ENOTDIR: return ErrorCode::kNotFound;
-    case EEXIST: return ErrorCode::kExists;
-    case EACCES: case EPERM: case EROFS: return ErrorCode::kPermission;
-    case ENOSPC: case EDQUOT: case EMFILE: case ENFILE: return ErrorCode::kNoSpace;
-    case ENOSYS: case EOPNOTSUPP: return ErrorCode::kUnsupported;
-    default: return ErrorCode::kIo;
+    case ENOENT:
+    case ENOTDIR:
+      return ErrorCode::kNotFound;
+    case EEXIST:
+      return ErrorCode::kExists;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return ErrorCode::kPermission;
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+      return ErrorCode::kNoSpace;
+    case ENOSYS:
+    case EOPNOTSUPP:
+      return ErrorCode::kUnsupported;
+    default:
+      return ErrorCode::kIo;
   }
 }
 

@@ -51,11 +51,23 @@ class Error : public std::exception {
   const std::optional<SourceSpan>& span() const { return span_; }
 
   // What to do about it; shown on a line of its own.
-  Error&& with_hint(std::string hint) && { hint_ = std::move(hint); return std::move(*this); }
-  Error&& with_errno(int value) && { errno_ = value; return std::move(*this); }
-  Error&& with_span(SourceSpan span) && { span_ = std::move(span); return std::move(*this); }
+  Error&& with_hint(std::string hint) && {
+    hint_ = std::move(hint);
+    return std::move(*this);
+  }
+  Error&& with_errno(int value) && {
+    errno_ = value;
+    return std::move(*this);
+  }
+  Error&& with_span(SourceSpan span) && {
+    span_ = std::move(span);
+    return std::move(*this);
+  }
   // Puts "context: " before the message, on the way up.
-  Error&& with_context(std::string_view context) && { add_context(context); return std::move(*this); }
+  Error&& with_context(std::string_view context) && {
+    add_context(context);
+    return std::move(*this);
+  }
   void add_context(std::string_view context);
   void set_span(SourceSpan span) { span_ = std::move(span); }
   void set_hint(std::string hint) { hint_ = std::move(hint); }

@@ -18,14 +18,18 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool boolean(bool value) override { return add(Json(value)); }
   bool number_integer(int64_t value) override { return add(Json(value)); }
   bool number_unsigned(uint64_t value) override {
-    return value <= INT64_MAX ? add(Json(static_cast<int64_t>(value))) : add(Json(static_cast<double>(value)));
+    return value <= INT64_MAX ? add(Json(static_cast<int64_t>(value)))
+                              : add(Json(static_cast<double>(value)));
   }
   bool number_float(double value, const std::string&) override { return add(Json(value)); }
   bool string(std::string& value) override { return add(Json(std::move(value))); }
   bool binary(nlohmann::json::binary_t&) override { return false; }
   bool start_object(size_t) override { return open(Json::object()); }
   bool start_array(size_t) override { return open(Json::array()); }
-  bool key(std::string& value) override { keys_.back() = std::move(value); return true; }
+  bool key(std::string& value) override {
+    keys_.back() = std::move(value);
+    return true;
+  }
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
   bool parse_error(size_t position, const std::string&, const nlohmann::json::exception&) override {
@@ -39,20 +43,31 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
 
  private:
   bool add(Json value) {
-    if (stack_.empty()) { result = std::move(value); return true; }
+    if (stack_.empty()) {
+      result = std::move(value);
+      return true;
+    }
     Json& top = stack_.back();
-    if (top.is_array()) top.as_array().push_back(std::move(value));
-    else members_of(top, std::move(value));
+    if (top.is_array())
+      top.as_array().push_back(std::move(value));
+    else
+      members_of(top, std::move(value));
     return true;
   }
   void members_of(Json& object, Json value) {
     for (auto& [name, old] : object.as_object())
-      if (name == keys_.back()) { old = std::move(value); return; }
+      if (name == keys_.back()) {
+        old = std::move(value);
+        return;
+      }
     object.as_object().emplace_back(keys_.back(), std::move(value));
   }
   bool open(Json value) {
     constexpr size_t kMaxDepth = 200;
-    if (stack_.size() >= kMaxDepth) { too_deep_ = true; return false; }
+    if (stack_.size() >= kMaxDepth) {
+      too_deep_ = true;
+      return false;
+    }
     stack_.push_back(std::move(value));
     keys_.emplace_back();
     return true;
@@ -75,18 +90,32 @@ void dump_string(std::string_view text, bool escape_html, std::string& out) {
   for (size_t i = 0; i < text.size(); i++) {
     char c = text[i];
     switch (c) {
-      case '"': out += "\\\""; continue;
-      case '\\': out += "\\\\"; continue;
-      case '\n': out += "\\n"; continue;
-      case '\r': out += "\\r"; continue;
-      case '\t': out += "\\t"; continue;
-      default: break;
+      case '"':
+        out += "\\\"";
+        continue;
+      case '\\':
+        out += "\\\\";
+        continue;
+      case '\n':
+        out += "\\n";
+        continue;
+      case '\r':
+        out += "\\r";
+        continue;
+      case '\t':
+        out += "\\t";
+        continue;
+      default:
+        break;
     }
     if (static_cast<uint8_t>(c) < 0x20 || (escape_html && (c == '<' || c == '>' || c == '&')))
       out += fmt::format("\\u{:04x}", static_cast<uint8_t>(c));
-    else if (escape_html && text.substr(i, 3) == "\xE2\x80\xA8") out += "\\u2028", i += 2;
-    else if (escape_html && text.substr(i, 3) == "\xE2\x80\xA9") out += "\\u2029", i += 2;
-    else out += c;
+    else if (escape_html && text.substr(i, 3) == "\xE2\x80\xA8")
+      out += "\\u2028", i += 2;
+    else if (escape_html && text.substr(i, 3) == "\xE2\x80\xA9")
+      out += "\\u2029", i += 2;
+    else
+      out += c;
   }
   out += '"';
 }
@@ -95,13 +124,21 @@ void dump_value(const Json& value, const Json::DumpOptions& options, int depth, 
   auto line = [&](int level) {
     if (options.indent) out += '\n', out.append(static_cast<size_t>(level * options.indent), ' ');
   };
-  if (value.is_null()) out += "null";
-  else if (value.is_bool()) out += value.as_bool() ? "true" : "false";
-  else if (value.is_int()) out += std::to_string(value.as_int());
-  else if (value.is_number()) out += fmt::format("{}", value.as_double());
-  else if (value.is_string()) dump_string(value.as_string(), options.escape_html, out);
+  if (value.is_null())
+    out += "null";
+  else if (value.is_bool())
+    out += value.as_bool() ? "true" : "false";
+  else if (value.is_int())
+    out += std::to_string(value.as_int());
+  else if (value.is_number())
+    out += fmt::format("{}", value.as_double());
+  else if (value.is_string())
+    dump_string(value.as_string(), options.escape_html, out);
   else if (value.is_array()) {
-    if (value.as_array().empty()) { out += "[]"; return; }
+    if (value.as_array().empty()) {
+      out += "[]";
+      return;
+    }
     out += '[';
     bool first = true;
     for (const Json& item : value.as_array()) {
@@ -117,7 +154,10 @@ void dump_value(const Json& value, const Json::DumpOptions& options, int depth, 
     for (const auto& member : value.as_object()) members.push_back(&member);
     if (options.sort_keys)
       std::sort(members.begin(), members.end(), [](auto* a, auto* b) { return a->first < b->first; });
-    if (members.empty()) { out += "{}"; return; }
+    if (members.empty()) {
+      out += "{}";
+      return;
+    }
     out += '{';
     bool first = true;
     for (const auto* member : members) {
@@ -154,7 +194,8 @@ Json::Json(const std::vector<std::string>& strings) {
 }
 
 Json Json::parse(std::string_view text, size_t max_bytes) {
-  if (text.size() > max_bytes) fail(ErrorCode::kInvalid, "JSON: {} bytes, more than the allowed {}", text.size(), max_bytes);
+  if (text.size() > max_bytes)
+    fail(ErrorCode::kInvalid, "JSON: {} bytes, more than the allowed {}", text.size(), max_bytes);
   Builder builder;
   if (!nlohmann::json::sax_parse(text.begin(), text.end(), &builder)) {
     if (builder.too_deep()) fail(ErrorCode::kInvalid, "JSON: nested deeper than 200");
@@ -188,8 +229,12 @@ const Json::Object& Json::as_object() const {
   if (!is_object()) wrong_type(*this, "an object");
   return std::get<Object>(value_);
 }
-Json::Array& Json::as_array() { return const_cast<Array&>(std::as_const(*this).as_array()); }
-Json::Object& Json::as_object() { return const_cast<Object&>(std::as_const(*this).as_object()); }
+Json::Array& Json::as_array() {
+  return const_cast<Array&>(std::as_const(*this).as_array());
+}
+Json::Object& Json::as_object() {
+  return const_cast<Object&>(std::as_const(*this).as_object());
+}
 
 const Json* Json::find(std::string_view key) const {
   if (!is_object()) return nullptr;

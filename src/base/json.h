@@ -1,5 +1,6 @@
 // A JSON value (RFC 8259). The one facade over the JSON library, whose header is seen by json.cc alone.
-// Objects keep the order in which members were added; integers that fit 64 bits stay exact. A value; thread-safe to read.
+// Objects keep the order in which members were added; integers that fit 64 bits stay exact. A value;
+// thread-safe to read.
 #pragma once
 #include <cstdint>
 #include <initializer_list>
@@ -33,10 +34,13 @@ class Json {
 
   static Json array() { return Json(Array{}); }
   static Json object() { return Json(Object{}); }
-  static Json object(std::initializer_list<std::pair<std::string, Json>> members) { return Json(Object(members)); }
+  static Json object(std::initializer_list<std::pair<std::string, Json>> members) {
+    return Json(Object(members));
+  }
 
-  // Throws Error(kInvalid) with the byte offset for text that is not one JSON value, nests deeper than 200, is not
-  // UTF-8, or is larger than `max_bytes`. A member named twice keeps the last value, as Go's decoder does.
+  // Throws Error(kInvalid) with the byte offset for text that is not one JSON value, nests deeper than 200,
+  // is not UTF-8, or is larger than `max_bytes`. A member named twice keeps the last value, as Go's decoder
+  // does.
   static Json parse(std::string_view text, size_t max_bytes = 64 << 20);
 
   bool is_null() const { return std::holds_alternative<std::monostate>(value_); }
@@ -59,7 +63,8 @@ class Json {
 
   // The member, or nullptr when it is absent, null, or this is no object.
   const Json* find(std::string_view key) const;
-  // The member as a string / integer; the fallback when it is absent or null. Throws Error(kInvalid) for another type.
+  // The member as a string / integer; the fallback when it is absent or null. Throws Error(kInvalid) for
+  // another type.
   std::string get_string(std::string_view key, std::string fallback = {}) const;
   int64_t get_int(std::string_view key, int64_t fallback = 0) const;
   bool get_bool(std::string_view key, bool fallback = false) const;
@@ -73,8 +78,8 @@ class Json {
   void push_back(Json value);  // a null value becomes an array first
   size_t size() const;
 
-  // Compact when indent is 0. `sort_keys` orders members by bytes at every level, as Go orders maps. `escape_html`
-  // writes < > & U+2028 U+2029 as \uXXXX, as Go's encoder does by default.
+  // Compact when indent is 0. `sort_keys` orders members by bytes at every level, as Go orders maps.
+  // `escape_html` writes < > & U+2028 U+2029 as \uXXXX, as Go's encoder does by default.
   struct DumpOptions {
     int indent = 0;
     bool sort_keys = false;

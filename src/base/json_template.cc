@@ -21,7 +21,9 @@ const Json& field(const Json& value, std::string_view path) {
         names.push_back(key);
         if (key == name) next = &member;
       }
-    if (!next) fail(ErrorCode::kUsage, "template: no field {} in {}{}", quote(name), quote(path), did_you_mean(name, names));
+    if (!next)
+      fail(ErrorCode::kUsage, "template: no field {} in {}{}", quote(name), quote(path),
+           did_you_mean(name, names));
     at = next;
   }
   return *at;
@@ -55,10 +57,13 @@ std::string expand_template(std::string_view text, const Json& value) {
     size_t close = text.find("}}", open);
     if (close == text.npos) fail(ErrorCode::kUsage, "template: {{{{ without }}}}");
     std::vector<std::string> words = split_words(text.substr(open + 2, close - open - 2));
-    if (words.size() == 1 && words[0].starts_with('.')) out += plain(field(value, words[0]));
-    else if (words.size() == 2 && words[0] == "json" && words[1].starts_with('.')) out += field(value, words[1]).dump();
+    if (words.size() == 1 && words[0].starts_with('.'))
+      out += plain(field(value, words[0]));
+    else if (words.size() == 2 && words[0] == "json" && words[1].starts_with('.'))
+      out += field(value, words[1]).dump();
     else
-      throw Error(ErrorCode::kUsage, fmt::format("template: {} is not understood", quote(text.substr(open, close + 2 - open))))
+      throw Error(ErrorCode::kUsage,
+                  fmt::format("template: {} is not understood", quote(text.substr(open, close + 2 - open))))
           .with_hint("{{.Field}} and {{json .Field}} are; --format json gives everything");
     text.remove_prefix(close + 2);
   }

@@ -1,5 +1,5 @@
-// `--format` as scripts write it for Docker: text with {{.Field.Of.A.Value}} and {{json .Field}} in it. The rest of Go's
-// template language is refused by name.
+// `--format` as scripts write it for Docker: text with {{.Field.Of.A.Value}} and {{json .Field}} in it. The
+// rest of Go's template language is refused by name.
 #pragma once
 #include <string>
 #include <string_view>

@@ -7,7 +7,8 @@
 namespace corten {
 
 TEST(JsonTemplate, FieldsAreFound) {
-  Json value = Json::parse(R"({"Name":"/a","State":{"Health":{"Status":"healthy"},"ExitCode":3},"Args":["x","y"]})");
+  Json value =
+      Json::parse(R"({"Name":"/a","State":{"Health":{"Status":"healthy"},"ExitCode":3},"Args":["x","y"]})");
   EXPECT_EQ(expand_template("{{.State.Health.Status}}", value), "healthy");
   EXPECT_EQ(expand_template("{{ .Name }}\\t{{.State.ExitCode}}", value), "/a\t3");
   EXPECT_EQ(expand_template("{{json .State.Health}} {{.Args}}", value), "{\"Status\":\"healthy\"} [x y]");

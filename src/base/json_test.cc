@@ -16,12 +16,15 @@ TEST(Json, KeepsOrderAndIntegers) {
 }
 
 TEST(Json, RefusesWhatIsNotJson) {
-  for (const char* bad : {"", "{", "{} x", "[1,]", "\"\xff\"", "{\"a\"}", "nul"}) EXPECT_THROW(Json::parse(bad), Error) << bad;
+  for (const char* bad : {"", "{", "{} x", "[1,]", "\"\xff\"", "{\"a\"}", "nul"})
+    EXPECT_THROW(Json::parse(bad), Error) << bad;
   EXPECT_THROW(Json::parse(std::string(100'000, '[')), Error);
   EXPECT_THROW(Json::parse("[1,2,3]", 3), Error);
 }
 
-TEST(Json, LastMemberOfANameCounts) { EXPECT_EQ(Json::parse(R"({"a":1,"a":2})").get_int("a"), 2); }
+TEST(Json, LastMemberOfANameCounts) {
+  EXPECT_EQ(Json::parse(R"({"a":1,"a":2})").get_int("a"), 2);
+}
 
 TEST(Json, WrongTypesAreErrors) {
   Json value = Json::parse(R"({"a":"x"})");

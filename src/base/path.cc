@@ -29,8 +29,10 @@ RootfsPath::RootfsPath(std::string_view any) {
     std::string_view part = any.substr(at, end - at);
     at = end + 1;
     if (part.empty() || part == ".") continue;
-    if (part == "..") { if (!parts.empty()) parts.pop_back(); }
-    else parts.push_back(part);
+    if (part == "..") {
+      if (!parts.empty()) parts.pop_back();
+    } else
+      parts.push_back(part);
   }
   for (std::string_view part : parts) {
     if (!value_.empty()) value_ += '/';
@@ -76,7 +78,9 @@ std::strong_ordering RootfsPath::compare(std::string_view a, std::string_view b)
   size_t n = std::min(a.size(), b.size());
   size_t i = 0;
   while (i < n && a[i] == b[i]) i++;
-  auto rank = [&](std::string_view s) { return i == s.size() ? 0 : s[i] == '/' ? 1 : 2 + static_cast<uint8_t>(s[i]); };
+  auto rank = [&](std::string_view s) {
+    return i == s.size() ? 0 : s[i] == '/' ? 1 : 2 + static_cast<uint8_t>(s[i]);
+  };
   return rank(a) <=> rank(b);
 }
 
@@ -85,25 +89,33 @@ std::string clean_path(std::string_view path) {
   std::vector<std::string> parts;
   for (const std::string& part : split(path, '/')) {
     if (part.empty() || part == ".") continue;
-    if (part == ".." && !parts.empty() && parts.back() != "..") parts.pop_back();
-    else if (part == ".." && rooted) continue;
-    else parts.push_back(part);
+    if (part == ".." && !parts.empty() && parts.back() != "..")
+      parts.pop_back();
+    else if (part == ".." && rooted)
+      continue;
+    else
+      parts.push_back(part);
   }
   std::string text = (rooted ? "/" : "") + join(parts, "/");
   return text.empty() ? "." : text;
 }
 
-bool has_glob(std::string_view pattern) { return pattern.find_first_of("*?[\\") != std::string_view::npos; }
+bool has_glob(std::string_view pattern) {
+  return pattern.find_first_of("*?[\\") != std::string_view::npos;
+}
 
 namespace {
-[[noreturn]] void bad_pattern() { fail(ErrorCode::kInvalid, "syntax error in pattern"); }
+[[noreturn]] void bad_pattern() {
+  fail(ErrorCode::kInvalid, "syntax error in pattern");
+}
 
 // One UTF-8 character, or one byte where the text is not UTF-8.
 std::string_view take_char(std::string_view& text) {
   size_t length = 1;
   uint8_t c = static_cast<uint8_t>(text[0]);
   if (c >= 0xC0)
-    while (length < text.size() && length < 4 && (static_cast<uint8_t>(text[length]) & 0xC0) == 0x80) length++;
+    while (length < text.size() && length < 4 && (static_cast<uint8_t>(text[length]) & 0xC0) == 0x80)
+      length++;
   std::string_view character = text.substr(0, length);
   text.remove_prefix(length);
   return character;
@@ -124,22 +136,35 @@ bool match_class(std::string_view& pattern, std::string_view character) {
   if (negated) pattern.remove_prefix(1);
   bool matched = false;
   for (int ranges = 0;; ranges++) {
-    if (pattern.starts_with(']') && ranges > 0) { pattern.remove_prefix(1); break; }
+    if (pattern.starts_with(']') && ranges > 0) {
+      pattern.remove_prefix(1);
+      break;
+    }
     std::string_view low = class_char(pattern), high = low;
-    if (pattern.starts_with('-')) { pattern.remove_prefix(1); high = class_char(pattern); }
+    if (pattern.starts_with('-')) {
+      pattern.remove_prefix(1);
+      high = class_char(pattern);
+    }
     // UTF-8 keeps the order of code points byte by byte.
     if (low <= character && character <= high) matched = true;
   }
   return matched != negated;
 }
 
-// The pattern is checked to its end whether the name matches or not, so that a bad pattern is always an error.
+// The pattern is checked to its end whether the name matches or not, so that a bad pattern is always an
+// error.
 void check_pattern(std::string_view pattern) {
   while (!pattern.empty()) {
     char c = pattern[0];
     pattern.remove_prefix(1);
-    if (c == '\\') { if (pattern.empty()) bad_pattern(); take_char(pattern); }
-    if (c == '[') { if (pattern.empty()) bad_pattern(); match_class(pattern, "x"); }
+    if (c == '\\') {
+      if (pattern.empty()) bad_pattern();
+      take_char(pattern);
+    }
+    if (c == '[') {
+      if (pattern.empty()) bad_pattern();
+      match_class(pattern, "x");
+    }
   }
 }
 

@@ -17,8 +17,10 @@ struct HostPath {
   auto operator<=>(const HostPath&) const = default;
 };
 
-// A path inside a root file system: clean, relative to the root, no leading slash, no "." or ".."; "" is the root.
-// ".." at the root stays at the root. Ordering is by components, so a directory stands right before what is in it.
+// A path inside a root file system: clean, relative to the root, no leading slash, no "." or ".."; "" is the
+// root.
+// ".." at the root stays at the root. Ordering is by components, so a directory stands right before what is
+// in it.
 class RootfsPath {
  public:
   RootfsPath() = default;
@@ -30,7 +32,7 @@ class RootfsPath {
   bool is_root() const { return value_.empty(); }
   RootfsPath parent() const;
   std::string_view filename() const;
-  RootfsPath child(std::string_view name) const;  // one component, taken as it is
+  RootfsPath child(std::string_view name) const;      // one component, taken as it is
   bool is_within(const RootfsPath& directory) const;  // itself included
   std::vector<std::string> components() const;
 

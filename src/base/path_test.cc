@@ -15,7 +15,8 @@ TEST(RootfsPath, CleansAndClamps) {
 }
 
 TEST(RootfsPath, DirectoriesStandBeforeTheirContents) {
-  std::vector<RootfsPath> paths = {RootfsPath("a-b"), RootfsPath("a/z"), RootfsPath("a"), RootfsPath("a/b/c"), RootfsPath("a/b")};
+  std::vector<RootfsPath> paths = {RootfsPath("a-b"), RootfsPath("a/z"), RootfsPath("a"), RootfsPath("a/b/c"),
+                                   RootfsPath("a/b")};
   std::sort(paths.begin(), paths.end());
   std::vector<std::string> order;
   for (const auto& path : paths) order.push_back(path.str());

@@ -5,7 +5,8 @@
 
 namespace corten {
 
-// A number but 0, or the name of a Linux signal with or without SIG, in any case: "TERM", "sigusr1", "RTMIN+3".
+// A number but 0, or the name of a Linux signal with or without SIG, in any case: "TERM", "sigusr1",
+// "RTMIN+3".
 std::optional<int> parse_signal(std::string_view text);
 
 }  // namespace corten

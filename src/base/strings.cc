@@ -7,9 +7,15 @@
 namespace corten {
 
 namespace {
-bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f'; }
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
+bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f';
+}
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+char upper(char c) {
+  return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+}
 
 // Length of the UTF-8 sequence that starts here (RFC 3629); 0 when it is not one.
 size_t utf8_length(std::string_view text) {
@@ -47,7 +53,10 @@ std::vector<std::string> split(std::string_view text, char separator) {
 std::vector<std::string> split_words(std::string_view text) {
   std::vector<std::string> words;
   for (size_t i = 0; i < text.size();) {
-    if (is_blank(text[i])) { i++; continue; }
+    if (is_blank(text[i])) {
+      i++;
+      continue;
+    }
     size_t start = i;
     while (i < text.size() && !is_blank(text[i])) i++;
     words.emplace_back(text.substr(start, i - start));
@@ -162,15 +171,33 @@ std::string quote(std::string_view text) {
       out += text.substr(0, length);
     } else {
       switch (c) {
-        case '"': out += "\\\""; break;
-        case '\\': out += "\\\\"; break;
-        case '\a': out += "\\a"; break;
-        case '\b': out += "\\b"; break;
-        case '\f': out += "\\f"; break;
-        case '\n': out += "\\n"; break;
-        case '\r': out += "\\r"; break;
-        case '\t': out += "\\t"; break;
-        case '\v': out += "\\v"; break;
+        case '"':
+          out += "\\\"";
+          break;
+        case '\\':
+          out += "\\\\";
+          break;
+        case '\a':
+          out += "\\a";
+          break;
+        case '\b':
+          out += "\\b";
+          break;
+        case '\f':
+          out += "\\f";
+          break;
+        case '\n':
+          out += "\\n";
+          break;
+        case '\r':
+          out += "\\r";
+          break;
+        case '\t':
+          out += "\\t";
+          break;
+        case '\v':
+          out += "\\v";
+          break;
         default:
           if (c < 0x20 || c == 0x7F)
             out += fmt::format("\\x{:02x}", static_cast<uint8_t>(c));
@@ -221,14 +248,17 @@ std::string human_size(uint64_t bytes) {
 static std::optional<uint64_t> parse_size_of(std::string_view text, double thousand) {
   text = trim(text);
   size_t digits = 0;
-  while (digits < text.size() && ((text[digits] >= '0' && text[digits] <= '9') || text[digits] == '.')) digits++;
+  while (digits < text.size() && ((text[digits] >= '0' && text[digits] <= '9') || text[digits] == '.'))
+    digits++;
   if (digits == 0) return std::nullopt;
   double value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + digits, value);
   if (error != std::errc() || end != text.data() + digits) return std::nullopt;
   std::string unit = to_lower(trim(text.substr(digits)));
-  if (unit.ends_with("ib")) unit.resize(unit.size() - 2), thousand = 1024;
-  else if (unit.ends_with("b")) unit.resize(unit.size() - 1);
+  if (unit.ends_with("ib"))
+    unit.resize(unit.size() - 2), thousand = 1024;
+  else if (unit.ends_with("b"))
+    unit.resize(unit.size() - 1);
   constexpr std::string_view kUnits = "kmgtp";
   double factor = 1;
   if (unit.size() == 1 && kUnits.find(unit[0]) != kUnits.npos)
@@ -239,7 +269,11 @@ static std::optional<uint64_t> parse_size_of(std::string_view text, double thous
   return static_cast<uint64_t>(value * factor);
 }
 
-std::optional<uint64_t> parse_size(std::string_view text) { return parse_size_of(text, 1024); }
-std::optional<uint64_t> parse_decimal_size(std::string_view text) { return parse_size_of(text, 1000); }
+std::optional<uint64_t> parse_size(std::string_view text) {
+  return parse_size_of(text, 1024);
+}
+std::optional<uint64_t> parse_decimal_size(std::string_view text) {
+  return parse_size_of(text, 1000);
+}
 
 }  // namespace corten

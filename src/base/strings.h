@@ -9,12 +9,13 @@
 
 namespace corten {
 
-std::vector<std::string> split(std::string_view text, char separator);  // "a,,b" gives three parts; "" gives one
-std::vector<std::string> split_words(std::string_view text);            // at runs of blanks; no empty parts
+std::vector<std::string> split(std::string_view text,
+                               char separator);               // "a,,b" gives three parts; "" gives one
+std::vector<std::string> split_words(std::string_view text);  // at runs of blanks; no empty parts
 std::string join(std::span<const std::string> parts, std::string_view separator);
-std::string_view trim(std::string_view text);  // blanks, tabs, line ends, at both ends
-std::string to_lower(std::string_view text);   // ASCII
-std::string to_upper(std::string_view text);   // ASCII
+std::string_view trim(std::string_view text);          // blanks, tabs, line ends, at both ends
+std::string to_lower(std::string_view text);           // ASCII
+std::string to_upper(std::string_view text);           // ASCII
 bool iequals(std::string_view a, std::string_view b);  // ASCII, case ignored
 std::string replace_all(std::string text, std::string_view from, std::string_view to);
 
@@ -36,7 +37,8 @@ bool is_valid_utf8(std::string_view text);
 
 // Sizes as Docker prints them (decimal units, 4 significant digits: "7.05MB"), and as it reads them ("128m").
 std::string human_size(uint64_t bytes);
-std::optional<uint64_t> parse_size(std::string_view text);          // k is 1024
-std::optional<uint64_t> parse_decimal_size(std::string_view text);  // what human_size prints: k is 1000, KiB 1024
+std::optional<uint64_t> parse_size(std::string_view text);  // k is 1024
+std::optional<uint64_t> parse_decimal_size(
+    std::string_view text);  // what human_size prints: k is 1000, KiB 1024
 
 }  // namespace corten

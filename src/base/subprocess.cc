@@ -34,7 +34,8 @@ std::string helper_program(const std::string& name) {
   if (n < 0) fail_errno("find our own binary");
   self.resize(static_cast<size_t>(n));
   std::string directory = HostPath{self}.parent();
-  for (const std::string& place : {directory + "/libexec/corten/" + name, HostPath{directory}.parent() + "/libexec/corten/" + name})
+  for (const std::string& place :
+       {directory + "/libexec/corten/" + name, HostPath{directory}.parent() + "/libexec/corten/" + name})
     if (access(place.c_str(), X_OK) == 0) return place;
   throw Error(ErrorCode::kNotFound, fmt::format("helper program {}: not found beside {}", name, self))
       .with_hint(fmt::format("install it as {}/libexec/corten/{}", directory, name));
@@ -46,8 +47,14 @@ namespace {
 struct SpawnPlan {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
-  SpawnPlan() { posix_spawn_file_actions_init(&actions); posix_spawnattr_init(&attributes); }
-  ~SpawnPlan() { posix_spawn_file_actions_destroy(&actions); posix_spawnattr_destroy(&attributes); }
+  SpawnPlan() {
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+  }
+  ~SpawnPlan() {
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+  }
 };
 
 // A helper may end before it has read its input: that must be an error code here, not a SIGPIPE.
@@ -71,8 +78,12 @@ void drain(UniqueFd& fd, std::string& into, size_t max_bytes, const std::string&
   char buffer[16 << 10];
   ssize_t n = read(fd.get(), buffer, sizeof buffer);
   if (n < 0 && errno == EINTR) return;
-  if (n <= 0) { fd.reset(); return; }
-  if (into.size() + static_cast<size_t>(n) > max_bytes) fail(ErrorCode::kFailed, "{}: more than {} bytes of output", program, max_bytes);
+  if (n <= 0) {
+    fd.reset();
+    return;
+  }
+  if (into.size() + static_cast<size_t>(n) > max_bytes)
+    fail(ErrorCode::kFailed, "{}: more than {} bytes of output", program, max_bytes);
   into.append(buffer, static_cast<size_t>(n));
 }
 
@@ -81,14 +92,16 @@ void drain(UniqueFd& fd, std::string& into, size_t max_bytes, const std::string&
 SubprocessResult run_subprocess(const std::vector<std::string>& argv, const SubprocessOptions& options) {
   std::string program = find_program(argv.at(0));
   if (program.empty())
-    throw Error(ErrorCode::kNotFound, fmt::format("{}: program not found", argv[0])).with_hint("install it, or add its directory to PATH");
+    throw Error(ErrorCode::kNotFound, fmt::format("{}: program not found", argv[0]))
+        .with_hint("install it, or add its directory to PATH");
 
   Pipe in = make_pipe(), out = make_pipe(), err = make_pipe();
   SpawnPlan plan;
   posix_spawn_file_actions_adddup2(&plan.actions, in.read.get(), 0);
   posix_spawn_file_actions_adddup2(&plan.actions, out.write.get(), 1);
   posix_spawn_file_actions_adddup2(&plan.actions, err.write.get(), 2);
-  if (!options.directory.empty()) posix_spawn_file_actions_addchdir_np(&plan.actions, options.directory.c_str());
+  if (!options.directory.empty())
+    posix_spawn_file_actions_addchdir_np(&plan.actions, options.directory.c_str());
   sigset_t none, defaults;
   sigemptyset(&none);
   sigemptyset(&defaults);
@@ -100,7 +113,8 @@ SubprocessResult run_subprocess(const std::vector<std::string>& argv, const Subp
   std::vector<std::string> environment;
   for (char** e = environ; *e; e++) {
     std::string entry = *e;
-    if (!options.environment.contains(entry.substr(0, entry.find('=')))) environment.push_back(std::move(entry));
+    if (!options.environment.contains(entry.substr(0, entry.find('='))))
+      environment.push_back(std::move(entry));
   }
   for (const auto& [name, value] : options.environment) environment.push_back(name + "=" + value);
   std::vector<char*> args, envs;
@@ -110,7 +124,8 @@ SubprocessResult run_subprocess(const std::vector<std::string>& argv, const Subp
   envs.push_back(nullptr);
 
   pid_t pid = 0;
-  if (int error = posix_spawn(&pid, program.c_str(), &plan.actions, &plan.attributes, args.data(), envs.data()))
+  if (int error =
+          posix_spawn(&pid, program.c_str(), &plan.actions, &plan.attributes, args.data(), envs.data()))
     throw errno_error(error, "start " + program);
   in.read.reset();
   out.write.reset();
@@ -119,7 +134,8 @@ SubprocessResult run_subprocess(const std::vector<std::string>& argv, const Subp
   SubprocessResult result;
   auto reap = [&] {
     int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
     result.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   };
   try {

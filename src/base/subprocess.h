@@ -21,7 +21,8 @@ struct SubprocessResult {
   std::string error_output;
 };
 
-// Looks argv[0] up in PATH. Throws Error(kNotFound) when the program is missing; an exit code is a result, not an error.
+// Looks argv[0] up in PATH. Throws Error(kNotFound) when the program is missing; an exit code is a result,
+// not an error.
 SubprocessResult run_subprocess(const std::vector<std::string>& argv, const SubprocessOptions& options = {});
 
 // A helper program in libexec/corten beside our binary (or in its directory, for a build tree). Throws

@@ -24,7 +24,8 @@ class Cancellation {
   std::shared_ptr<std::atomic<bool>> flag_ = std::make_shared<std::atomic<bool>>(false);
 };
 
-// A fixed number of threads that take tasks in the order they were given. wait() gives back the first exception.
+// A fixed number of threads that take tasks in the order they were given. wait() gives back the first
+// exception.
 class ThreadPool {
  public:
   explicit ThreadPool(unsigned threads);

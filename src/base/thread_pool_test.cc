@@ -21,7 +21,11 @@ TEST(ParallelFor, EachIndexOnce) {
   std::vector<std::atomic<int>> seen(1000);
   parallel_for(1000, 4, [&](size_t i) { seen[i]++; });
   for (auto& count : seen) EXPECT_EQ(count, 1);
-  EXPECT_THROW(parallel_for(10, 2, [](size_t i) { if (i == 5) fail(ErrorCode::kInvalid, "five"); }), Error);
+  EXPECT_THROW(parallel_for(10, 2,
+                            [](size_t i) {
+                              if (i == 5) fail(ErrorCode::kInvalid, "five");
+                            }),
+               Error);
 }
 
 }  // namespace corten

@@ -37,7 +37,9 @@ Pipe make_pipe() {
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-UniqueFd open_file(const std::string& path, int flags, mode_t mode) { return open_at(AT_FDCWD, path, flags, mode); }
+UniqueFd open_file(const std::string& path, int flags, mode_t mode) {
+  return open_at(AT_FDCWD, path, flags, mode);
+}
 
 UniqueFd open_at(int dir, const std::string& name, int flags, mode_t mode) {
   int fd;
@@ -138,7 +140,10 @@ static bool lock_file(const std::string& path, int operation, UniqueFd& fd) {
   fd = open_file(path, O_RDONLY | O_CREAT, 0600);
   while (flock(fd.get(), operation) != 0) {
     if (errno == EINTR) continue;
-    if (errno == EWOULDBLOCK) { fd.reset(); return false; }
+    if (errno == EWOULDBLOCK) {
+      fd.reset();
+      return false;
+    }
     fail_errno("lock {}", path);
   }
   return true;

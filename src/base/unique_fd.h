@@ -15,7 +15,10 @@ class UniqueFd {
   explicit UniqueFd(int fd) : fd_(fd) {}
   UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   UniqueFd& operator=(UniqueFd&& other) noexcept {
-    if (this != &other) { reset(); fd_ = std::exchange(other.fd_, -1); }
+    if (this != &other) {
+      reset();
+      fd_ = std::exchange(other.fd_, -1);
+    }
     return *this;
   }
   ~UniqueFd() { reset(); }
@@ -24,7 +27,7 @@ class UniqueFd {
   bool is_open() const { return fd_ >= 0; }
   explicit operator bool() const { return is_open(); }
   int release() { return std::exchange(fd_, -1); }
-  void reset();           // keeps errno
+  void reset();                               // keeps errno
   void close_checked(std::string_view what);  // for written files: throws when close fails
   UniqueFd duplicate() const;                 // close-on-exec
 
@@ -43,7 +46,8 @@ UniqueFd open_at(int dir, const std::string& name, int flags, mode_t mode = 0666
 // Reads until `size` bytes or the end; gives how many.
 size_t read_fully(int fd, void* data, size_t size, std::string_view what);
 void write_fully(int fd, std::string_view bytes, std::string_view what);
-std::string read_all(int fd, std::string_view what, size_t max_bytes = SIZE_MAX);  // Error(kInvalid) when longer
+std::string read_all(int fd, std::string_view what,
+                     size_t max_bytes = SIZE_MAX);  // Error(kInvalid) when longer
 // Refuses anything but a regular file (a FIFO would block for ever): Error(kInvalid).
 std::string read_file(const std::string& path, size_t max_bytes = SIZE_MAX);
 // Writes to a temporary name beside it, syncs, renames, syncs the directory. Survives a kill at any instant.
@@ -52,14 +56,15 @@ void sync_directory(const std::string& path);
 // Copies `size` bytes between descriptors at their offsets: reflink, copy_file_range, then read and write.
 void copy_contents(int from, int to, uint64_t size, std::string_view what);
 
-// An advisory lock (flock) on a file, made when missing. Released when destroyed, or when the last process that
-// inherited the descriptor is dead.
+// An advisory lock (flock) on a file, made when missing. Released when destroyed, or when the last process
+// that inherited the descriptor is dead.
 class FileLock {
  public:
   static FileLock exclusive(const std::string& path);
   static FileLock shared(const std::string& path);
   static bool try_exclusive(const std::string& path, FileLock& lock);  // false: somebody holds it
-  // Of a lock that is held shared: whether nobody else holds it; then it is exclusive. Either way it stays held.
+  // Of a lock that is held shared: whether nobody else holds it; then it is exclusive. Either way it stays
+  // held.
   bool try_upgrade();
   void downgrade();
   int fd() const { return fd_.get(); }

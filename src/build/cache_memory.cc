@@ -63,7 +63,8 @@ void CacheMemory::save(const Record& record) const {
 }
 
 SeenTimes CacheMemory::begin(const SeenPaths& paths, bool is_empty, int64_t now_ns) {
-  // Who is alone holds the lock exclusively for a moment, then shares it; who is not alone makes the record unknown for all.
+  // Who is alone holds the lock exclusively for a moment, then shares it; who is not alone makes the record
+  // unknown for all.
   FileLock gate = FileLock::exclusive(directory_ + "/gate");
   bool is_alone = FileLock::try_exclusive(directory_ + "/users", in_use_);
   in_use_ = FileLock();

@@ -23,7 +23,8 @@ constexpr uint32_t kSetGid = 02000;
 
 class Copier {
  public:
-  Copier(const CopyStep& step, const store::Tree& source, const store::Accounts& accounts, store::Contents& contents, store::LayerBuilder& builder)
+  Copier(const CopyStep& step, const store::Tree& source, const store::Accounts& accounts,
+         store::Contents& contents, store::LayerBuilder& builder)
       : step_(step), source_(source), contents_(contents), builder_(builder) {
     if (step.owner) owner_ = owner_of(accounts, *step.owner);
   }
@@ -34,8 +35,10 @@ class Copier {
     if (!step_.link) destination_ = store::resolve_links(builder_, destination_);
     for (const Selected& item : selection.items) {
       links_.clear();
-      if (step_.parents) copy_with_parents(item);
-      else copy(item);
+      if (step_.parents)
+        copy_with_parents(item);
+      else
+        copy(item);
     }
     if (step_.parents && selection.items.empty()) make_directory_path(destination_);
     for (const CopyStep::File& file : step_.files) copy_heredoc(file);
@@ -71,13 +74,16 @@ class Copier {
       above = above.parent();
       if (above != item.base) on_the_way.push_back(above);
     }
-    for (auto above = on_the_way.rbegin(); above != on_the_way.rend(); ++above) place(*source_.find(*above), item.base, destination_, true);
-    if (item.entry->path != item.base) place(*item.entry, item.base, destination_, item.entry->is_directory());
+    for (auto above = on_the_way.rbegin(); above != on_the_way.rend(); ++above)
+      place(*source_.find(*above), item.base, destination_, true);
+    if (item.entry->path != item.base)
+      place(*item.entry, item.base, destination_, item.entry->is_directory());
     for (const Entry* e : item.below) place(*e, item.base, destination_);
   }
 
   // An entry of a copied directory, at its place below the destination.
-  void place(const Entry& e, const RootfsPath& from, const RootfsPath& to, bool keeps_owner_of_existing = false) {
+  void place(const Entry& e, const RootfsPath& from, const RootfsPath& to,
+             bool keeps_owner_of_existing = false) {
     std::string relative = from.is_root() ? e.path.str() : e.path.str().substr(from.str().size() + 1);
     RootfsPath target(to.is_root() ? relative : to.str() + "/" + relative);
     if (!e.is_directory()) {
@@ -85,7 +91,8 @@ class Copier {
       return;
     }
     const Entry* there = builder_.find(target);
-    if (there && !there->is_directory()) fail(ErrorCode::kInvalid, "cannot copy to non-directory: {}", target.absolute());
+    if (there && !there->is_directory())
+      fail(ErrorCode::kInvalid, "cannot copy to non-directory: {}", target.absolute());
     Entry copy = adjusted(e, target);
     if (there && keeps_owner_of_existing) copy.uid = there->uid, copy.gid = there->gid;
     builder_.put(std::move(copy));
@@ -93,7 +100,8 @@ class Copier {
 
   void place_file(const Entry& e, const RootfsPath& target) {
     const Entry* there = builder_.find(target);
-    if (there && there->is_directory()) fail(ErrorCode::kInvalid, "cannot replace to directory {} with file", target.absolute());
+    if (there && there->is_directory())
+      fail(ErrorCode::kInvalid, "cannot replace to directory {} with file", target.absolute());
     make_directory_path(target.parent());
     Entry copy = adjusted(e, target);
     if (e.type == EntryType::kFile) {
@@ -102,7 +110,8 @@ class Copier {
       auto [first, is_new] = links_.emplace(group, target);
       if (!is_new && first->second != target) {
         const Entry* other = builder_.find(first->second);
-        if (other && other->content == copy.content && other->mode == copy.mode && other->uid == copy.uid && other->gid == copy.gid && other->time_ns == copy.time_ns)
+        if (other && other->content == copy.content && other->mode == copy.mode && other->uid == copy.uid &&
+            other->gid == copy.gid && other->time_ns == copy.time_ns)
           copy.hard_link = other->is_hard_link() ? other->hard_link : first->second;
       }
     }
@@ -116,12 +125,13 @@ class Copier {
     copy.opaque = false;
     copy.hard_link = RootfsPath();
     if (owner_) copy.uid = owner_->uid, copy.gid = owner_->gid;
-    if (step_.has_mode && e.type != EntryType::kSymlink) copy.mode = step_.mode.apply(copy.mode, e.is_directory());
+    if (step_.has_mode && e.type != EntryType::kSymlink)
+      copy.mode = step_.mode.apply(copy.mode, e.is_directory());
     return copy;
   }
 
-  // What a directory looks like that is made on the way: 0755 root, changed by --chown and an octal --chmod (whose set-id
-  // bits do not count here).
+  // What a directory looks like that is made on the way: 0755 root, changed by --chown and an octal --chmod
+  // (whose set-id bits do not count here).
   Entry plain_directory() const {
     Entry directory = store::default_root();
     if (owner_) directory.uid = owner_->uid, directory.gid = owner_->gid;
@@ -129,11 +139,13 @@ class Copier {
     return directory;
   }
 
-  // Makes missing directories one by one: a set-group-id parent hands on the bit, and its group unless --chown names one.
+  // Makes missing directories one by one: a set-group-id parent hands on the bit, and its group unless
+  // --chown names one.
   void make_directory_path(const RootfsPath& path) {
     const Entry* there = builder_.find(path);
     if (there) {
-      if (!there->is_directory()) fail(ErrorCode::kInvalid, "cannot copy to non-directory: {}", path.absolute());
+      if (!there->is_directory())
+        fail(ErrorCode::kInvalid, "cannot copy to non-directory: {}", path.absolute());
       if (step_.link && !path.is_root()) builder_.make_directories(path, plain_directory());
       return;
     }
@@ -150,7 +162,8 @@ class Copier {
 
   void make_top(const RootfsPath& path) {
     const Entry* there = builder_.find(path);
-    if (there && !there->is_directory()) fail(ErrorCode::kInvalid, "cannot copy to non-directory: {}", path.absolute());
+    if (there && !there->is_directory())
+      fail(ErrorCode::kInvalid, "cannot copy to non-directory: {}", path.absolute());
     make_directory_path(path);
   }
 
@@ -161,7 +174,8 @@ class Copier {
     e.content = contents_.add_bytes(file.content);
     RootfsPath target = file_target(file.name);
     const Entry* there = builder_.find(target);
-    if (there && there->is_directory()) fail(ErrorCode::kInvalid, "cannot replace to directory {} with file", target.absolute());
+    if (there && there->is_directory())
+      fail(ErrorCode::kInvalid, "cannot replace to directory {} with file", target.absolute());
     make_directory_path(target.parent());
     builder_.put(adjusted(e, target));
   }
@@ -187,7 +201,8 @@ class Copier {
     auto plain = archive::open_decompressor(file);
     archive::LimitedSource limited(*plain, kMaxExpandedBytes, e.path.absolute());
     const Entry* there = builder_.find(destination_);
-    if (there && !there->is_directory()) fail(ErrorCode::kInvalid, "cannot copy to non-directory: {}", destination_.absolute());
+    if (there && !there->is_directory())
+      fail(ErrorCode::kInvalid, "cannot copy to non-directory: {}", destination_.absolute());
     store::ExtractOptions options;
     options.destination = destination_;
     options.parent_like = store::default_root();
@@ -216,8 +231,8 @@ class Copier {
 
 }  // namespace
 
-void copy_into(const CopyStep& step, const Selection& selection, const store::Tree& source, const store::Accounts& accounts, store::Contents& contents,
-               store::LayerBuilder& builder) {
+void copy_into(const CopyStep& step, const Selection& selection, const store::Tree& source,
+               const store::Accounts& accounts, store::Contents& contents, store::LayerBuilder& builder) {
   Copier(step, source, accounts, contents, builder).run(selection);
 }
 

@@ -28,11 +28,16 @@ std::vector<const Entry*> Selection::files() const {
 namespace {
 
 [[noreturn]] void not_found(const store::Tree& tree, std::string_view place, const RootfsPath& path) {
-  Error error(ErrorCode::kNotFound, fmt::format("failed to compute cache key: failed to calculate checksum of ref {}: {}: not found", place, quote(path.absolute())));
+  Error error(
+      ErrorCode::kNotFound,
+      fmt::format("failed to compute cache key: failed to calculate checksum of ref {}: {}: not found", place,
+                  quote(path.absolute())));
   std::vector<std::string> names;
   for (const Entry* sibling : tree.list(path.parent())) names.emplace_back(sibling->path.filename());
-  if (auto near = suggest(path.filename(), names)) error.set_hint(fmt::format("did you mean {}?", path.parent().child(*near).absolute()));
-  else error.set_hint(fmt::format("paths are looked up in {}; an ignore file may hide them", place));
+  if (auto near = suggest(path.filename(), names))
+    error.set_hint(fmt::format("did you mean {}?", path.parent().child(*near).absolute()));
+  else
+    error.set_hint(fmt::format("paths are looked up in {}; an ignore file may hide them", place));
   throw error;
 }
 
@@ -43,16 +48,21 @@ class Selector {
 
   Selection run() {
     for (const std::string& source : step_.sources) {
-      if (step_.parents) with_parents(source);
-      else if (has_wildcard(source)) wildcard(source);
-      else literal(source);
+      if (step_.parents)
+        with_parents(source);
+      else if (has_wildcard(source))
+        wildcard(source);
+      else
+        literal(source);
     }
     return std::move(selection_);
   }
 
  private:
   // A backslash alone makes no wildcard (as BuildKit has it).
-  static bool has_wildcard(std::string_view text) { return text.find_first_of("*?[") != std::string_view::npos; }
+  static bool has_wildcard(std::string_view text) {
+    return text.find_first_of("*?[") != std::string_view::npos;
+  }
 
   void literal(const std::string& source) {
     selection_.wildcard_only = false;
@@ -64,7 +74,8 @@ class Selector {
 
   void wildcard(const std::string& source) {
     std::vector<std::string> components = RootfsPath(source).components();
-    for (const std::string& component : components) match_glob(component, "");  // a bad pattern is an error in any case
+    for (const std::string& component : components)
+      match_glob(component, "");  // a bad pattern is an error in any case
     match(components, 0, RootfsPath());
   }
 
@@ -73,21 +84,26 @@ class Selector {
     bool is_last = index + 1 == components.size();
     if (!has_wildcard(pattern)) {
       // Links are followed in the literal part before the first wildcard only.
-      bool is_prefix = std::none_of(components.begin(), components.begin() + static_cast<long>(index), [](const std::string& c) { return has_wildcard(c); });
+      bool is_prefix = std::none_of(components.begin(), components.begin() + static_cast<long>(index),
+                                    [](const std::string& c) { return has_wildcard(c); });
       std::string name = unescaped(pattern);
       RootfsPath path = directory.child(name);
       if (is_prefix && !is_last) path = store::resolve_links(tree_, path);
       const Entry* entry = tree_.find(path);
       if (!entry) return;
-      if (is_last) matched(*entry, name);
-      else if (entry->is_directory()) match(components, index + 1, path);
+      if (is_last)
+        matched(*entry, name);
+      else if (entry->is_directory())
+        match(components, index + 1, path);
       return;
     }
     for (const Entry* child : tree_.list(directory)) {
       std::string name(child->path.filename());
       if (!match_glob(pattern, name)) continue;
-      if (is_last) matched(*child, name);
-      else if (child->is_directory()) match(components, index + 1, child->path);
+      if (is_last)
+        matched(*child, name);
+      else if (child->is_directory())
+        match(components, index + 1, child->path);
     }
   }
 
@@ -119,8 +135,12 @@ class Selector {
 
   // --parents: patterns are relative to the base, and apply to what is named too.
   void add_with_base(const Entry& entry, const RootfsPath& base) {
-    std::string relative = base.is_root() ? entry.path.str() : entry.path == base ? "" : entry.path.str().substr(base.str().size() + 1);
-    if (!relative.empty() && excludes_.is_ignored(relative) && (!entry.is_directory() || excludes_.can_prune(relative))) return;
+    std::string relative = base.is_root()       ? entry.path.str()
+                           : entry.path == base ? ""
+                                                : entry.path.str().substr(base.str().size() + 1);
+    if (!relative.empty() && excludes_.is_ignored(relative) &&
+        (!entry.is_directory() || excludes_.can_prune(relative)))
+      return;
     Selected item;
     item.entry = &entry;
     item.name = std::string(entry.path.filename());
@@ -138,9 +158,11 @@ class Selector {
   }
 
   // Patterns of --exclude are relative to each source; they never apply to the source itself.
-  void gather(const RootfsPath& root, const RootfsPath& directory, const dockerfile::IgnoreMatcher::State& state, std::vector<const Entry*>& into) {
+  void gather(const RootfsPath& root, const RootfsPath& directory,
+              const dockerfile::IgnoreMatcher::State& state, std::vector<const Entry*>& into) {
     for (const Entry* child : tree_.list(directory)) {
-      std::string relative = root.is_root() ? child->path.str() : child->path.str().substr(root.str().size() + 1);
+      std::string relative =
+          root.is_root() ? child->path.str() : child->path.str().substr(root.str().size() + 1);
       auto match = excludes_.match(relative, state);
       if (match.is_ignored && (!child->is_directory() || excludes_.can_prune(relative))) continue;
       size_t before = into.size();
@@ -165,8 +187,10 @@ class Selector {
     bool is_pattern = has_wildcard(text);
     if (!is_pattern) selection_.wildcard_only = false;
     std::vector<RootfsPath> bases;
-    if (has_wildcard(prefix)) bases = directories_matching(base.components(), 0, RootfsPath());
-    else bases.push_back(base);
+    if (has_wildcard(prefix))
+      bases = directories_matching(base.components(), 0, RootfsPath());
+    else
+      bases.push_back(base);
     for (const RootfsPath& directory : bases) {
       const Entry* at = tree_.find(directory);
       if (!at || !at->is_directory()) {
@@ -189,18 +213,22 @@ class Selector {
     }
   }
 
-  std::vector<RootfsPath> directories_matching(const std::vector<std::string>& components, size_t index, const RootfsPath& directory) {
+  std::vector<RootfsPath> directories_matching(const std::vector<std::string>& components, size_t index,
+                                               const RootfsPath& directory) {
     if (index == components.size()) return {directory};
     std::vector<RootfsPath> found;
     for (const Entry* child : tree_.list(directory))
       if (child->is_directory() && match_glob(components[index], child->path.filename()))
-        for (RootfsPath& path : directories_matching(components, index + 1, child->path)) found.push_back(std::move(path));
+        for (RootfsPath& path : directories_matching(components, index + 1, child->path))
+          found.push_back(std::move(path));
     return found;
   }
 
-  void included(const RootfsPath& base, const RootfsPath& directory, const dockerfile::IgnoreMatcher& includes, const dockerfile::IgnoreMatcher::State& state) {
+  void included(const RootfsPath& base, const RootfsPath& directory,
+                const dockerfile::IgnoreMatcher& includes, const dockerfile::IgnoreMatcher::State& state) {
     for (const Entry* child : tree_.list(directory)) {
-      std::string relative = base.is_root() ? child->path.str() : child->path.str().substr(base.str().size() + 1);
+      std::string relative =
+          base.is_root() ? child->path.str() : child->path.str().substr(base.str().size() + 1);
       auto match = includes.match(relative, state);
       if (match.is_ignored) {
         add_with_base(*child, base);
@@ -219,7 +247,9 @@ class Selector {
 
 }  // namespace
 
-Selection select_sources(const CopyStep& step, const store::Tree& tree, std::string_view place) { return Selector(step, tree, place).run(); }
+Selection select_sources(const CopyStep& step, const store::Tree& tree, std::string_view place) {
+  return Selector(step, tree, place).run();
+}
 
 Digest selection_digest(const Selection& selection, bool with_times) {
   Sha256 hash;

@@ -24,7 +24,8 @@ constexpr int kMaker = 2;
 constexpr size_t kMaxSourcesBytes = 1 << 20;
 constexpr std::string_view kPackagesMount = "/run/corten/packages";
 
-// Both scripts: no service is started, nobody is asked, and nothing stays that tells when or where it was done.
+// Both scripts: no service is started, nobody is asked, and nothing stays that tells when or where it was
+// done.
 constexpr std::string_view kBefore = R"(set -eu
 printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
@@ -69,7 +70,8 @@ oci::ImageConfig make_config(const Recipe& recipe) {
   for (const auto& [name, value] : recipe.env) config.config.set_env(name, value);
   if (recipe.variant == Variant::kMinbase) config.config.cmd = {"bash"};
   if (recipe.variant == Variant::kBusybox) config.config.cmd = {"/bin/sh"};
-  if (recipe.variant == Variant::kDistroless && !config.config.env_value("SSL_CERT_FILE")) config.config.set_env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt");
+  if (recipe.variant == Variant::kDistroless && !config.config.env_value("SSL_CERT_FILE"))
+    config.config.set_env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt");
   if (recipe.cmd) config.config.cmd = *recipe.cmd;
   config.config.entrypoint = recipe.entrypoint;
   config.config.user = recipe.user;
@@ -87,13 +89,17 @@ oci::History history_of(std::string_view what) {
 
 class MinbaseMaker {
  public:
-  MinbaseMaker(const Lock& lock, const std::vector<Package>& packages, Executor& executor, const DebianBaseProgress& progress)
+  MinbaseMaker(const Lock& lock, const std::vector<Package>& packages, Executor& executor,
+               const DebianBaseProgress& progress)
       : lock_(lock), packages_(packages), executor_(executor), progress_(progress) {}
 
   store::Rootfs make() {
     std::vector<size_t> essential, included;
-    for (size_t i = 0; i < lock_.packages.size(); i++) (lock_.packages[i].is_essential ? essential : included).push_back(i);
-    StageLayer base{action("essential packages of " + lock_.suite, essential, {}, kInstallEssential, [&] { return install_essential(essential); }), true, false, true};
+    for (size_t i = 0; i < lock_.packages.size(); i++)
+      (lock_.packages[i].is_essential ? essential : included).push_back(i);
+    StageLayer base{action("essential packages of " + lock_.suite, essential, {}, kInstallEssential,
+                           [&] { return install_essential(essential); }),
+                    true, false, true};
     StageRootfs rootfs;
     rootfs = with_layer(rootfs, base, *executor_.store.layers().load(base.ref.id), executor_.clock.now_ns());
     if (!included.empty()) {
@@ -108,18 +114,27 @@ class MinbaseMaker {
 
  private:
   // A layer is kept under what it is made of: packages, scripts, and the layers beneath.
-  store::LayerRef action(const std::string& name, const std::vector<size_t>& chosen, const store::Rootfs& below, std::string_view script,
+  store::LayerRef action(const std::string& name, const std::vector<size_t>& chosen,
+                         const store::Rootfs& below, std::string_view script,
                          const std::function<store::LayerRef()>& make) {
-    Json record = Json::object({{"step", "corten base: " + name}, {"maker", kMaker}, {"suite", lock_.suite}, {"architecture", lock_.architecture}});
-    for (const source::debian::LockedRelease& release : lock_.releases) record["suites"].push_back(release.suite);
+    Json record = Json::object({{"step", "corten base: " + name},
+                                {"maker", kMaker},
+                                {"suite", lock_.suite},
+                                {"architecture", lock_.architecture}});
+    for (const source::debian::LockedRelease& release : lock_.releases)
+      record["suites"].push_back(release.suite);
     record.set("script", std::string(kBefore) + std::string(script) + std::string(kAfter));
     record.set("below", store::rootfs_digest(below).to_string());
-    for (size_t i : chosen) record["packages"].push_back(lock_.packages[i].name + " " + lock_.packages[i].version + " " + lock_.packages[i].digest.to_string());
+    for (size_t i : chosen)
+      record["packages"].push_back(lock_.packages[i].name + " " + lock_.packages[i].version + " " +
+                                   lock_.packages[i].digest.to_string());
     store::Action action;
     action.record = record.dump();
     action.key = Digest::of(action.record);
     FileLock lock = FileLock::exclusive(executor_.store.lock_path(action.key.hex()));
-    if (auto known = executor_.store.find_action(action.key); known && executor_.store.layers().has(known->layer.id)) return known->layer;
+    if (auto known = executor_.store.find_action(action.key);
+        known && executor_.store.layers().has(known->layer.id))
+      return known->layer;
     action.kind = "exact";
     action.layer = make();
     executor_.store.record_action(action);
@@ -135,33 +150,42 @@ class MinbaseMaker {
     // Whose directories have other modes than 0755 comes first: base-files says what /tmp and /root are.
     for (bool is_first : {true, false})
       for (size_t i : essential)
-        if ((lock_.packages[i].name == "base-files") == is_first) source::debian::place_package(packages_[i], builder);
+        if ((lock_.packages[i].name == "base-files") == is_first)
+          source::debian::place_package(packages_[i], builder);
     add_apt_sources(builder);
     auto extracted = std::make_shared<store::Manifest>(builder.finish());
     int64_t time = kScratchTime;
-    StageRootfs rootfs = with_layer({}, {{executor_.store.layers().save(*extracted), time}, true, false, false}, *extracted, executor_.clock.now_ns());
+    StageRootfs rootfs =
+        with_layer({}, {{executor_.store.layers().save(*extracted), time}, true, false, false}, *extracted,
+                   executor_.clock.now_ns());
     rootfs.layers[0].ref.time = time = rootfs.newest + 1;
     progress_.note(fmt::format("configuring {} packages", essential.size()));
     store::LayerRef upper = run(kInstallEssential, essential, rootfs);
-    return {executor_.store.layers().save(flatten(extracted, executor_.store.layers().load(upper.id))), upper.time};
+    return {executor_.store.layers().save(flatten(extracted, executor_.store.layers().load(upper.id))),
+            upper.time};
   }
 
-  // The image's own sources are those that its apt gives as an example, whatever mirror it was made from: the same on every
-  // machine.
+  // The image's own sources are those that its apt gives as an example, whatever mirror it was made from: the
+  // same on every machine.
   void add_apt_sources(store::LayerBuilder& builder) {
     store::Contents& contents = executor_.store.contents();
     std::vector<source::debian::ArchiveSuite> sources;
     auto take = [&](const char* name, auto parse) {  // trixie has the first, bookworm the second
       const store::Entry* example = builder.find(RootfsPath("usr/share/doc/apt/examples").child(name));
-      if (sources.empty() && example && example->type == store::EntryType::kFile) sources = parse(contents.read(example->content, kMaxSourcesBytes), name);
+      if (sources.empty() && example && example->type == store::EntryType::kFile)
+        sources = parse(contents.read(example->content, kMaxSourcesBytes), name);
     };
     take("debian.sources", source::debian::parse_deb822_sources);
     take("sources.list", source::debian::parse_sources_list);
     std::string text;
     for (const source::debian::ArchiveSuite& source : sources) {
-      if (std::none_of(lock_.releases.begin(), lock_.releases.end(), [&](const auto& release) { return release.suite == source.suite; })) continue;
-      text += fmt::format("{}Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n",
-                          text.empty() ? "" : "\n", source.uri, source.suite);
+      if (std::none_of(lock_.releases.begin(), lock_.releases.end(),
+                       [&](const auto& release) { return release.suite == source.suite; }))
+        continue;
+      text += fmt::format(
+          "{}Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nSigned-By: "
+          "/usr/share/keyrings/debian-archive-keyring.gpg\n",
+          text.empty() ? "" : "\n", source.uri, source.suite);
     }
     if (text.empty()) return;
     store::Entry e;
@@ -186,9 +210,15 @@ class MinbaseMaker {
       files.push_back(std::move(e));
     }
     RunStep step;
-    step.scripts.push_back({"install-packages", std::string(kBefore) + std::string(script) + std::string(kAfter)});
+    step.scripts.push_back(
+        {"install-packages", std::string(kBefore) + std::string(script) + std::string(kAfter)});
     step.argv = {"/bin/sh", "/dev/pipes/install-packages"};
-    step.environment = {std::string(kPath), "HOME=/root", "LC_ALL=C", "TZ=UTC", "DEBIAN_FRONTEND=noninteractive", "DEBCONF_NONINTERACTIVE_SEEN=true",
+    step.environment = {std::string(kPath),
+                        "HOME=/root",
+                        "LC_ALL=C",
+                        "TZ=UTC",
+                        "DEBIAN_FRONTEND=noninteractive",
+                        "DEBCONF_NONINTERACTIVE_SEEN=true",
                         "PACKAGES=" + std::string(kPackagesMount)};
     step.network = "none";
     step.hostname = "localhost";
@@ -201,7 +231,8 @@ class MinbaseMaker {
     RunInputs inputs;
     inputs.below = below;
     MountSource source;
-    source.tree = std::make_shared<store::RootfsView>(std::vector{std::make_shared<const store::Manifest>(std::move(files))});
+    source.tree = std::make_shared<store::RootfsView>(
+        std::vector{std::make_shared<const store::Manifest>(std::move(files))});
     inputs.sources.push_back(std::move(source));
     inputs.output = progress_.output;
     return execute_run(step, inputs, executor_);
@@ -213,19 +244,25 @@ class MinbaseMaker {
   const DebianBaseProgress& progress_;
 };
 
-void check_budget(const Recipe& recipe, const Lock& lock, const std::vector<Package>& packages, uint64_t size) {
+void check_budget(const Recipe& recipe, const Lock& lock, const std::vector<Package>& packages,
+                  uint64_t size) {
   if (!recipe.size_budget || size <= *recipe.size_budget) return;
   std::vector<std::pair<uint64_t, std::string>> largest;
-  for (size_t i = 0; i < packages.size(); i++) largest.emplace_back(packages[i].files.content_bytes(), lock.packages[i].name);
+  for (size_t i = 0; i < packages.size(); i++)
+    largest.emplace_back(packages[i].files.content_bytes(), lock.packages[i].name);
   std::sort(largest.rbegin(), largest.rend());
   std::string names;
-  for (size_t i = 0; i < std::min<size_t>(3, largest.size()); i++) names += fmt::format("{}{} ({})", i ? ", " : "", largest[i].second, human_size(largest[i].first));
-  throw Error(ErrorCode::kInvalid, fmt::format("the image has {}, its budget is {}", human_size(size), human_size(*recipe.size_budget))).with_hint("largest packages: " + names);
+  for (size_t i = 0; i < std::min<size_t>(3, largest.size()); i++)
+    names += fmt::format("{}{} ({})", i ? ", " : "", largest[i].second, human_size(largest[i].first));
+  throw Error(ErrorCode::kInvalid, fmt::format("the image has {}, its budget is {}", human_size(size),
+                                               human_size(*recipe.size_budget)))
+      .with_hint("largest packages: " + names);
 }
 
 }  // namespace
 
-DebianBase make_debian_base(const Recipe& recipe, const Lock& lock, Executor& executor, const DebianBaseProgress& progress) {
+DebianBase make_debian_base(const Recipe& recipe, const Lock& lock, Executor& executor,
+                            const DebianBaseProgress& progress) {
   source::debian::check_lock_fits(recipe, lock);
   std::vector<Package> packages(lock.packages.size());
   parallel_for(packages.size(), executor.request.threads, [&](size_t i) {
@@ -240,17 +277,25 @@ DebianBase make_debian_base(const Recipe& recipe, const Lock& lock, Executor& ex
   if (lock.variant == Variant::kMinbase) {
     // Debian's own accounts end with nobody, 65534.
     if (executor.mapping.usable_ids() < 65535)
-      throw Error(ErrorCode::kUnsupported, fmt::format("minbase: its files belong to ids up to 65534, here there are {}", executor.mapping.usable_ids()))
-          .with_hint("give a range of 65536 in /etc/subuid and /etc/subgid; distroless and busybox need none");
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("minbase: its files belong to ids up to 65534, here there are {}",
+                              executor.mapping.usable_ids()))
+          .with_hint(
+              "give a range of 65536 in /etc/subuid and /etc/subgid; distroless and busybox need none");
     base.layers = MinbaseMaker(lock, packages, executor, progress).make();
   } else {
     progress.note(fmt::format("extracting {} packages", packages.size()));
-    base.layers = {{executor.store.layers().save(source::debian::make_extracted_rootfs(lock, packages, executor.store.contents())), created + 1}};
+    base.layers = {{executor.store.layers().save(
+                        source::debian::make_extracted_rootfs(lock, packages, executor.store.contents())),
+                    created + 1}};
   }
-  std::string title = fmt::format("corten base --suite {} --variant {}", lock.suite, source::debian::variant_name(lock.variant));
+  std::string title = fmt::format("corten base --suite {} --variant {}", lock.suite,
+                                  source::debian::variant_name(lock.variant));
   base.config.history.push_back(history_of(title));
-  if (base.layers.size() > 1) base.config.history.push_back(history_of("corten base --include " + join(lock.include, ",")));
-  for (const store::LayerRef& layer : base.layers) base.size += executor.store.layers().load(layer.id)->content_bytes();
+  if (base.layers.size() > 1)
+    base.config.history.push_back(history_of("corten base --include " + join(lock.include, ",")));
+  for (const store::LayerRef& layer : base.layers)
+    base.size += executor.store.layers().load(layer.id)->content_bytes();
   check_budget(recipe, lock, packages, base.size);
   return base;
 }

@@ -11,8 +11,8 @@ namespace corten::build {
 
 // One vertex of the progress: a step, or a named piece of work around it ("exporting to image").
 struct VertexInfo {
-  int id = 0;                // unique in a build, in the order of planning
-  std::string name;          // "[build 2/5] RUN make"
+  int id = 0;        // unique in a build, in the order of planning
+  std::string name;  // "[build 2/5] RUN make"
   std::vector<int> inputs;
   SourceSpan span;
 };

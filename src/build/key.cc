@@ -2,10 +2,13 @@
 
 namespace corten::build {
 
-// A change of what any record holds, or of how steps are executed, is a new version: old actions then simply miss.
+// A change of what any record holds, or of how steps are executed, is a new version: old actions then simply
+// miss.
 static constexpr std::string_view kVersion = "corten-key-1\n";
 
-Digest KeyRecord::digest() const { return Digest::of(std::string(kVersion) + Json(members_).dump()); }
+Digest KeyRecord::digest() const {
+  return Digest::of(std::string(kVersion) + Json(members_).dump());
+}
 
 std::string KeyRecord::text() const {
   Json record(members_);

@@ -1,8 +1,8 @@
-// A step's key: the digest of a canonical record of all that can change its result. The record keeps the inputs by name,
-// so that two runs can be compared ("why").
+// A step's key: the digest of a canonical record of all that can change its result. The record keeps the
+// inputs by name, so that two runs can be compared ("why").
 //
-// What a key holds is DESIGN's table; docs/decisions/0002-keys.md argues for it. A key never holds a time stamp of a
-// checkout, an inode, a host path, a secret, a proxy.
+// What a key holds is DESIGN's table; docs/decisions/0002-keys.md argues for it. A key never holds a time
+// stamp of a checkout, an inode, a host path, a secret, a proxy.
 #pragma once
 #include <string>
 #include <string_view>

@@ -13,7 +13,9 @@ store::Rootfs StageRootfs::refs() const {
 namespace {
 
 // Rounded up: nothing beneath may be newer than the layer.
-int64_t seconds_up(int64_t ns) { return ns / 1'000'000'000 + (ns % 1'000'000'000 > 0); }
+int64_t seconds_up(int64_t ns) {
+  return ns / 1'000'000'000 + (ns % 1'000'000'000 > 0);
+}
 
 std::optional<int64_t> newest_time(const store::Manifest& manifest, int64_t now_ns) {
   std::optional<int64_t> newest;
@@ -30,12 +32,14 @@ int64_t newest_of_base(const store::Rootfs& base, store::Layers& layers, int64_t
   for (const store::LayerRef& layer : base) {
     auto manifest = layers.load(layer.id);
     if (auto time = newest_time(*manifest, now_ns); time && (!newest || *time > *newest)) newest = time;
-    if (layer.time != 0 && manifest->has_symbolic_times()) newest = std::max(newest.value_or(layer.time), layer.time);
+    if (layer.time != 0 && manifest->has_symbolic_times())
+      newest = std::max(newest.value_or(layer.time), layer.time);
   }
   return newest.value_or(fallback);
 }
 
-StageRootfs with_layer(const StageRootfs& below, StageLayer layer, const store::Manifest& manifest, int64_t now_ns) {
+StageRootfs with_layer(const StageRootfs& below, StageLayer layer, const store::Manifest& manifest,
+                       int64_t now_ns) {
   StageRootfs above = below;
   above.newest = std::max(above.newest, layer.ref.time);
   if (auto time = newest_time(manifest, now_ns)) above.newest = std::max(above.newest, *time);
@@ -50,7 +54,8 @@ int64_t exported_time(const StageRootfs& rootfs, size_t index) {
   for (size_t above = index + 1; above < rootfs.layers.size(); above++)
     if (rootfs.layers[above].is_run) return layer.ref.time;
   const auto& bytes = layer.ref.id.bytes();
-  uint32_t value = static_cast<uint32_t>(bytes[0]) << 24 | static_cast<uint32_t>(bytes[1]) << 16 | static_cast<uint32_t>(bytes[2]) << 8 | bytes[3];
+  uint32_t value = static_cast<uint32_t>(bytes[0]) << 24 | static_cast<uint32_t>(bytes[1]) << 16 |
+                   static_cast<uint32_t>(bytes[2]) << 8 | bytes[3];
   constexpr uint32_t kHour = 3600;
   return layer.ref.time + value % kHour;
 }

@@ -25,14 +25,17 @@ struct StageRootfs {
   store::Rootfs refs() const;
 };
 
-// The newest entry of a base image's layers, `now_ns` and later not counted; `fallback` when no entry has a time.
+// The newest entry of a base image's layers, `now_ns` and later not counted; `fallback` when no entry has a
+// time.
 int64_t newest_of_base(const store::Rootfs& base, store::Layers& layers, int64_t now_ns, int64_t fallback);
 
 // `below` with the layer on top; `newest` moves on.
-StageRootfs with_layer(const StageRootfs& below, StageLayer layer, const store::Manifest& manifest, int64_t now_ns);
+StageRootfs with_layer(const StageRootfs& below, StageLayer layer, const store::Manifest& manifest,
+                       int64_t now_ns);
 
-// The time with which a layer leaves for an image: its own; 2000-01-01 for links; for layers above the last RUN a time made of
-// the content's digest, within the hour after its own, so that a changed file has a changed time.
+// The time with which a layer leaves for an image: its own; 2000-01-01 for links; for layers above the last
+// RUN a time made of the content's digest, within the hour after its own, so that a changed file has a
+// changed time.
 int64_t exported_time(const StageRootfs& rootfs, size_t index);
 
 }  // namespace corten::build

@@ -19,7 +19,9 @@ TEST(LayerTime, OneSecondAfterTheNewestBeneath) {
   constexpr int64_t kSecond = 1'000'000'000, kNow = 5000 * kSecond;
   TempDir dir = TempDir::for_test();
   store::Store store(dir / "store");
-  store::LayerRef base{store.layers().save(store::Manifest({file("a", 1000 * kSecond + 1), file("future", 9000 * kSecond)})), 0};
+  store::LayerRef base{
+      store.layers().save(store::Manifest({file("a", 1000 * kSecond + 1), file("future", 9000 * kSecond)})),
+      0};
   EXPECT_EQ(newest_of_base({base}, store.layers(), kNow, 7), 1001);
   EXPECT_EQ(newest_of_base({}, store.layers(), kNow, 7), 7);
   StageRootfs rootfs;
@@ -34,8 +36,11 @@ TEST(LayerTime, OneSecondAfterTheNewestBeneath) {
 TEST(LayerTime, LayersAboveTheLastRunTellTheirContentByTheirTime) {
   store::Manifest one({file("page", std::nullopt)}), two({file("other", std::nullopt)});
   StageRootfs rootfs;
-  rootfs.layers = {{{one.id(), 100}, true, false, false}, {{one.id(), 200}, false, false, false}, {{one.id(), 201}, false, false, true},
-                   {{one.id(), 202}, false, false, false}, {{two.id(), 203}, false, true, false}};
+  rootfs.layers = {{{one.id(), 100}, true, false, false},
+                   {{one.id(), 200}, false, false, false},
+                   {{one.id(), 201}, false, false, true},
+                   {{one.id(), 202}, false, false, false},
+                   {{two.id(), 203}, false, true, false}};
   EXPECT_EQ(exported_time(rootfs, 0), 100);
   EXPECT_EQ(exported_time(rootfs, 1), 200);
   EXPECT_EQ(exported_time(rootfs, 2), 201);

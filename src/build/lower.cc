@@ -27,7 +27,9 @@ std::vector<StepId> Step::inputs() const {
   return ids;
 }
 
-Plan make_plan(const Request& request, Sources& sources) { return Lowering(request, sources).run(); }
+Plan make_plan(const Request& request, Sources& sources) {
+  return Lowering(request, sources).run();
+}
 
 Lowering::Lowering(const Request& request, Sources& sources) : request_(request), sources_(sources) {}
 
@@ -51,19 +53,24 @@ Plan Lowering::run() {
   return std::move(plan_);
 }
 
-// Lint findings are warnings, unless the file asks for errors. The frontend is ours: another one cannot be fetched.
+// Lint findings are warnings, unless the file asks for errors. The frontend is ours: another one cannot be
+// fetched.
 void Lowering::check_directives() {
   auto given = request_.build_args.find("BUILDKIT_DOCKERFILE_CHECK");
-  dockerfile::LintResult lint = dockerfile::lint(file_, {.check_options = given == request_.build_args.end() ? "" : given->second});
+  dockerfile::LintResult lint =
+      dockerfile::lint(file_, {.check_options = given == request_.build_args.end() ? "" : given->second});
   if (lint.is_error) fail(ErrorCode::kInvalid, "{}", lint.error_message());
   plan_.warnings = std::move(lint.findings);
   if (!file_.directives.syntax) return;
   std::string image(dockerfile::syntax_image(file_.directives.syntax->text));
   auto reference = oci::Reference::try_parse(image);
-  const std::vector<std::string> kOurs = {"docker/dockerfile", "docker/dockerfile-upstream", "moby/dockerfile"};
+  const std::vector<std::string> kOurs = {"docker/dockerfile", "docker/dockerfile-upstream",
+                                          "moby/dockerfile"};
   if (reference && std::find(kOurs.begin(), kOurs.end(), reference->repository()) != kOurs.end()) return;
-  throw Error(ErrorCode::kUnsupported, fmt::format("syntax {}: only Docker's own frontend is known, which is built in", image))
-      .with_hint("write '# syntax=docker/dockerfile:1', or leave the line out").with_span(file_.directives.syntax->span);
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("syntax {}: only Docker's own frontend is known, which is built in", image))
+      .with_hint("write '# syntax=docker/dockerfile:1', or leave the line out")
+      .with_span(file_.directives.syntax->span);
 }
 
 // Errors in words get the place of the word.
@@ -90,7 +97,9 @@ void Lowering::expand_meta_args() {
         global_args_[arg.name] = given->second;
       } else if (arg.value) {
         dockerfile::MapEnvironment environment({global_args_.begin(), global_args_.end()});
-        global_args_[arg.name] = with_span(arg.span, [&] { return dockerfile::process_word(arg.value->text, environment, {.escape = file_.directives.escape}); });
+        global_args_[arg.name] = with_span(arg.span, [&] {
+          return dockerfile::process_word(arg.value->text, environment, {.escape = file_.directives.escape});
+        });
       }
     }
 }
@@ -99,14 +108,22 @@ void Lowering::expand_from_lines() {
   dockerfile::MapEnvironment environment({global_args_.begin(), global_args_.end()});
   for (const dockerfile::Stage& stage : file_.stages) {
     FromLine line{"", request_.platform};
-    line.image = with_span(stage.from.image.span, [&] { return dockerfile::process_word(stage.from.image.text, environment, {.escape = file_.directives.escape}); });
+    line.image = with_span(stage.from.image.span, [&] {
+      return dockerfile::process_word(stage.from.image.text, environment,
+                                      {.escape = file_.directives.escape});
+    });
     if (line.image.empty())
-      throw Error(ErrorCode::kInvalid, fmt::format("base name ({}) should not be blank", stage.from.image.text)).with_span(stage.from.image.span);
+      throw Error(ErrorCode::kInvalid,
+                  fmt::format("base name ({}) should not be blank", stage.from.image.text))
+          .with_span(stage.from.image.span);
     if (stage.from.platform) {
       const dockerfile::Word& word = *stage.from.platform;
-      std::string text = with_span(word.span, [&] { return dockerfile::process_word(word.text, environment, {.escape = file_.directives.escape}); });
+      std::string text = with_span(word.span, [&] {
+        return dockerfile::process_word(word.text, environment, {.escape = file_.directives.escape});
+      });
       if (text.empty())
-        throw Error(ErrorCode::kInvalid, fmt::format("empty platform value from expression {}", word.text)).with_span(word.span);
+        throw Error(ErrorCode::kInvalid, fmt::format("empty platform value from expression {}", word.text))
+            .with_span(word.span);
       try {
         line.platform = oci::parse_platform(text).normalized();
       } catch (Error& error) {
@@ -123,7 +140,8 @@ const StagePlan& Lowering::stage(int index) {
   size_t i = static_cast<size_t>(index);
   if (!done_[i]) {
     if (in_progress_[i])
-      fail(ErrorCode::kInvalid, "circular dependency detected on stage: {}", dockerfile::stage_label(file_.stages, i));
+      fail(ErrorCode::kInvalid, "circular dependency detected on stage: {}",
+           dockerfile::stage_label(file_.stages, i));
     in_progress_[i] = true;
     done_[i] = lower_stage(index);
     in_progress_[i] = false;
@@ -139,15 +157,19 @@ StagePlan Lowering::lower_stage(int index) {
   s.plan.name = dockerfile::stage_label(file_.stages, static_cast<size_t>(index));
   if (file_.stages.size() > 1) s.label = s.plan.name + " ";
   for (const dockerfile::Command& command : stage.commands)
-    s.step_count += std::holds_alternative<dockerfile::Run>(command) || std::holds_alternative<dockerfile::Copy>(command) ||
-                    std::holds_alternative<dockerfile::Add>(command) || std::holds_alternative<dockerfile::Workdir>(command);
+    s.step_count += std::holds_alternative<dockerfile::Run>(command) ||
+                    std::holds_alternative<dockerfile::Copy>(command) ||
+                    std::holds_alternative<dockerfile::Add>(command) ||
+                    std::holds_alternative<dockerfile::Workdir>(command);
   // A context may take the place of a stage of its name.
   bool replaced = stage.from.name && sources_.has_named(stage.from.name->text);
   try {
     if (replaced) {
       const std::string& name = stage.from.name->text;
-      if (auto image = sources_.named_image(name, from_lines_[static_cast<size_t>(index)].platform)) begin_on_image(s, *image, name);
-      else begin_on_tree(s, name);
+      if (auto image = sources_.named_image(name, from_lines_[static_cast<size_t>(index)].platform))
+        begin_on_image(s, *image, name);
+      else
+        begin_on_tree(s, name);
     } else {
       begin_stage(s);
     }
@@ -161,13 +183,20 @@ StagePlan Lowering::lower_stage(int index) {
     for (const std::string& trigger : triggers) {
       s.is_triggered = true;
       char escape = std::exchange(s.escape, '\\');
-      dockerfile::Command command = with_span(stage.from.span, [&] { return dockerfile::parse_instruction(trigger, "ONBUILD"); });
-      with_span(stage.from.span, [&] { apply(s, command); return 0; });
+      dockerfile::Command command =
+          with_span(stage.from.span, [&] { return dockerfile::parse_instruction(trigger, "ONBUILD"); });
+      with_span(stage.from.span, [&] {
+        apply(s, command);
+        return 0;
+      });
       s.escape = escape;
     }
     s.is_triggered = false;
     for (const dockerfile::Command& command : stage.commands)
-      with_span(dockerfile::instruction_of(command).span, [&] { apply(s, command); return 0; });
+      with_span(dockerfile::instruction_of(command).span, [&] {
+        apply(s, command);
+        return 0;
+      });
   }
   s.plan.result = s.here;
   environments_[static_cast<size_t>(index)] = s.environment;
@@ -187,8 +216,10 @@ void Lowering::begin_stage(StageInProgress& s) {
     return;
   }
   if (sources_.has_named(from.image)) {
-    if (auto image = sources_.named_image(from.image, from.platform)) begin_on_image(s, *image, from.image);
-    else begin_on_tree(s, from.image);
+    if (auto image = sources_.named_image(from.image, from.platform))
+      begin_on_image(s, *image, from.image);
+    else
+      begin_on_tree(s, from.image);
     return;
   }
   if (from.image == "scratch") {
@@ -210,7 +241,8 @@ void Lowering::begin_stage(StageInProgress& s) {
   }
 }
 
-void Lowering::begin_on_image(StageInProgress& s, const source::BaseImage& image, const std::string& shown_name) {
+void Lowering::begin_on_image(StageInProgress& s, const source::BaseImage& image,
+                              const std::string& shown_name) {
   s.plan.config = image.config;
   s.plan.config.raw.clear();
   s.plan.config.created.clear();
@@ -254,7 +286,8 @@ StepId Lowering::add_step(StageInProgress& s, Step step, std::string_view text) 
   step.instruction = std::string(text);
   std::string first_line(text.substr(0, text.find('\n')));
   s.step_number++;
-  step.name = fmt::format("[{}{}/{}] {}{}", s.label, s.step_number, std::max(s.step_count, s.step_number), s.is_triggered ? "ONBUILD " : "", printable(first_line));
+  step.name = fmt::format("[{}{}/{}] {}{}", s.label, s.step_number, std::max(s.step_count, s.step_number),
+                          s.is_triggered ? "ONBUILD " : "", printable(first_line));
   step.no_cache = request_.no_cache || request_.no_cache_stages.contains(to_lower(s.plan.name));
   plan_.steps.push_back(std::move(step));
   return plan_.steps.back().id;
@@ -276,7 +309,8 @@ StepId Lowering::image_step(const std::string& reference, const SourceSpan& span
   return image_steps_[reference] = plan_.steps.back().id;
 }
 
-TreeRef Lowering::tree_by_name(StageInProgress& s, const std::string& name, bool allow_index, const SourceSpan& span, std::string_view verb) {
+TreeRef Lowering::tree_by_name(StageInProgress& s, const std::string& name, bool allow_index,
+                               const SourceSpan& span, std::string_view verb) {
   auto of_stage = [&](size_t index) {
     const StagePlan& other = stage(static_cast<int>(index));
     if (other.result == kNoStep) return TreeRef{};
@@ -288,7 +322,8 @@ TreeRef Lowering::tree_by_name(StageInProgress& s, const std::string& name, bool
     if (auto index = dockerfile::find_stage_index(file_.stages, name)) {
       if (*index == here) fail(ErrorCode::kInvalid, "circular dependency detected on stage: {}", name);
       if (*index > here)
-        fail(ErrorCode::kInvalid, "cannot {} from stage {}, it needs to be defined before current stage {}", verb, quote(name), quote(s.plan.name));
+        fail(ErrorCode::kInvalid, "cannot {} from stage {}, it needs to be defined before current stage {}",
+             verb, quote(name), quote(s.plan.name));
       return of_stage(*index);
     }
   if (sources_.has_named(name)) {
@@ -298,8 +333,10 @@ TreeRef Lowering::tree_by_name(StageInProgress& s, const std::string& name, bool
   if (auto later = dockerfile::find_stage(file_.stages, name)) {
     if (*later == here) fail(ErrorCode::kInvalid, "circular dependency detected on stage: {}", name);
     if (verb == "copy")
-      fail(ErrorCode::kInvalid, "cannot copy from stage {}, it needs to be defined before current stage {}", quote(name), quote(s.plan.name));
-    fail(ErrorCode::kInvalid, "cannot mount from stage {}, stage needs to be defined before current command", quote(name));
+      fail(ErrorCode::kInvalid, "cannot copy from stage {}, it needs to be defined before current stage {}",
+           quote(name), quote(s.plan.name));
+    fail(ErrorCode::kInvalid, "cannot mount from stage {}, stage needs to be defined before current command",
+         quote(name));
   }
   if (name == "scratch") return {};
   return {TreeRef::Kind::kStep, image_step(name, span), ""};

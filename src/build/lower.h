@@ -1,5 +1,5 @@
-// From the syntax tree to the plan: stages are followed from the target, variables are expanded, configs are computed.
-// Internal to the room: lower.cc walks stages, lower_instruction.cc knows each instruction.
+// From the syntax tree to the plan: stages are followed from the target, variables are expanded, configs are
+// computed. Internal to the room: lower.cc walks stages, lower_instruction.cc knows each instruction.
 #pragma once
 #include <map>
 #include <memory>
@@ -19,11 +19,11 @@ struct StageInProgress {
   StagePlan plan;
   StageEnvironment environment;
   StepId here = kNoStep;
-  bool has_cmd = false;        // set in this stage: an ENTRYPOINT then keeps it
+  bool has_cmd = false;  // set in this stage: an ENTRYPOINT then keeps it
   int step_number = 0, step_count = 0;
-  std::string label;           // "build ", or "" when there is one stage
+  std::string label;  // "build ", or "" when there is one stage
   char escape = '\\';
-  bool is_triggered = false;   // the instruction comes from ONBUILD
+  bool is_triggered = false;  // the instruction comes from ONBUILD
 };
 
 class Lowering {
@@ -42,19 +42,22 @@ class Lowering {
   void begin_on_image(StageInProgress& s, const source::BaseImage& image, const std::string& shown_name);
   void begin_on_tree(StageInProgress& s, const std::string& context);
   StepId add_step(StageInProgress& s, Step step, std::string_view text);
-  TreeRef tree_by_name(StageInProgress& s, const std::string& name, bool allow_index, const SourceSpan& span, std::string_view verb);
+  TreeRef tree_by_name(StageInProgress& s, const std::string& name, bool allow_index, const SourceSpan& span,
+                       std::string_view verb);
   StepId image_step(const std::string& reference, const SourceSpan& span);
 
   // lower_instruction.cc
   void apply(StageInProgress& s, const dockerfile::Command& command);
   void run_instruction(StageInProgress& s, const dockerfile::Run& run);
-  void copy_instruction(StageInProgress& s, const dockerfile::Transfer& transfer, const dockerfile::Copy* copy, const dockerfile::Add* add);
+  void copy_instruction(StageInProgress& s, const dockerfile::Transfer& transfer,
+                        const dockerfile::Copy* copy, const dockerfile::Add* add);
   void workdir_instruction(StageInProgress& s, const dockerfile::Workdir& workdir);
   void arg_instruction(StageInProgress& s, const dockerfile::Arg& arg);
   void expose_instruction(StageInProgress& s, const dockerfile::Expose& expose);
   MountUse mount_use(StageInProgress& s, const dockerfile::Word& csv);
   std::string expand(const StageInProgress& s, const dockerfile::Word& word) const;
-  std::vector<std::string> command_argv(const StageInProgress& s, const dockerfile::CommandLine& command) const;
+  std::vector<std::string> command_argv(const StageInProgress& s,
+                                        const dockerfile::CommandLine& command) const;
   void add_history(StageInProgress& s, std::string created_by, bool is_layer);
 
   const Request& request_;

@@ -30,7 +30,8 @@ bool looks_like_git(std::string_view source) {
   return path.ends_with(".git");
 }
 
-void set_entry(std::vector<std::pair<std::string, std::string>>& entries, std::string key, std::string value) {
+void set_entry(std::vector<std::pair<std::string, std::string>>& entries, std::string key,
+               std::string value) {
   entries.emplace_back(std::move(key), std::move(value));
 }
 
@@ -53,7 +54,8 @@ void Lowering::add_history(StageInProgress& s, std::string created_by, bool is_l
   s.plan.config.history.push_back(std::move(entry));
 }
 
-std::vector<std::string> Lowering::command_argv(const StageInProgress& s, const dockerfile::CommandLine& command) const {
+std::vector<std::string> Lowering::command_argv(const StageInProgress& s,
+                                                const dockerfile::CommandLine& command) const {
   if (!command.is_shell) return command.args;
   std::vector<std::string> argv = s.plan.config.config.shell;
   if (argv.empty()) argv = {"/bin/sh", "-c"};
@@ -80,7 +82,8 @@ void Lowering::apply(StageInProgress& s, const dockerfile::Command& command) {
     } else if constexpr (std::is_same_v<T, dockerfile::Env> || std::is_same_v<T, dockerfile::Label>) {
       // All values of a line are expanded with what was set before it.
       std::vector<std::pair<std::string, std::string>> entries;
-      for (const dockerfile::KeyValue& entry : c.entries) set_entry(entries, expand(s, entry.key), expand(s, entry.value));
+      for (const dockerfile::KeyValue& entry : c.entries)
+        set_entry(entries, expand(s, entry.key), expand(s, entry.value));
       std::string text(dockerfile::keyword_of(command));
       for (const auto& [key, value] : entries) {
         text += " " + key + "=" + value;
@@ -102,11 +105,16 @@ void Lowering::apply(StageInProgress& s, const dockerfile::Command& command) {
       if (!s.has_cmd) config.cmd.clear();
       add_history(s, "ENTRYPOINT " + quoted_list(config.entrypoint), false);
     } else if constexpr (std::is_same_v<T, dockerfile::Healthcheck>) {
-      oci::Healthcheck check{c.test, c.interval_ns, c.timeout_ns, c.start_period_ns, c.start_interval_ns, c.retries};
+      oci::Healthcheck check{c.test,   c.interval_ns, c.timeout_ns, c.start_period_ns, c.start_interval_ns,
+                             c.retries};
       config.healthcheck = check;
-      add_history(s, fmt::format("HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}", join(c.test, " "),
-                                 format_duration(c.interval_ns), format_duration(c.timeout_ns), format_duration(c.start_period_ns),
-                                 format_duration(c.start_interval_ns), c.retries), false);
+      add_history(
+          s,
+          fmt::format(
+              "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
+              join(c.test, " "), format_duration(c.interval_ns), format_duration(c.timeout_ns),
+              format_duration(c.start_period_ns), format_duration(c.start_interval_ns), c.retries),
+          false);
     } else if constexpr (std::is_same_v<T, dockerfile::Volume>) {
       std::vector<std::string> paths;
       for (const dockerfile::Word& word : c.paths) {
@@ -141,9 +149,12 @@ void Lowering::arg_instruction(StageInProgress& s, const dockerfile::Arg& arg) {
   std::string text = "ARG";
   for (const dockerfile::ArgDeclaration& entry : arg.entries) {
     std::optional<std::string> value;
-    if (auto given = request_.build_args.find(entry.name); given != request_.build_args.end()) value = given->second;
-    else if (entry.value) value = expand(s, *entry.value);
-    else if (auto global = global_args_.find(entry.name); global != global_args_.end()) value = global->second;
+    if (auto given = request_.build_args.find(entry.name); given != request_.build_args.end())
+      value = given->second;
+    else if (entry.value)
+      value = expand(s, *entry.value);
+    else if (auto global = global_args_.find(entry.name); global != global_args_.end())
+      value = global->second;
     s.environment.declare_arg(entry.name, value);
     text += " " + entry.name + (value ? "=" + *value : "");
   }
@@ -153,7 +164,8 @@ void Lowering::arg_instruction(StageInProgress& s, const dockerfile::Arg& arg) {
 void Lowering::expose_instruction(StageInProgress& s, const dockerfile::Expose& expose) {
   // BuildKit sorts the words as they are written, before they are expanded, and lists what they give.
   std::vector<dockerfile::Word> words = expose.ports;
-  std::sort(words.begin(), words.end(), [](const dockerfile::Word& a, const dockerfile::Word& b) { return a.text < b.text; });
+  std::sort(words.begin(), words.end(),
+            [](const dockerfile::Word& a, const dockerfile::Word& b) { return a.text < b.text; });
   std::vector<std::string> listed;
   for (const dockerfile::Word& word : words)
     for (const std::string& text : dockerfile::process_words(word.text, s.environment, {.escape = s.escape}))
@@ -180,19 +192,30 @@ void Lowering::workdir_instruction(StageInProgress& s, const dockerfile::Workdir
 MountUse Lowering::mount_use(StageInProgress& s, const dockerfile::Word& csv) {
   using dockerfile::MountType;
   MountUse use;
-  use.mount = dockerfile::parse_mount(csv, [&](std::string_view text) { return dockerfile::process_word(text, s.environment, {.escape = s.escape}); });
+  use.mount = dockerfile::parse_mount(csv, [&](std::string_view text) {
+    return dockerfile::process_word(text, s.environment, {.escape = s.escape});
+  });
   dockerfile::Mount& mount = use.mount;
   if (mount.type == MountType::kSsh && mount.required)
-    throw Error(ErrorCode::kUnsupported, fmt::format("no SSH key {} forwarded from the client: mounts of type ssh are not executed yet", quote(mount.id)))
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("no SSH key {} forwarded from the client: mounts of type ssh are not executed yet",
+                    quote(mount.id)))
         .with_span(mount.span);
-  if (mount.from) use.from = tree_by_name(s, *mount.from, false, mount.span, "mount");
-  else if (mount.type == MountType::kBind) use.from = {TreeRef::Kind::kContext, kNoStep, ""};
+  if (mount.from)
+    use.from = tree_by_name(s, *mount.from, false, mount.span, "mount");
+  else if (mount.type == MountType::kBind)
+    use.from = {TreeRef::Kind::kContext, kNoStep, ""};
   if (mount.type == MountType::kCache) {
     std::string id = mount.id.empty() ? clean_path(mount.target) : mount.id;
-    if (auto space = request_.build_args.find("BUILDKIT_CACHE_MOUNT_NS"); space != request_.build_args.end() && !space->second.empty()) id = space->second + "/" + id;
+    if (auto space = request_.build_args.find("BUILDKIT_CACHE_MOUNT_NS");
+        space != request_.build_args.end() && !space->second.empty())
+      id = space->second + "/" + id;
     use.cache_id = id;
     // The same id with another owner, mode or content to start from is another cache, as with BuildKit.
-    if (mount.uid || mount.gid || mount.mode) use.cache_id += fmt::format(" owner={}:{} mode={:o}", mount.uid.value_or(0), mount.gid.value_or(0), mount.mode.value_or(0755));
+    if (mount.uid || mount.gid || mount.mode)
+      use.cache_id += fmt::format(" owner={}:{} mode={:o}", mount.uid.value_or(0), mount.gid.value_or(0),
+                                  mount.mode.value_or(0755));
     if (mount.from) use.cache_id += " from=" + *mount.from;
   }
   RootfsPath target = RootfsPath::join(RootfsPath(s.plan.config.config.working_dir), mount.target);
@@ -205,10 +228,14 @@ MountUse Lowering::mount_use(StageInProgress& s, const dockerfile::Word& csv) {
 
 void Lowering::run_instruction(StageInProgress& s, const dockerfile::Run& run) {
   const oci::RunConfig& config = s.plan.config.config;
-  if (run.security == dockerfile::RunSecurity::kInsecure) fail(ErrorCode::kPermission, "security.insecure is not allowed");
+  if (run.security == dockerfile::RunSecurity::kInsecure)
+    fail(ErrorCode::kPermission, "security.insecure is not allowed");
   if (!run.devices.empty()) fail(ErrorCode::kUnsupported, "RUN --device is not executed yet");
-  if (s.plan.config.platform.architecture != request_.build_platform.architecture && !s.plan.config.platform.architecture.empty())
-    throw Error(ErrorCode::kUnsupported, fmt::format("RUN on platform {}: this machine is {}", s.plan.config.platform.format(), request_.build_platform.format()))
+  if (s.plan.config.platform.architecture != request_.build_platform.architecture &&
+      !s.plan.config.platform.architecture.empty())
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("RUN on platform {}: this machine is {}", s.plan.config.platform.format(),
+                            request_.build_platform.format()))
         .with_hint("run it on the build platform: FROM --platform=$BUILDPLATFORM");
 
   RunStep step;
@@ -241,12 +268,21 @@ void Lowering::run_instruction(StageInProgress& s, const dockerfile::Run& run) {
   step.has_source_date_epoch = seen.get("SOURCE_DATE_EPOCH").has_value();
   step.user = config.user;
   step.directory = RootfsPath(config.working_dir);
-  if (auto name = request_.build_args.find("BUILDKIT_SANDBOX_HOSTNAME"); name != request_.build_args.end()) step.hostname = name->second;
+  if (auto name = request_.build_args.find("BUILDKIT_SANDBOX_HOSTNAME"); name != request_.build_args.end())
+    step.hostname = name->second;
   switch (run.network) {
-    case dockerfile::RunNetwork::kNone: step.network = "none"; break;
-    case dockerfile::RunNetwork::kHost: step.network = "host"; break;
-    case dockerfile::RunNetwork::kDefault: step.network = "default"; break;
-    case dockerfile::RunNetwork::kUnset: step.network = request_.network; break;
+    case dockerfile::RunNetwork::kNone:
+      step.network = "none";
+      break;
+    case dockerfile::RunNetwork::kHost:
+      step.network = "host";
+      break;
+    case dockerfile::RunNetwork::kDefault:
+      step.network = "default";
+      break;
+    case dockerfile::RunNetwork::kUnset:
+      step.network = request_.network;
+      break;
   }
 
   std::string history = "RUN ";
@@ -264,7 +300,8 @@ void Lowering::run_instruction(StageInProgress& s, const dockerfile::Run& run) {
   add_history(s, history, true);
 }
 
-void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& transfer, const dockerfile::Copy* copy, const dockerfile::Add* add) {
+void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& transfer,
+                                const dockerfile::Copy* copy, const dockerfile::Add* add) {
   CopyStep step;
   step.is_add = add != nullptr;
   step.link = transfer.link;
@@ -289,39 +326,51 @@ void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& 
   }
   for (const dockerfile::Word& word : transfer.sources) {
     std::string source = expand(s, word);
-    if (copy && looks_like_git(source)) throw Error(ErrorCode::kInvalid, "source can't be a git ref for COPY").with_span(word.span);
-    if (copy && looks_like_url(source)) throw Error(ErrorCode::kInvalid, "source can't be a URL for COPY").with_span(word.span);
+    if (copy && looks_like_git(source))
+      throw Error(ErrorCode::kInvalid, "source can't be a git ref for COPY").with_span(word.span);
+    if (copy && looks_like_url(source))
+      throw Error(ErrorCode::kInvalid, "source can't be a URL for COPY").with_span(word.span);
     if (add && add->checksum) {
       std::string algorithm = expand(s, *add->checksum);
       algorithm = algorithm.substr(0, algorithm.find(':'));
       if (looks_like_url(source) && !looks_like_git(source) && algorithm != "sha256")
-        throw Error(ErrorCode::kInvalid, fmt::format("unsupported digest algorithm {}", quote(algorithm))).with_span(add->checksum->span);
+        throw Error(ErrorCode::kInvalid, fmt::format("unsupported digest algorithm {}", quote(algorithm)))
+            .with_span(add->checksum->span);
     }
     if (add && (looks_like_url(source) || looks_like_git(source)))
       throw Error(ErrorCode::kUnsupported, fmt::format("ADD {}: remote sources are not executed yet", source))
-          .with_hint("fetch it before the build, or in a RUN step").with_span(word.span);
+          .with_hint("fetch it before the build, or in a RUN step")
+          .with_span(word.span);
     history += " " + source;
     step.sources.push_back(std::move(source));
   }
   if (add) {
     step.unpack = add->unpack;
-    if (add->checksum) throw Error(ErrorCode::kInvalid, "checksum requires HTTP(S) or Git sources").with_span(add->checksum->span);
+    if (add->checksum)
+      throw Error(ErrorCode::kInvalid, "checksum requires HTTP(S) or Git sources")
+          .with_span(add->checksum->span);
   }
   for (const dockerfile::Heredoc& heredoc : transfer.heredocs) {
     std::string body = heredoc.chomped_content();
-    step.files.push_back({heredoc.name, heredoc.expand ? dockerfile::expand_heredoc(body, s.environment) : body});
+    step.files.push_back(
+        {heredoc.name, heredoc.expand ? dockerfile::expand_heredoc(body, s.environment) : body});
     history += " <<" + heredoc.name;
   }
   std::string destination = expand(s, transfer.destination);
   history += " " + destination + " # buildkit";
   // A trailing slash (or a dot) says "a directory"; joining must not lose it.
-  bool wants_directory = destination.empty() || destination == "." || destination == ".." || destination.ends_with('/') || destination.ends_with("/.");
-  std::string absolute = RootfsPath::join(RootfsPath(s.plan.config.config.working_dir), destination).absolute();
+  bool wants_directory = destination.empty() || destination == "." || destination == ".." ||
+                         destination.ends_with('/') || destination.ends_with("/.");
+  std::string absolute =
+      RootfsPath::join(RootfsPath(s.plan.config.config.working_dir), destination).absolute();
   step.destination = wants_directory && absolute != "/" ? absolute + "/" : absolute;
 
   if (copy && copy->from) {
     if (copy->from->text.find('$') != std::string::npos)
-      throw Error(ErrorCode::kInvalid, "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround").with_span(copy->from->span);
+      throw Error(ErrorCode::kInvalid,
+                  "variable expansion is not supported for --from, define a new stage with FROM using ARG "
+                  "from global scope as a workaround")
+          .with_span(copy->from->span);
     step.from = tree_by_name(s, copy->from->text, true, copy->from->span, "copy");
   } else if (!step.sources.empty()) {
     step.from = {TreeRef::Kind::kContext, kNoStep, ""};

@@ -13,12 +13,16 @@ Owner owner_of(const store::Accounts& accounts, std::string_view text) {
     owner.uid = *spec.uid;
     owner.gid = *spec.uid;
   } else if (!spec.user.empty()) {
-    if (!accounts.has_files()) fail(ErrorCode::kInvalid, "invalid user index: -1: there is no /etc/passwd to look up {} in", quote(spec.user));
+    if (!accounts.has_files())
+      fail(ErrorCode::kInvalid, "invalid user index: -1: there is no /etc/passwd to look up {} in",
+           quote(spec.user));
     if (const auto* user = accounts.user_by_name(spec.user)) owner = {user->uid, user->gid};
   }
   if (spec.group) {
-    if (spec.gid) owner.gid = *spec.gid;
-    else if (const auto* group = accounts.group_by_name(*spec.group)) owner.gid = group->gid;
+    if (spec.gid)
+      owner.gid = *spec.gid;
+    else if (const auto* group = accounts.group_by_name(*spec.group))
+      owner.gid = group->gid;
   }
   return owner;
 }

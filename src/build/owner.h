@@ -11,10 +11,11 @@ struct Owner {
   uint32_t uid = 0, gid = 0;
 };
 
-// --chown `text`: unknown names are 0, an unknown group the user's, as with BuildKit. Error(kInvalid) for a name when
-// there is no file system to look it up in.
+// --chown `text`: unknown names are 0, an unknown group the user's, as with BuildKit. Error(kInvalid) for a
+// name when there is no file system to look it up in.
 Owner owner_of(const store::Accounts& accounts, std::string_view text);
-// Who owns a directory that WORKDIR makes under USER `text`: `USER 4321` gives 4321:4321, an unknown name root.
+// Who owns a directory that WORKDIR makes under USER `text`: `USER 4321` gives 4321:4321, an unknown name
+// root.
 Owner workdir_owner(const store::Accounts& accounts, std::string_view text);
 
 }  // namespace corten::build

@@ -9,8 +9,10 @@ namespace corten::build {
 using store::Accounts;
 
 static Accounts sample() {
-  return Accounts::parse("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\nweb:x:33:44::/var/www:\nbroken line\n",
-                         "root:x:0:\nwheel:x:10:root\nstaff:x:50:app,web\napp:x:1000:\n");
+  return Accounts::parse(
+      "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\nweb:x:33:44::/var/www:\nbroken "
+      "line\n",
+      "root:x:0:\nwheel:x:10:root\nstaff:x:50:app,web\napp:x:1000:\n");
 }
 
 TEST(Owner, ChownIsForgivingAsBuildKits) {

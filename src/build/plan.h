@@ -1,7 +1,8 @@
 // The graph of steps that a request needs: pure values, in an order in which inputs come first.
 //
-// A step is a function from root file systems (and contexts) to a root file system. It holds no path, id or descriptor of
-// this machine. Metadata instructions are no steps: they are in the stage's config when the plan is made.
+// A step is a function from root file systems (and contexts) to a root file system. It holds no path, id or
+// descriptor of this machine. Metadata instructions are no steps: they are in the stage's config when the
+// plan is made.
 #pragma once
 #include <optional>
 #include <string>
@@ -35,13 +36,13 @@ struct FromStep {
 struct CopyStep {
   bool is_add = false;
   TreeRef from;
-  std::vector<std::string> sources;   // expanded, as written
+  std::vector<std::string> sources;  // expanded, as written
   struct File {
     std::string name, content;
   };
-  std::vector<File> files;            // heredocs
-  std::string destination;            // absolute; a trailing slash counts
-  std::optional<std::string> owner;   // --chown, expanded
+  std::vector<File> files;           // heredocs
+  std::string destination;           // absolute; a trailing slash counts
+  std::optional<std::string> owner;  // --chown, expanded
   dockerfile::ModeChange mode;
   bool has_mode = false;
   std::vector<std::string> excludes;
@@ -57,14 +58,15 @@ struct MountUse {
 
 struct RunStep {
   std::vector<std::string> argv;
-  std::vector<std::string> environment;  // as the step sees it, without proxies and without our SOURCE_DATE_EPOCH
+  std::vector<std::string>
+      environment;  // as the step sees it, without proxies and without our SOURCE_DATE_EPOCH
   std::vector<std::string> key_environment;  // what of it is in the key (undeclared proxies are not)
-  bool has_source_date_epoch = false;    // the user's own is in `environment`
+  bool has_source_date_epoch = false;        // the user's own is in `environment`
   std::string user;
   RootfsPath directory;
   std::vector<MountUse> mounts;
-  std::vector<CopyStep::File> scripts;   // /dev/pipes/NAME
-  std::string network;                   // default, none, host
+  std::vector<CopyStep::File> scripts;  // /dev/pipes/NAME
+  std::string network;                  // default, none, host
   bool insecure = false;
   std::string hostname = "buildkitsandbox";
 };
@@ -76,10 +78,10 @@ struct WorkdirStep {
 
 struct Step {
   StepId id = 0;
-  std::string name;          // for people: "[build 2/5] RUN make"
-  std::string instruction;   // the instruction's text, for records
+  std::string name;         // for people: "[build 2/5] RUN make"
+  std::string instruction;  // the instruction's text, for records
   SourceSpan span;
-  StepId base = kNoStep;    // the root file system it stands on
+  StepId base = kNoStep;  // the root file system it stands on
   std::variant<FromStep, CopyStep, RunStep, WorkdirStep> work;
   int stage = 0;
   bool no_cache = false;
@@ -88,24 +90,25 @@ struct Step {
 
 // A stage as far as it is needed: its last step and what its image would be.
 struct StagePlan {
-  std::string name;                 // as progress shows it
+  std::string name;  // as progress shows it
   StepId result = kNoStep;
-  oci::ImageConfig config;          // without rootfs; history entries of layers have empty_layer false
-  std::vector<StepId> layer_steps;  // of this stage and its parents, in order: the layers above the base image
-  bool has_run = false;             // this stage, without its parents
-  std::optional<FromStep> base;     // the image at the bottom
+  oci::ImageConfig config;  // without rootfs; history entries of layers have empty_layer false
+  std::vector<StepId>
+      layer_steps;               // of this stage and its parents, in order: the layers above the base image
+  bool has_run = false;          // this stage, without its parents
+  std::optional<FromStep> base;  // the image at the bottom
   std::vector<std::string> on_build;
 };
 
 struct Plan {
-  std::vector<Step> steps;          // inputs before users; ids are indexes
-  std::vector<StagePlan> stages;    // by index in the Dockerfile; those that are not needed are empty
+  std::vector<Step> steps;        // inputs before users; ids are indexes
+  std::vector<StagePlan> stages;  // by index in the Dockerfile; those that are not needed are empty
   int target = 0;
   std::vector<dockerfile::Diagnostic> warnings;
 };
 
-// Parses and lowers. Error(kInvalid) with a span for what is wrong in the Dockerfile; Error(kUnsupported) names what is not
-// executed yet. Asks `sources` only for what the target needs.
+// Parses and lowers. Error(kInvalid) with a span for what is wrong in the Dockerfile; Error(kUnsupported)
+// names what is not executed yet. Asks `sources` only for what the target needs.
 Plan make_plan(const Request& request, Sources& sources);
 
 }  // namespace corten::build

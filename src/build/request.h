@@ -32,7 +32,8 @@ class Sources {
   virtual std::shared_ptr<const store::Tree> main_context() = 0;
   // `--build-context NAME=...`: a tree, or an image, or nothing by that name.
   virtual std::shared_ptr<const store::Tree> named_tree(const std::string& name) = 0;
-  virtual std::optional<source::BaseImage> named_image(const std::string& name, const oci::Platform& platform) = 0;
+  virtual std::optional<source::BaseImage> named_image(const std::string& name,
+                                                       const oci::Platform& platform) = 0;
   virtual bool has_named(const std::string& name) = 0;
   // An image by reference. Error(kNotFound) says where it was looked for and what to do.
   virtual source::BaseImage image(const std::string& reference, const oci::Platform& platform) = 0;
@@ -41,22 +42,22 @@ class Sources {
 };
 
 struct Request {
-  std::string dockerfile;              // the text
-  std::string dockerfile_name;         // as errors show it
+  std::string dockerfile;       // the text
+  std::string dockerfile_name;  // as errors show it
   std::string target;
   std::map<std::string, std::string> build_args;
   std::vector<std::pair<std::string, std::string>> labels;
-  oci::Platform platform;              // the target's, normalised
-  oci::Platform build_platform;        // this machine's
+  oci::Platform platform;        // the target's, normalised
+  oci::Platform build_platform;  // this machine's
   bool platform_given = false;
   std::map<std::string, Secret> secrets;
-  std::string network = "default";     // default, none, host
+  std::string network = "default";  // default, none, host
   bool no_cache = false;
   std::set<std::string> no_cache_stages;  // lower case
   Timestamps timestamps = Timestamps::kLayer;
-  std::optional<int64_t> source_date_epoch;  // seconds
+  std::optional<int64_t> source_date_epoch;                      // seconds
   std::vector<std::pair<std::string, std::string>> extra_hosts;  // name, address
-  std::vector<std::string> ulimits;    // "nofile=1024:2048"
+  std::vector<std::string> ulimits;                              // "nofile=1024:2048"
   uint64_t shm_bytes = 64 << 20;
   std::map<std::string, std::string> proxies;  // HTTP_PROXY ... as the host has them; never part of a key
   unsigned threads = 1;

@@ -12,8 +12,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "build/run_mounts.h"
-#include "sandbox/ulimit.h"
 #include "dockerfile/values.h"
+#include "sandbox/ulimit.h"
 #include "store/accounts.h"
 #include "store/directory_body.h"
 #include "store/upper.h"
@@ -40,16 +40,21 @@ namespace {
 void set_variable(std::vector<std::string>& environment, std::string_view name, std::string_view value) {
   std::string entry = fmt::format("{}={}", name, value);
   for (std::string& old : environment)
-    if (old.starts_with(fmt::format("{}=", name))) { old = entry; return; }
+    if (old.starts_with(fmt::format("{}=", name))) {
+      old = entry;
+      return;
+    }
   environment.push_back(std::move(entry));
 }
 
 bool has_variable(const std::vector<std::string>& environment, std::string_view name) {
-  return std::any_of(environment.begin(), environment.end(), [&](const std::string& entry) { return entry.starts_with(fmt::format("{}=", name)); });
+  return std::any_of(environment.begin(), environment.end(),
+                     [&](const std::string& entry) { return entry.starts_with(fmt::format("{}=", name)); });
 }
 
 std::string hosts_file(const RunStep& step, const Request& request) {
-  std::string text = "127.0.0.1\tlocalhost " + step.hostname + "\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+  std::string text =
+      "127.0.0.1\tlocalhost " + step.hostname + "\n::1\tlocalhost ip6-localhost ip6-loopback\n";
   for (const auto& [name, address] : request.extra_hosts) text += address + "\t" + name + "\n";
   return text;
 }
@@ -62,28 +67,34 @@ std::string resolver_file() {
   }
 }
 
-// Mount points that were made for the step go away again, with directories that were made on the way, unless something is in them.
+// Mount points that were made for the step go away again, with directories that were made on the way, unless
+// something is in them.
 std::set<RootfsPath> remove_stubs(const std::string& upper, const std::vector<sandbox::Stub>& stubs) {
   std::set<RootfsPath> parents;
   for (auto stub = stubs.rbegin(); stub != stubs.rend(); ++stub) {
     std::string path = upper + "/" + stub->path.str();
     struct stat st;
     if (lstat(path.c_str(), &st) == 0) {
-      if (S_ISDIR(st.st_mode)) rmdir(path.c_str());
-      else if (S_ISREG(st.st_mode) && st.st_size == 0) unlink(path.c_str());
+      if (S_ISDIR(st.st_mode))
+        rmdir(path.c_str());
+      else if (S_ISREG(st.st_mode) && st.st_size == 0)
+        unlink(path.c_str());
     }
-    for (RootfsPath above = stub->path.parent(); !above.is_root(); above = above.parent()) parents.insert(above);
+    for (RootfsPath above = stub->path.parent(); !above.is_root(); above = above.parent())
+      parents.insert(above);
   }
   return parents;
 }
 
-// Hands on what comes out of a pipe until its last writer is gone. When a listener fails (a full disk), the pipe is still read to
-// its end, so that the step is not held up, and the error is given back by finish().
+// Hands on what comes out of a pipe until its last writer is gone. When a listener fails (a full disk), the
+// pipe is still read to its end, so that the step is not held up, and the error is given back by finish().
 class Forwarder {
  public:
   Forwarder(UniqueFd from, int stream, const std::function<void(int, std::string_view)>& output)
       : from_(std::move(from)), thread_([this, stream, &output] { run(stream, output); }) {}
-  ~Forwarder() { if (thread_.joinable()) thread_.join(); }
+  ~Forwarder() {
+    if (thread_.joinable()) thread_.join();
+  }
   void finish() {
     thread_.join();
     if (error_) std::rethrow_exception(error_);
@@ -111,7 +122,9 @@ class Forwarder {
 // A process that a cancelled build kills, and that does not outlive an error.
 class Running {
  public:
-  Running(sandbox::Process& process, RunningProcesses& all) : process_(process), all_(all) { all_.add(&process_); }
+  Running(sandbox::Process& process, RunningProcesses& all) : process_(process), all_(all) {
+    all_.add(&process_);
+  }
   ~Running() {
     all_.remove(&process_);
     process_.kill();
@@ -122,7 +135,9 @@ class Running {
   RunningProcesses& all_;
 };
 
-std::string shown_command(const std::vector<std::string>& argv) { return join(argv, " "); }
+std::string shown_command(const std::vector<std::string>& argv) {
+  return join(argv, " ");
+}
 
 int64_t start_time(const std::string& upper) {
   struct stat st;
@@ -162,7 +177,8 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   spec.mounts = mounts.mounts();
   spec.argv = step.argv;
   spec.environment = step.environment;
-  if (!keep_times && !step.has_source_date_epoch) set_variable(spec.environment, "SOURCE_DATE_EPOCH", std::to_string(layer_time));
+  if (!keep_times && !step.has_source_date_epoch)
+    set_variable(spec.environment, "SOURCE_DATE_EPOCH", std::to_string(layer_time));
   if (!has_variable(spec.environment, "HOME")) set_variable(spec.environment, "HOME", user.home);
   for (const auto& [name, value] : mounts.variables()) set_variable(spec.environment, name, value);
   spec.directory = step.directory;
@@ -195,10 +211,12 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   executor.cancellation.check();
   if (!exit.exec_error.empty()) {
     inputs.output(2, "unable to start container process: " + exit.exec_error + "\n");
-    throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: 1: {}", quote(shown_command(step.argv)), exit.exec_error));
+    throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: 1: {}",
+                                                quote(shown_command(step.argv)), exit.exec_error));
   }
   if (!exit.is_success())
-    throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: {}", quote(shown_command(step.argv)), exit.code));
+    throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: {}",
+                                                quote(shown_command(step.argv)), exit.code));
 
   store::CaptureOptions options;
   options.started_ns = started;

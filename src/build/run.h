@@ -52,8 +52,8 @@ struct RunInputs {
   std::function<void(int stream, std::string_view)> output;
 };
 
-// Runs the step and captures its layer. Error(kFailed) `process "/bin/sh -c ..." did not complete successfully: exit code: N`.
-// Thread-safe for different steps.
+// Runs the step and captures its layer. Error(kFailed) `process "/bin/sh -c ..." did not complete
+// successfully: exit code: N`. Thread-safe for different steps.
 store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Executor& executor);
 
 }  // namespace corten::build

@@ -34,7 +34,8 @@ bool is_empty_directory(const std::string& path) {
 }
 
 Digest seen_digest(const Entry& e) {
-  return Digest::of(fmt::format("{} {} {} {}", static_cast<int>(e.type), e.mode & 0111, e.content.hex(), e.link));
+  return Digest::of(
+      fmt::format("{} {} {} {}", static_cast<int>(e.type), e.mode & 0111, e.content.hex(), e.link));
 }
 
 // What is mounted from a tree: a directory's contents, or one file under a fixed name.
@@ -60,18 +61,29 @@ store::Manifest subtree(const store::Tree& tree, const Entry& top, bool& is_file
 
 }  // namespace
 
-RunMounts::RunMounts(const RunStep& step, const RunInputs& inputs, Executor& executor, int64_t layer_time, const std::string& scratch)
+RunMounts::RunMounts(const RunStep& step, const RunInputs& inputs, Executor& executor, int64_t layer_time,
+                     const std::string& scratch)
     : step_(step), inputs_(inputs), executor_(executor), layer_time_(layer_time), scratch_(scratch) {
   size_t agents = 0;
   for (size_t i = 0; i < step.mounts.size(); i++) {
     const dockerfile::Mount& mount = step.mounts[i].mount;
     try {
       switch (mount.type) {
-        case MountType::kSecret: add_secret(mount); break;
-        case MountType::kSsh: add_ssh(mount, agents++); break;
-        case MountType::kTmpfs: add_tmpfs(mount); break;
-        case MountType::kCache: add_cache(step.mounts[i], inputs.sources[i]); break;
-        case MountType::kBind: add_bind(mount, inputs.sources[i]); break;
+        case MountType::kSecret:
+          add_secret(mount);
+          break;
+        case MountType::kSsh:
+          add_ssh(mount, agents++);
+          break;
+        case MountType::kTmpfs:
+          add_tmpfs(mount);
+          break;
+        case MountType::kCache:
+          add_cache(step.mounts[i], inputs.sources[i]);
+          break;
+        case MountType::kBind:
+          add_bind(mount, inputs.sources[i]);
+          break;
       }
     } catch (Error& error) {
       if (!error.span()) error.set_span(mount.span);
@@ -90,11 +102,14 @@ RunMounts::RunMounts(const RunStep& step, const RunInputs& inputs, Executor& exe
 }
 
 void RunMounts::add_secret(const dockerfile::Mount& mount) {
-  std::string id = mount.id.empty() ? (mount.source.empty() ? HostPath{mount.target}.filename() : mount.source) : mount.id;
+  std::string id =
+      mount.id.empty() ? (mount.source.empty() ? HostPath{mount.target}.filename() : mount.source) : mount.id;
   auto secret = executor_.request.secrets.find(id);
   if (secret == executor_.request.secrets.end()) {
     if (mount.required)
-      throw Error(ErrorCode::kNotFound, fmt::format("secret {}: not found", id)).with_hint(fmt::format("hand it in with --secret id={},src=FILE or --secret id={},env=NAME", id, id));
+      throw Error(ErrorCode::kNotFound, fmt::format("secret {}: not found", id))
+          .with_hint(
+              fmt::format("hand it in with --secret id={},src=FILE or --secret id={},env=NAME", id, id));
     if (mount.env) variables_.emplace_back(*mount.env, "");
     return;
   }
@@ -110,9 +125,11 @@ void RunMounts::add_secret(const dockerfile::Mount& mount) {
   mounts_.push_back(std::move(made));
 }
 
-// An agent that nobody forwards: the variable is set all the same, as with BuildKit; a required one was refused in the plan.
+// An agent that nobody forwards: the variable is set all the same, as with BuildKit; a required one was
+// refused in the plan.
 void RunMounts::add_ssh(const dockerfile::Mount& mount, size_t number) {
-  std::string target = mount.target.empty() ? fmt::format("/run/buildkit/ssh_agent.{}", number) : mount.target;
+  std::string target =
+      mount.target.empty() ? fmt::format("/run/buildkit/ssh_agent.{}", number) : mount.target;
   for (const std::string& entry : step_.environment)
     if (entry.starts_with("SSH_AUTH_SOCK=")) return;
   variables_.emplace_back("SSH_AUTH_SOCK", target);
@@ -152,13 +169,17 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
       source.tree->ingest(files);
       manifest = subtree(*source.tree, *top, is_file);
       // Copies, not links: a step writes to them.
-      store::make_directory_body(manifest, layer_time_, executor_.store.contents(), place / "data", {.may_link = false});
+      store::make_directory_body(manifest, layer_time_, executor_.store.contents(), place / "data",
+                                 {.may_link = false});
     } else if (mkdir((place / "data").c_str(), 0755) != 0) {
       fail_errno("make cache mount {}", use.cache_id);
     }
-    if (chown((place / "data").c_str(), mount.uid.value_or(0), mount.gid.value_or(0)) != 0) fail_errno("set owner of cache mount {}", use.cache_id);
-    if (chmod((place / "data").c_str(), mount.mode.value_or(0755) & 0777) != 0) fail_errno("set mode of cache mount {}", use.cache_id);
-    if (rename((place / "data").c_str(), data.c_str()) != 0 && errno != ENOTEMPTY && errno != EEXIST) fail_errno("make cache mount {}", use.cache_id);
+    if (chown((place / "data").c_str(), mount.uid.value_or(0), mount.gid.value_or(0)) != 0)
+      fail_errno("set owner of cache mount {}", use.cache_id);
+    if (chmod((place / "data").c_str(), mount.mode.value_or(0755) & 0777) != 0)
+      fail_errno("set mode of cache mount {}", use.cache_id);
+    if (rename((place / "data").c_str(), data.c_str()) != 0 && errno != ENOTEMPTY && errno != EEXIST)
+      fail_errno("make cache mount {}", use.cache_id);
   }
   sandbox::Mount made;
   made.target = RootfsPath(mount.target);
@@ -166,7 +187,8 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
   UniqueFd root = open_file(data, O_PATH | O_DIRECTORY);
   if (!mount.source.empty() && RootfsPath(mount.source).str() != "") {
     auto inside = open_in_root(root.get(), RootfsPath(mount.source).str(), O_PATH);
-    if (!inside) fail(ErrorCode::kNotFound, "open {}: no such file or directory", RootfsPath(mount.source).absolute());
+    if (!inside)
+      fail(ErrorCode::kNotFound, "open {}: no such file or directory", RootfsPath(mount.source).absolute());
     root = std::move(*inside);
   }
   made.source.fd = root.get();
@@ -182,8 +204,10 @@ void RunMounts::add_bind(const dockerfile::Mount& mount, const MountSource& sour
   const store::Tree& tree = source.tree ? *source.tree : static_cast<const store::Tree&>(nothing);
   const Entry* top = tree.find(store::resolve_links(tree, wanted));
   if (!top)
-    throw Error(ErrorCode::kNotFound, fmt::format("failed to compute cache key: failed to calculate checksum of ref {}: {}: not found",
-                                                  mount.from.value_or("context"), quote(wanted.absolute())));
+    throw Error(
+        ErrorCode::kNotFound,
+        fmt::format("failed to compute cache key: failed to calculate checksum of ref {}: {}: not found",
+                    mount.from.value_or("context"), quote(wanted.absolute())));
   BindSource bind;
   bind.manifest = std::make_shared<store::Manifest>(subtree(tree, *top, bind.is_file));
   bind.mount = mounts_.size();
@@ -196,14 +220,15 @@ void RunMounts::add_bind(const dockerfile::Mount& mount, const MountSource& sour
   binds_.push_back(std::move(bind));
 }
 
-// Tells every writable cache mount what the step is about to see, and shows the sources at the times that they remember.
+// Tells every writable cache mount what the step is about to see, and shows the sources at the times that
+// they remember.
 void RunMounts::remember_sources() {
   store::RootfsView view = executor_.store.layers().view(inputs_.below.refs());
   SeenTimes times;
   if (!caches_.empty() && executor_.request.timestamps == Timestamps::kLayer) {
     SeenPaths paths;
-    // What a path could be shown at depends on what the mounts remember; the layer that the step makes must not. So all times that a
-    // source has of its own or of its layer count as made up as well.
+    // What a path could be shown at depends on what the mounts remember; the layer that the step makes must
+    // not. So all times that a source has of its own or of its layer count as made up as well.
     auto see = [&](const RootfsPath& path, const Entry& e, int64_t layer_time) {
       paths[path] = seen_digest(e);
       foreign_times_.insert(e.time_ns.value_or(layer_time * 1'000'000'000));
@@ -211,9 +236,11 @@ void RunMounts::remember_sources() {
     for (const StageLayer& layer : inputs_.below.layers) {
       auto manifest = executor_.store.layers().load(layer.ref.id);
       for (const Entry& e : manifest->entries()) {
-        // Of a base only what has its layer's time: an image of ours, whose files do not show by their times that they changed.
+        // Of a base only what has its layer's time: an image of ours, whose files do not show by their times
+        // that they changed.
         if (layer.is_base && e.time_ns) continue;
-        if ((e.type == EntryType::kFile || e.type == EntryType::kSymlink) && view.find(e.path) == &e) see(e.path, e, layer.ref.time);
+        if ((e.type == EntryType::kFile || e.type == EntryType::kSymlink) && view.find(e.path) == &e)
+          see(e.path, e, layer.ref.time);
       }
     }
     for (const BindSource& bind : binds_)
@@ -222,7 +249,8 @@ void RunMounts::remember_sources() {
           see(bind.is_file ? bind.target : RootfsPath::join(bind.target, e.path.str()), e, layer_time_);
     for (const WritableCache& cache : caches_) {
       memories_.emplace_back(cache.directory);
-      for (const auto& [path, time] : memories_.back().begin(paths, is_empty_directory(cache.data), executor_.clock.now_ns())) {
+      for (const auto& [path, time] :
+           memories_.back().begin(paths, is_empty_directory(cache.data), executor_.clock.now_ns())) {
         int64_t& shown = times[path];
         shown = std::max(shown, time);
       }
@@ -244,14 +272,16 @@ void RunMounts::restamp_layers(const SeenTimes& times, const store::RootfsView& 
     return layer_time_ * 1'000'000'000;
   };
   for (const auto& [path, time] : times) {
-    bool hidden = std::any_of(binds_.begin(), binds_.end(), [&](const BindSource& bind) { return path.is_within(bind.target); });
+    bool hidden = std::any_of(binds_.begin(), binds_.end(),
+                              [&](const BindSource& bind) { return path.is_within(bind.target); });
     const Entry* entry = view.find(path);
     if (hidden || !entry || entry->is_directory()) continue;
     Entry copy = *entry;
     copy.time_ns = time;
     copy.hard_link = RootfsPath();
     entries[path] = std::move(copy);
-    for (RootfsPath above = path.parent(); !above.is_root() && !entries.contains(above); above = above.parent()) {
+    for (RootfsPath above = path.parent(); !above.is_root() && !entries.contains(above);
+         above = above.parent()) {
       const Entry* directory = view.find(above);
       if (!directory) break;
       Entry parent = *directory;
@@ -271,11 +301,12 @@ void RunMounts::restamp_layers(const SeenTimes& times, const store::RootfsView& 
   std::vector<Entry> list;
   for (auto& [path, entry] : entries) list.push_back(std::move(entry));
   restamped_ = scratch_ + "/restamped";
-  store::make_directory_body(store::Manifest(std::move(list)), layer_time_, executor_.store.contents(), restamped_, {.may_link = false});
+  store::make_directory_body(store::Manifest(std::move(list)), layer_time_, executor_.store.contents(),
+                             restamped_, {.may_link = false});
 }
 
-// A bind is a directory body like a layer's, kept in the store under its content; one with times of its own, or a single file that may
-// be written, is made for this step alone.
+// A bind is a directory body like a layer's, kept in the store under its content; one with times of its own,
+// or a single file that may be written, is made for this step alone.
 void RunMounts::place_binds(const SeenTimes& times) {
   for (size_t i = 0; i < binds_.size(); i++) {
     const BindSource& bind = binds_[i];
@@ -291,7 +322,8 @@ void RunMounts::place_binds(const SeenTimes& times) {
     std::string directory;
     if (is_own) {
       directory = fmt::format("{}/bind-{}", scratch_, i);
-      store::make_directory_body(store::Manifest(std::move(entries)), layer_time_, executor_.store.contents(), directory, {.may_link = false});
+      store::make_directory_body(store::Manifest(std::move(entries)), layer_time_, executor_.store.contents(),
+                                 directory, {.may_link = false});
     } else {
       store::LayerRef layer{executor_.store.layers().save(*bind.manifest), layer_time_};
       directory = executor_.store.layers().directory(layer, executor_.mapping.to_string()).value;

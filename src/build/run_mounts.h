@@ -13,13 +13,15 @@ namespace corten::build {
 // Holds what must live as long as the step: directories, locks, descriptors.
 class RunMounts {
  public:
-  RunMounts(const RunStep& step, const RunInputs& inputs, Executor& executor, int64_t layer_time, const std::string& scratch);
+  RunMounts(const RunStep& step, const RunInputs& inputs, Executor& executor, int64_t layer_time,
+            const std::string& scratch);
 
   // In the order of the Dockerfile.
   const std::vector<sandbox::Mount>& mounts() const { return mounts_; }
   // Variables that secrets and agents set; they win over the step's.
   const std::vector<std::pair<std::string, std::string>>& variables() const { return variables_; }
-  // A directory that lies on top of the layers, with the files that appear at other times than their layer's; "" when there is none.
+  // A directory that lies on top of the layers, with the files that appear at other times than their layer's;
+  // "" when there is none.
   const std::string& restamped() const { return restamped_; }
   // The times that were made up: a file that the step writes with one of them got it from there.
   const std::set<int64_t>& foreign_times_ns() const { return foreign_times_; }

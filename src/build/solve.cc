@@ -24,12 +24,14 @@ namespace {
 // Executes one step after the other as they become ready. All public state is guarded by mutex_.
 class Solver {
  public:
-  Solver(Plan plan, Sources& sources, Executor& executor, Events& events) : sources_(sources), executor_(executor), events_(events) {
+  Solver(Plan plan, Sources& sources, Executor& executor, Events& events)
+      : sources_(sources), executor_(executor), events_(events) {
     result_.plan = std::move(plan);
     result_.steps.resize(result_.plan.steps.size());
     for (const Step& step : steps()) {
       if (!std::holds_alternative<RunStep>(step.work)) continue;
-      for (StepId id = step.id; id != kNoStep; id = steps()[static_cast<size_t>(id)].base) below_a_run_.insert(id);
+      for (StepId id = step.id; id != kNoStep; id = steps()[static_cast<size_t>(id)].base)
+        below_a_run_.insert(id);
     }
   }
 
@@ -101,12 +103,16 @@ class Solver {
       (outcome == Outcome::kCached ? result_.cached_steps : result_.executed_steps)++;
       for (const Step& user : steps()) {
         std::vector<StepId> inputs = user.inputs();
-        if (std::find(inputs.begin(), inputs.end(), id) != inputs.end() && --waiting_[static_cast<size_t>(user.id)] == 0) start(user.id);
+        if (std::find(inputs.begin(), inputs.end(), id) != inputs.end() &&
+            --waiting_[static_cast<size_t>(user.id)] == 0)
+          start(user.id);
       }
     } else {
       // The cause is the first failure that is not itself a cancellation.
-      if (outcome == Outcome::kFailed && !failed_) error_ = error, failed_ = true;
-      else if (!error_ && error) error_ = error;
+      if (outcome == Outcome::kFailed && !failed_)
+        error_ = error, failed_ = true;
+      else if (!error_ && error)
+        error_ = error;
       executor_.cancellation.cancel();
       executor_.running.kill_all();
     }
@@ -129,10 +135,14 @@ class Solver {
   }
 
   void execute(const Step& step) {
-    if (auto* from = std::get_if<FromStep>(&step.work)) from_step(step, *from);
-    else if (auto* copy = std::get_if<CopyStep>(&step.work)) copy_step(step, *copy);
-    else if (auto* run = std::get_if<RunStep>(&step.work)) run_step(step, *run);
-    else workdir_step(step, std::get<WorkdirStep>(step.work));
+    if (auto* from = std::get_if<FromStep>(&step.work))
+      from_step(step, *from);
+    else if (auto* copy = std::get_if<CopyStep>(&step.work))
+      copy_step(step, *copy);
+    else if (auto* run = std::get_if<RunStep>(&step.work))
+      run_step(step, *run);
+    else
+      workdir_step(step, std::get<WorkdirStep>(step.work));
   }
 
   void from_step(const Step& step, const FromStep& from) {
@@ -148,7 +158,8 @@ class Solver {
   }
 
   // Looks the key up, or does the work under the key's lock.
-  store::LayerRef action(const Step& step, const KeyRecord& record, bool& cached, const std::function<store::LayerRef(int lock_fd)>& work) {
+  store::LayerRef action(const Step& step, const KeyRecord& record, bool& cached,
+                         const std::function<store::LayerRef(int lock_fd)>& work) {
     Digest key = record.digest();
     store::Store& store = executor_.store;
     auto known = [&]() -> std::optional<store::LayerRef> {
@@ -180,23 +191,28 @@ class Solver {
     return layer;
   }
 
-  void stack(const Step& step, const StageRootfs& rootfs, const StageLayer& layer, bool cached, const Digest& key) {
+  void stack(const Step& step, const StageRootfs& rootfs, const StageLayer& layer, bool cached,
+             const Digest& key) {
     auto manifest = executor_.store.layers().load(layer.ref.id);
     finish(step, with_layer(rootfs, layer, *manifest, executor_.clock.now_ns()), cached, key);
   }
 
   std::shared_ptr<const store::Tree> tree_of(const TreeRef& ref) {
     switch (ref.kind) {
-      case TreeRef::Kind::kStep: return std::make_shared<store::RootfsView>(executor_.store.layers().view(below(ref.step).refs()));
-      case TreeRef::Kind::kScratch: return std::make_shared<store::EmptyTree>();
-      case TreeRef::Kind::kContext: break;
+      case TreeRef::Kind::kStep:
+        return std::make_shared<store::RootfsView>(executor_.store.layers().view(below(ref.step).refs()));
+      case TreeRef::Kind::kScratch:
+        return std::make_shared<store::EmptyTree>();
+      case TreeRef::Kind::kContext:
+        break;
     }
     auto tree = ref.context.empty() ? sources_.main_context() : sources_.named_tree(ref.context);
     return tree ? tree : std::make_shared<store::EmptyTree>();
   }
 
   static std::string place_name(const TreeRef& ref) {
-    if (ref.kind == TreeRef::Kind::kContext) return ref.context.empty() ? "context" : "context " + ref.context;
+    if (ref.kind == TreeRef::Kind::kContext)
+      return ref.context.empty() ? "context" : "context " + ref.context;
     return ref.kind == TreeRef::Kind::kScratch ? "scratch" : "stage";
   }
 
@@ -214,7 +230,8 @@ class Solver {
       store::RootfsView view = executor_.store.layers().view(rootfs.refs());
       store::EmptyTree nothing;
       store::LayerBuilder builder(copy.link ? static_cast<const store::Tree&>(nothing) : view);
-      store::Accounts accounts = copy.link ? store::Accounts::parse("", "") : store::Accounts::load(view, executor_.store.contents());
+      store::Accounts accounts = copy.link ? store::Accounts::parse("", "")
+                                           : store::Accounts::load(view, executor_.store.contents());
       copy_into(copy, selection, *source, accounts, executor_.store.contents(), builder);
       return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())), time};
     });
@@ -225,7 +242,8 @@ class Solver {
   store::Manifest with_clock_times(store::Manifest manifest) const {
     if (executor_.request.timestamps == Timestamps::kLayer) return manifest;
     std::vector<store::Entry> entries = manifest.entries();
-    int64_t now = executor_.request.source_date_epoch ? *executor_.request.source_date_epoch * 1'000'000'000 : executor_.clock.now_ns();
+    int64_t now = executor_.request.source_date_epoch ? *executor_.request.source_date_epoch * 1'000'000'000
+                                                      : executor_.clock.now_ns();
     for (store::Entry& e : entries)
       if (!e.time_ns && e.type != store::EntryType::kWhiteout) e.time_ns = now;
     return store::Manifest(std::move(entries));
@@ -239,7 +257,9 @@ class Solver {
     store::LayerRef layer = action(step, record, cached, [&](int) {
       store::RootfsView view = executor_.store.layers().view(rootfs.refs());
       store::LayerBuilder builder(view);
-      make_workdir(workdir.path, workdir_owner(store::Accounts::load(view, executor_.store.contents()), workdir.user), builder);
+      make_workdir(workdir.path,
+                   workdir_owner(store::Accounts::load(view, executor_.store.contents()), workdir.user),
+                   builder);
       return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())), time};
     });
     stack(step, rootfs, {layer, false, false, false}, cached, record.digest());
@@ -254,7 +274,8 @@ class Solver {
     for (const MountUse& use : run.mounts) {
       MountSource source;
       std::optional<Digest> digest;
-      if (use.mount.type == dockerfile::MountType::kBind || (use.mount.type == dockerfile::MountType::kCache && use.mount.from)) {
+      if (use.mount.type == dockerfile::MountType::kBind ||
+          (use.mount.type == dockerfile::MountType::kCache && use.mount.from)) {
         source.tree = tree_of(use.from);
         digest = mount_digest(use, *source.tree);
       }
@@ -265,7 +286,8 @@ class Solver {
     bool cached = false;
     store::LayerRef layer = action(step, record, cached, [&](int lock_fd) {
       for (size_t i = 0; i < run.mounts.size(); i++)
-        if (inputs.sources[i].tree) inputs.sources[i].tree->ingest(mount_files(run.mounts[i], *inputs.sources[i].tree));
+        if (inputs.sources[i].tree)
+          inputs.sources[i].tree->ingest(mount_files(run.mounts[i], *inputs.sources[i].tree));
       inputs.lock_fd = lock_fd;
       return execute_run(run, inputs, executor_);
     });
@@ -275,20 +297,24 @@ class Solver {
   // What a mount shows of a tree: of a cache mount all of it, since it is only where the cache starts from.
   static Selection mount_selection(const MountUse& use, const store::Tree& tree) {
     CopyStep wanted;
-    wanted.sources = {use.mount.type == dockerfile::MountType::kBind ? RootfsPath(use.mount.source).absolute() : "/"};
+    wanted.sources = {use.mount.type == dockerfile::MountType::kBind ? RootfsPath(use.mount.source).absolute()
+                                                                     : "/"};
     for (char c : std::string_view("*?["))
       if (wanted.sources[0].find(c) != std::string::npos) wanted.sources[0].clear();
     Selection selection;
     if (!wanted.sources[0].empty()) return select_sources(wanted, tree, use.mount.from.value_or("context"));
     const store::Entry* entry = tree.find(store::resolve_links(tree, RootfsPath(use.mount.source)));
-    if (!entry) fail(ErrorCode::kNotFound, "failed to compute cache key: {}: not found", quote(use.mount.source));
+    if (!entry)
+      fail(ErrorCode::kNotFound, "failed to compute cache key: {}: not found", quote(use.mount.source));
     Selected item;
     item.entry = entry;
     store::walk(tree, entry->path, [&](const store::Entry& e) { item.below.push_back(&e); });
     selection.items.push_back(std::move(item));
     return selection;
   }
-  static std::vector<const store::Entry*> mount_files(const MountUse& use, const store::Tree& tree) { return mount_selection(use, tree).files(); }
+  static std::vector<const store::Entry*> mount_files(const MountUse& use, const store::Tree& tree) {
+    return mount_selection(use, tree).files();
+  }
 
   Digest mount_digest(const MountUse& use, const store::Tree& tree) {
     Selection selection = mount_selection(use, tree);
@@ -312,6 +338,8 @@ class Solver {
 
 }  // namespace
 
-BuildResult solve(Plan plan, Sources& sources, Executor& executor, Events& events) { return Solver(std::move(plan), sources, executor, events).run(); }
+BuildResult solve(Plan plan, Sources& sources, Executor& executor, Events& events) {
+  return Solver(std::move(plan), sources, executor, events).run();
+}
 
 }  // namespace corten::build

@@ -1,9 +1,11 @@
 // From a plan to layers: each step is looked up by its key, and executed when nobody has done it before.
 //
-// Steps whose inputs are ready run at the same time, on as many threads as there are processors. A step's life: its inputs are
-// done -> its key is made (from contents, so a step whose inputs came out equal is a hit although an earlier step ran again)
-// -> an action with this key is looked up -> missed: the key's lock is taken (another process may be at it: then its result is
-// a hit) -> executed, its layer saved, the action recorded. The first failure cancels the rest.
+// Steps whose inputs are ready run at the same time, on as many threads as there are processors. A step's
+// life: its inputs are done -> its key is made (from contents, so a step whose inputs came out equal is a hit
+// although an earlier step ran again)
+// -> an action with this key is looked up -> missed: the key's lock is taken (another process may be at it:
+// then its result is a hit) -> executed, its layer saved, the action recorded. The first failure cancels the
+// rest.
 #pragma once
 #include <memory>
 #include <string>
@@ -26,14 +28,14 @@ struct StepResult {
 
 struct BuildResult {
   Plan plan;
-  std::vector<StepResult> steps;       // by step id
+  std::vector<StepResult> steps;  // by step id
   const StagePlan& target() const { return plan.stages[static_cast<size_t>(plan.target)]; }
-  StageRootfs rootfs() const;          // of the target
+  StageRootfs rootfs() const;  // of the target
   size_t cached_steps = 0, executed_steps = 0;
 };
 
-// Error of the first step that failed, with the place of its instruction; Error(kCancelled) when cancelled. Events may be
-// called from any thread.
+// Error of the first step that failed, with the place of its instruction; Error(kCancelled) when cancelled.
+// Events may be called from any thread.
 BuildResult solve(Plan plan, Sources& sources, Executor& executor, Events& events);
 
 }  // namespace corten::build

@@ -7,7 +7,8 @@
 namespace corten::build {
 
 bool is_predefined_proxy(std::string_view name) {
-  static const std::vector<std::string> kNames = {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"};
+  static const std::vector<std::string> kNames = {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY",
+                                                  "ALL_PROXY"};
   return std::find(kNames.begin(), kNames.end(), to_upper(name)) != kNames.end();
 }
 
@@ -19,7 +20,10 @@ std::optional<std::string> StageEnvironment::get(std::string_view name) const {
 
 void StageEnvironment::set(const std::string& name, const std::string& value) {
   for (auto& [key, old] : values_)
-    if (key == name) { old = value; return; }
+    if (key == name) {
+      old = value;
+      return;
+    }
   values_.emplace_back(name, value);
 }
 
@@ -28,7 +32,9 @@ void StageEnvironment::declare_arg(const std::string& name, const std::optional<
   if (value) set(name, *value);
 }
 
-bool StageEnvironment::is_declared(std::string_view name) const { return std::find(args_.begin(), args_.end(), name) != args_.end(); }
+bool StageEnvironment::is_declared(std::string_view name) const {
+  return std::find(args_.begin(), args_.end(), name) != args_.end();
+}
 
 std::vector<std::string> StageEnvironment::list() const {
   std::vector<std::string> entries;

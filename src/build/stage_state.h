@@ -12,12 +12,14 @@
 
 namespace corten::build {
 
-inline constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+inline constexpr std::string_view kDefaultPath =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // HTTP_PROXY and its like, in any case of letters: known without ARG, in no key and no history.
 bool is_predefined_proxy(std::string_view name);
 
-// ENV and ARG of a stage. ENV goes to the image, ARG only to the build; of one name the later line wins in the build.
+// ENV and ARG of a stage. ENV goes to the image, ARG only to the build; of one name the later line wins in
+// the build.
 class StageEnvironment : public dockerfile::Environment {
  public:
   std::optional<std::string> get(std::string_view name) const override;

@@ -15,25 +15,33 @@ void add_common(KeyRecord& record, const Request& request) {
 
 Json files_json(const std::vector<CopyStep::File>& files) {
   Json list = Json::array();
-  for (const CopyStep::File& file : files) list.push_back(Json::object({{"name", file.name}, {"content", Digest::of(file.content).hex()}}));
+  for (const CopyStep::File& file : files)
+    list.push_back(Json::object({{"name", file.name}, {"content", Digest::of(file.content).hex()}}));
   return list;
 }
 
 std::string_view sharing_name(dockerfile::CacheSharing sharing) {
   switch (sharing) {
-    case dockerfile::CacheSharing::kPrivate: return "private";
-    case dockerfile::CacheSharing::kLocked: return "locked";
-    default: return "shared";
+    case dockerfile::CacheSharing::kPrivate:
+      return "private";
+    case dockerfile::CacheSharing::kLocked:
+      return "locked";
+    default:
+      return "shared";
   }
 }
 
 Json mount_json(const MountUse& use, const std::optional<Digest>& source) {
   const dockerfile::Mount& m = use.mount;
-  Json json = Json::object({{"type", std::string(dockerfile::mount_type_name(m.type))}, {"target", m.target}, {"read_only", m.read_only}});
+  Json json = Json::object({{"type", std::string(dockerfile::mount_type_name(m.type))},
+                            {"target", m.target},
+                            {"read_only", m.read_only}});
   if (source) json.set("content", source->hex());
   if (!use.cache_id.empty()) json.set("cache", use.cache_id);
-  if (m.type == dockerfile::MountType::kCache) json.set("sharing", sharing_name(m.sharing)), json.set("source", m.source);
-  if (m.type == dockerfile::MountType::kSecret || m.type == dockerfile::MountType::kSsh) json.set("id", m.id.empty() ? m.source : m.id);
+  if (m.type == dockerfile::MountType::kCache)
+    json.set("sharing", sharing_name(m.sharing)), json.set("source", m.source);
+  if (m.type == dockerfile::MountType::kSecret || m.type == dockerfile::MountType::kSsh)
+    json.set("id", m.id.empty() ? m.source : m.id);
   if (m.mode) json.set("mode", static_cast<int64_t>(*m.mode));
   if (m.uid) json.set("uid", static_cast<int64_t>(*m.uid));
   if (m.gid) json.set("gid", static_cast<int64_t>(*m.gid));
@@ -45,12 +53,16 @@ Json mount_json(const MountUse& use, const std::optional<Digest>& source) {
 
 }  // namespace
 
-KeyRecord copy_key(const CopyStep& step, const StageRootfs& below, const Selection& selection, const Request& request) {
+KeyRecord copy_key(const CopyStep& step, const StageRootfs& below, const Selection& selection,
+                   const Request& request) {
   KeyRecord record(step.is_add ? "add" : "copy");
   add_common(record, request);
-  // The time of the layer is what lies beneath plus one, so what lies beneath counts for a link too; its files do not.
-  if (step.link) record.add("newest_below", below.newest);
-  else record.add("below", rootfs_digest(below.refs()).hex()), record.add("newest_below", below.newest);
+  // The time of the layer is what lies beneath plus one, so what lies beneath counts for a link too; its
+  // files do not.
+  if (step.link)
+    record.add("newest_below", below.newest);
+  else
+    record.add("below", rootfs_digest(below.refs()).hex()), record.add("newest_below", below.newest);
   bool context_times = step.from.kind != TreeRef::Kind::kContext;
   record.add("sources", Json(step.sources));
   record.add("content", selection_digest(selection, context_times).hex());
@@ -65,7 +77,8 @@ KeyRecord copy_key(const CopyStep& step, const StageRootfs& below, const Selecti
   return record;
 }
 
-KeyRecord run_key(const RunStep& step, const StageRootfs& below, const std::vector<std::optional<Digest>>& sources, const Request& request) {
+KeyRecord run_key(const RunStep& step, const StageRootfs& below,
+                  const std::vector<std::optional<Digest>>& sources, const Request& request) {
   KeyRecord record("run");
   add_common(record, request);
   record.add("below", rootfs_digest(below.refs()).hex());

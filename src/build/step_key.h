@@ -7,9 +7,11 @@
 
 namespace corten::build {
 
-KeyRecord copy_key(const CopyStep& step, const StageRootfs& below, const Selection& selection, const Request& request);
+KeyRecord copy_key(const CopyStep& step, const StageRootfs& below, const Selection& selection,
+                   const Request& request);
 // `sources`: for each mount, the digest of what it shows; empty for those that show nothing of a tree.
-KeyRecord run_key(const RunStep& step, const StageRootfs& below, const std::vector<std::optional<Digest>>& sources, const Request& request);
+KeyRecord run_key(const RunStep& step, const StageRootfs& below,
+                  const std::vector<std::optional<Digest>>& sources, const Request& request);
 KeyRecord workdir_key(const WorkdirStep& step, const StageRootfs& below, const Request& request);
 
 }  // namespace corten::build

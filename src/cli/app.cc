@@ -17,7 +17,9 @@ namespace corten::cli {
 namespace {
 
 std::string overview(const std::vector<Command>& commands) {
-  std::string text = "Usage: corten COMMAND [FLAGS] [ARGUMENTS]\n\nBuilds, runs and keeps OCI images: no daemon, no root, no Docker.\n";
+  std::string text =
+      "Usage: corten COMMAND [FLAGS] [ARGUMENTS]\n\nBuilds, runs and keeps OCI images: no daemon, no root, "
+      "no Docker.\n";
   std::string group;
   for (const Command& command : commands) {
     if (!*command.group) continue;
@@ -49,7 +51,9 @@ int run_app(const std::vector<Command>& commands, const std::vector<std::string>
       if (name == command.name) return command.run({arguments.begin() + 1, arguments.end()});
     std::vector<std::string> names;
     for (const Command& command : commands) names.push_back(command.name);
-    throw Error(ErrorCode::kUsage, fmt::format("unknown command {}{}", quote(name), did_you_mean(name, names))).with_hint("see 'corten --help'");
+    throw Error(ErrorCode::kUsage,
+                fmt::format("unknown command {}{}", quote(name), did_you_mean(name, names)))
+        .with_hint("see 'corten --help'");
   } catch (const HelpWanted& help) {
     fputs(help.text.c_str(), stdout);
     return 0;

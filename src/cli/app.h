@@ -16,8 +16,8 @@ struct Command {
   const char* group = "";  // heading in the overview; "" hides it
 };
 
-// Finds the command, runs it, turns its Error into words on standard error and an exit code: 1, 2 for wrong usage, 130 for
-// Ctrl-C, 125 for `run` and `exec`.
+// Finds the command, runs it, turns its Error into words on standard error and an exit code: 1, 2 for wrong
+// usage, 130 for Ctrl-C, 125 for `run` and `exec`.
 int run_app(const std::vector<Command>& commands, const std::vector<std::string>& arguments);
 
 }  // namespace corten::cli

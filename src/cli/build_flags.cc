@@ -15,7 +15,8 @@ std::map<std::string, std::string> parse_attributes(std::string_view text) {
   std::map<std::string, std::string> attributes;
   for (const std::string& field : dockerfile::split_csv(text)) {
     size_t equals = field.find('=');
-    attributes[std::string(trim(field.substr(0, equals)))] = equals == std::string::npos ? "" : field.substr(equals + 1);
+    attributes[std::string(trim(field.substr(0, equals)))] =
+        equals == std::string::npos ? "" : field.substr(equals + 1);
   }
   return attributes;
 }
@@ -33,17 +34,27 @@ OutputSpec parse_output(std::string_view text) {
   output.attributes.erase("type");
   output.attributes.erase("dest");
   const std::vector<std::string> kTypes = {"oci", "docker", "local", "tar", "image", "cacheonly"};
-  if (output.type.empty()) throw Error(ErrorCode::kUsage, "type is required for output").with_hint("for example --output type=oci,dest=image.tar");
-  if (output.type == "registry") throw Error(ErrorCode::kUnsupported, "output type=registry is not executed yet").with_hint("write an archive with type=oci,dest=image.tar and copy it with another tool");
+  if (output.type.empty())
+    throw Error(ErrorCode::kUsage, "type is required for output")
+        .with_hint("for example --output type=oci,dest=image.tar");
+  if (output.type == "registry")
+    throw Error(ErrorCode::kUnsupported, "output type=registry is not executed yet")
+        .with_hint("write an archive with type=oci,dest=image.tar and copy it with another tool");
   if (std::find(kTypes.begin(), kTypes.end(), output.type) == kTypes.end())
-    fail(ErrorCode::kUsage, "unsupported output type {}{}", quote(output.type), did_you_mean(output.type, kTypes));
+    fail(ErrorCode::kUsage, "unsupported output type {}{}", quote(output.type),
+         did_you_mean(output.type, kTypes));
   if ((output.type == "oci" || output.type == "tar") && output.dest.empty()) output.dest = "-";
-  if (output.type == "local" && output.dest.empty()) fail(ErrorCode::kUsage, "dest is required for local output");
-  const std::vector<std::string> kKnown = {"name", "tar", "compression", "compression-level", "force-compression", "oci-mediatypes", "push", "rewrite-timestamp", "source-date-epoch", "platform-split"};
+  if (output.type == "local" && output.dest.empty())
+    fail(ErrorCode::kUsage, "dest is required for local output");
+  const std::vector<std::string> kKnown = {
+      "name",           "tar",  "compression",       "compression-level", "force-compression",
+      "oci-mediatypes", "push", "rewrite-timestamp", "source-date-epoch", "platform-split"};
   for (const auto& [key, value] : output.attributes)
     if (std::find(kKnown.begin(), kKnown.end(), key) == kKnown.end() && !key.starts_with("annotation"))
-      fail(ErrorCode::kUnsupported, "output attribute {} is not known{}", quote(key), did_you_mean(key, kKnown));
-  if (output.attributes.contains("push") && output.attributes["push"] != "false") fail(ErrorCode::kUnsupported, "output attribute push is not executed yet");
+      fail(ErrorCode::kUnsupported, "output attribute {} is not known{}", quote(key),
+           did_you_mean(key, kKnown));
+  if (output.attributes.contains("push") && output.attributes["push"] != "false")
+    fail(ErrorCode::kUnsupported, "output attribute push is not executed yet");
   return output;
 }
 
@@ -54,29 +65,43 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   std::string pull, builder, ignored;
   bool push = false, ignored_flag = false;
   std::vector<std::string> ignored_list, provenance, sbom, cache_from, cache_to, ssh, allow;
-  app.add_option("context", flags.context, "directory, or - for a tar archive (or a Dockerfile) on standard input")->required();
-  app.add_option("-f,--file", flags.file, "the Dockerfile (default: Dockerfile in the context; -: standard input)");
-  app.add_option("-t,--tag", flags.tags, "name of the image, NAME[:TAG]; may be repeated")->allow_extra_args(false);
+  app.add_option("context", flags.context,
+                 "directory, or - for a tar archive (or a Dockerfile) on standard input")
+      ->required();
+  app.add_option("-f,--file", flags.file,
+                 "the Dockerfile (default: Dockerfile in the context; -: standard input)");
+  app.add_option("-t,--tag", flags.tags, "name of the image, NAME[:TAG]; may be repeated")
+      ->allow_extra_args(false);
   app.add_option("--target", flags.target, "stage to build (default: the last)");
-  app.add_option("--build-arg", flags.build_args, "NAME=VALUE, or NAME to take it from the environment")->allow_extra_args(false);
-  app.add_option("--build-context", flags.build_contexts, "NAME=DIR, NAME=oci-layout://DIR[:TAG], NAME=docker-image://REF")->allow_extra_args(false);
+  app.add_option("--build-arg", flags.build_args, "NAME=VALUE, or NAME to take it from the environment")
+      ->allow_extra_args(false);
+  app.add_option("--build-context", flags.build_contexts,
+                 "NAME=DIR, NAME=oci-layout://DIR[:TAG], NAME=docker-image://REF")
+      ->allow_extra_args(false);
   app.add_option("--label", flags.labels, "NAME=VALUE")->allow_extra_args(false);
   app.add_option("--secret", flags.secrets, "id=NAME[,src=FILE|,env=VARIABLE]")->allow_extra_args(false);
-  app.add_option("--platform", flags.platforms, "the platform to build for (this machine's)")->allow_extra_args(false);
+  app.add_option("--platform", flags.platforms, "the platform to build for (this machine's)")
+      ->allow_extra_args(false);
   app.add_option("--network", flags.network, "network of RUN steps: default, none, host");
   app.add_flag("--no-cache", flags.no_cache, "do not use what is remembered");
-  app.add_option("--no-cache-filter", flags.no_cache_filter, "the same for these stages")->allow_extra_args(false);
-  app.add_option("--timestamps", flags.timestamps, "layer: times nobody set are the layer's; source: BuildKit's behaviour")->check(CLI::IsMember({"layer", "source"}));
+  app.add_option("--no-cache-filter", flags.no_cache_filter, "the same for these stages")
+      ->allow_extra_args(false);
+  app.add_option("--timestamps", flags.timestamps,
+                 "layer: times nobody set are the layer's; source: BuildKit's behaviour")
+      ->check(CLI::IsMember({"layer", "source"}));
   app.add_flag("--load", flags.load, "keep the image in the store (it always is; for scripts)");
   app.add_flag("-q,--quiet", flags.quiet, "print the image id alone");
   app.add_option("--iidfile", flags.iidfile, "write the image id to this file");
   app.add_option("--metadata-file", flags.metadata_file, "write the result as JSON to this file");
   app.add_option("--progress", flags.progress, "auto, tty, plain, rawjson, quiet");
-  app.add_option("-o,--output", outputs, "type=oci|docker|local|tar[,dest=PATH], or a directory, or -")->allow_extra_args(false);
-  app.add_option("--add-host", flags.extra_hosts, "NAME:ADDRESS for /etc/hosts of RUN steps")->allow_extra_args(false);
+  app.add_option("-o,--output", outputs, "type=oci|docker|local|tar[,dest=PATH], or a directory, or -")
+      ->allow_extra_args(false);
+  app.add_option("--add-host", flags.extra_hosts, "NAME:ADDRESS for /etc/hosts of RUN steps")
+      ->allow_extra_args(false);
   app.add_option("--shm-size", flags.shm_size, "size of /dev/shm in RUN steps");
   app.add_option("--ulimit", flags.ulimits, "NAME=SOFT[:HARD] for RUN steps")->allow_extra_args(false);
-  app.add_option("--size-budget", flags.size_budget, "fail when the image's files are larger than this (100MB)");
+  app.add_option("--size-budget", flags.size_budget,
+                 "fail when the image's files are larger than this (100MB)");
   app.add_option("--allow", allow, "entitlements, as buildx has them")->allow_extra_args(false);
   app.add_option("--builder", builder, "taken for scripts: there is one builder");
   app.add_flag("--pull", ignored_flag, "taken for scripts: bases come from the store");
@@ -88,22 +113,27 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   app.add_option("--cache-to", cache_to, "")->group("")->allow_extra_args(false);
   app.add_option("--ssh", ssh, "")->group("")->allow_extra_args(false);
   app.add_flag("--rm,--force-rm,--compress,--squash", ignored_flag, "")->group("");
-  app.add_option("--isolation,--security-opt,--cgroup-parent", ignored_list, "")->group("")->allow_extra_args(false);
+  app.add_option("--isolation,--security-opt,--cgroup-parent", ignored_list, "")
+      ->group("")
+      ->allow_extra_args(false);
   parse_flags(app, arguments);
 
   auto refuse = [](bool given, const char* flag, const char* what) {
-    if (given) throw Error(ErrorCode::kUnsupported, fmt::format("{} is not executed yet", flag)).with_hint(what);
+    if (given)
+      throw Error(ErrorCode::kUnsupported, fmt::format("{} is not executed yet", flag)).with_hint(what);
   };
   refuse(push, "--push", "keep the image in the store, or write it with --output type=oci,dest=FILE");
   refuse(!ssh.empty(), "--ssh", "hand keys in with --secret");
-  refuse(!cache_to.empty(), "--cache-to", "steps are remembered in the store, which can be kept between builds");
+  refuse(!cache_to.empty(), "--cache-to",
+         "steps are remembered in the store, which can be kept between builds");
   refuse(!sbom.empty() && sbom.front() != "false", "--sbom", "build without it");
   if (!cache_from.empty()) print_warning("--cache-from is not used: steps are remembered in the store");
   for (const std::string& value : provenance)
     refuse(value != "false", "--provenance", "pass --provenance=false");
   for (const std::string& output : outputs) flags.outputs.push_back(parse_output(output));
   if (flags.network != "default" && flags.network != "none" && flags.network != "host")
-    fail(ErrorCode::kUsage, "network mode {} not supported: it is one of default, none, host", quote(flags.network));
+    fail(ErrorCode::kUsage, "network mode {} not supported: it is one of default, none, host",
+         quote(flags.network));
   return flags;
 }
 

@@ -1,5 +1,5 @@
-// The flags of `corten build`: docker buildx build's, as far as they are executed. Unknown ones are errors; those of old Docker that mean
-// nothing here are taken and said so.
+// The flags of `corten build`: docker buildx build's, as far as they are executed. Unknown ones are errors;
+// those of old Docker that mean nothing here are taken and said so.
 #pragma once
 #include <map>
 #include <optional>
@@ -23,11 +23,13 @@ OutputSpec parse_output(std::string_view text);
 
 struct BuildFlags {
   std::string context;
-  std::string file;                    // -f
+  std::string file;  // -f
   std::vector<std::string> tags;
   std::vector<OutputSpec> outputs;
-  std::vector<std::string> build_args, build_contexts, labels, secrets, no_cache_filter, ulimits, extra_hosts, platforms;
-  std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size, size_budget;
+  std::vector<std::string> build_args, build_contexts, labels, secrets, no_cache_filter, ulimits, extra_hosts,
+      platforms;
+  std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size,
+                      size_budget;
   bool no_cache = false, load = false, quiet = false;
 };
 

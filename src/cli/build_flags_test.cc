@@ -7,7 +7,9 @@
 namespace corten::cli {
 
 TEST(BuildFlags, AsBuildxReadsThem) {
-  BuildFlags flags = parse_build_flags({"-t", "a", "--tag=b:1", "--build-arg", "X=1", "--build-arg=Y", "-f", "-", "--output", "type=oci,dest=/tmp/x", "-o", "dir", "."}, "build");
+  BuildFlags flags = parse_build_flags({"-t", "a", "--tag=b:1", "--build-arg", "X=1", "--build-arg=Y", "-f",
+                                        "-", "--output", "type=oci,dest=/tmp/x", "-o", "dir", "."},
+                                       "build");
   EXPECT_EQ(flags.tags, (std::vector<std::string>{"a", "b:1"}));
   EXPECT_EQ(flags.build_args, (std::vector<std::string>{"X=1", "Y"}));
   EXPECT_EQ(flags.context, ".");
@@ -18,7 +20,7 @@ TEST(BuildFlags, AsBuildxReadsThem) {
 }
 
 TEST(BuildFlags, RefusesByName) {
-  EXPECT_THROW(parse_build_flags({"."  , "--push"}, "build"), Error);
+  EXPECT_THROW(parse_build_flags({".", "--push"}, "build"), Error);
   EXPECT_THROW(parse_build_flags({"--no-such-flag", "."}, "build"), Error);
   EXPECT_THROW(parse_build_flags({}, "build"), Error);
   EXPECT_THROW(parse_build_flags({"--network", "bridge", "."}, "build"), Error);
@@ -27,7 +29,8 @@ TEST(BuildFlags, RefusesByName) {
 }
 
 TEST(Attributes, AreCsv) {
-  EXPECT_EQ(parse_attributes("type=oci,\"dest=/a,b\""), (std::map<std::string, std::string>{{"type", "oci"}, {"dest", "/a,b"}}));
+  EXPECT_EQ(parse_attributes("type=oci,\"dest=/a,b\""),
+            (std::map<std::string, std::string>{{"type", "oci"}, {"dest", "/a,b"}}));
 }
 
 }  // namespace corten::cli

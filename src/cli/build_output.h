@@ -15,7 +15,7 @@ struct FinishedBuild {
 };
 
 // Makes the image of the target stage and every output. `vertex` is the progress line that it reports on.
-FinishedBuild write_outputs(const build::BuildResult& result, const build::Request& request, const BuildFlags& flags, store::Store& store, build::Events& events,
-                            int vertex);
+FinishedBuild write_outputs(const build::BuildResult& result, const build::Request& request,
+                            const BuildFlags& flags, store::Store& store, build::Events& events, int vertex);
 
 }  // namespace corten::cli

@@ -31,11 +31,13 @@ bool is_remote(std::string_view context) {
 
 bool is_dockerfile_name(std::string_view name) {
   std::string lower = to_lower(name);
-  return lower == "dockerfile" || lower == "containerfile" || lower.starts_with("dockerfile.") || lower.ends_with(".dockerfile");
+  return lower == "dockerfile" || lower == "containerfile" || lower.starts_with("dockerfile.") ||
+         lower.ends_with(".dockerfile");
 }
 
 // Dockerfiles below a directory, a few levels deep and at most twenty.
-void collect_dockerfiles(const std::string& directory, const std::string& shown, int depth, std::vector<std::string>& found) {
+void collect_dockerfiles(const std::string& directory, const std::string& shown, int depth,
+                         std::vector<std::string>& found) {
   constexpr size_t kMost = 20;
   DIR* stream = opendir(directory.c_str());
   if (!stream) return;
@@ -43,13 +45,16 @@ void collect_dockerfiles(const std::string& directory, const std::string& shown,
   while (dirent* item = readdir(stream)) {
     std::string name = item->d_name;
     if (name.starts_with('.') || found.size() >= kMost) continue;
-    if (item->d_type == DT_DIR) directories.push_back(name);
-    else if (is_dockerfile_name(name) && !name.ends_with(".dockerignore")) found.push_back(shown + name);
+    if (item->d_type == DT_DIR)
+      directories.push_back(name);
+    else if (is_dockerfile_name(name) && !name.ends_with(".dockerignore"))
+      found.push_back(shown + name);
   }
   closedir(stream);
   std::sort(directories.begin(), directories.end());
   if (depth > 0)
-    for (const std::string& name : directories) collect_dockerfiles(directory + "/" + name, shown + name + "/", depth - 1, found);
+    for (const std::string& name : directories)
+      collect_dockerfiles(directory + "/" + name, shown + name + "/", depth - 1, found);
 }
 
 std::string real_path(const std::string& path) {
@@ -74,11 +79,16 @@ bool looks_like_archive(const std::string& bytes) {
 
 }  // namespace
 
-CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads) : flags_(flags), store_(store), threads_(threads) {
+CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads)
+    : flags_(flags), store_(store), threads_(threads) {
   if (is_remote(flags.context))
-    throw Error(ErrorCode::kUnsupported, fmt::format("context {}: remote contexts are not executed yet", flags.context)).with_hint("clone or fetch it, and name the directory");
-  if (is_remote(flags.file)) fail(ErrorCode::kUnsupported, "Dockerfile {}: remote files are not executed yet", flags.file);
-  if (flags.context == "-" && flags.file == "-") fail(ErrorCode::kUsage, "invalid argument: can't use stdin for both build context and dockerfile");
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("context {}: remote contexts are not executed yet", flags.context))
+        .with_hint("clone or fetch it, and name the directory");
+  if (is_remote(flags.file))
+    fail(ErrorCode::kUnsupported, "Dockerfile {}: remote files are not executed yet", flags.file);
+  if (flags.context == "-" && flags.file == "-")
+    fail(ErrorCode::kUsage, "invalid argument: can't use stdin for both build context and dockerfile");
   if (flags.context == "-" || flags.file == "-") read_standard_input();
   open_context();
   for (const std::string& text : flags.build_contexts) open_named(text);
@@ -94,14 +104,16 @@ void CommandLineSources::open_context() {
   bool keep_times = flags_.timestamps == "source";
   if (flags_.context == "-") {
     if (!looks_like_archive(standard_input_)) {
-      if (!flags_.file.empty()) fail(ErrorCode::kUsage, "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles");
+      if (!flags_.file.empty())
+        fail(ErrorCode::kUsage, "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles");
       dockerfile_ = std::move(standard_input_);
       dockerfile_name_ = "Dockerfile";
       context_ = std::make_shared<store::EmptyTree>();
       return;
     }
     archive::StringSource whole(standard_input_);
-    std::shared_ptr<store::Tree> everything = source::read_tar_context(whole, {}, keep_times, store_.contents());
+    std::shared_ptr<store::Tree> everything =
+        source::read_tar_context(whole, {}, keep_times, store_.contents());
     standard_input_.clear();
     auto text_of = [&](const std::string& name) -> std::optional<std::string> {
       const store::Entry* entry = everything->find(store::resolve_links(*everything, RootfsPath(name)));
@@ -111,16 +123,21 @@ void CommandLineSources::open_context() {
     dockerfile_name_ = flags_.file.empty() ? "Dockerfile" : flags_.file;
     auto text = text_of(dockerfile_name_);
     if (!text && flags_.file.empty()) text = text_of("dockerfile");
-    if (!text) fail(ErrorCode::kNotFound, "failed to read dockerfile: open {}: no such file or directory", dockerfile_name_);
+    if (!text)
+      fail(ErrorCode::kNotFound, "failed to read dockerfile: open {}: no such file or directory",
+           dockerfile_name_);
     dockerfile_ = *text;
     auto ignore = text_of(dockerfile_name_ + ".dockerignore");
     if (!ignore) ignore = text_of(".dockerignore");
-    context_ = ignore ? std::shared_ptr<const store::Tree>(source::without_ignored(*everything, dockerfile::parse_ignore_file(*ignore))) : everything;
+    context_ = ignore ? std::shared_ptr<const store::Tree>(
+                            source::without_ignored(*everything, dockerfile::parse_ignore_file(*ignore)))
+                      : everything;
     return;
   }
   struct stat st;
   if (stat(flags_.context.c_str(), &st) != 0 || !S_ISDIR(st.st_mode))
-    throw Error(ErrorCode::kNotFound, fmt::format("unable to prepare context: path {} not found", quote(flags_.context)));
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("unable to prepare context: path {} not found", quote(flags_.context)));
   find_dockerfile();
   local_ = open_directory(flags_.context, ignore_patterns(flags_.context));
   context_ = local_;
@@ -136,16 +153,20 @@ void CommandLineSources::find_dockerfile() {
   while (directory.size() > 1 && directory.ends_with('/')) directory.pop_back();
   dockerfile_path_ = flags_.file.empty() ? directory + "/Dockerfile" : flags_.file;
   dockerfile_name_ = HostPath{dockerfile_path_}.filename();
-  if (flags_.file.empty() && !path_exists(dockerfile_path_) && path_exists(directory + "/dockerfile")) dockerfile_path_ = directory + "/dockerfile";
+  if (flags_.file.empty() && !path_exists(dockerfile_path_) && path_exists(directory + "/dockerfile"))
+    dockerfile_path_ = directory + "/dockerfile";
   try {
     dockerfile_ = read_file(dockerfile_path_, kMaxDockerfileBytes);
   } catch (const Error& error) {
     std::string shown = flags_.file.empty() ? "Dockerfile" : flags_.file;
-    Error better(error.code(), fmt::format("failed to read dockerfile: open {}: {}", shown, error.system_errno() ? errno_text(error.system_errno()) : error.what()));
+    Error better(error.code(),
+                 fmt::format("failed to read dockerfile: open {}: {}", shown,
+                             error.system_errno() ? errno_text(error.system_errno()) : error.what()));
     std::vector<std::string> found;
     collect_dockerfiles(directory.empty() ? "/" : directory, "", 3, found);
     if (error.code() == ErrorCode::kNotFound)
-      better.set_hint(found.empty() ? fmt::format("there is no Dockerfile in {} or below; name one with -f", flags_.context)
+      better.set_hint(found.empty() ? fmt::format("there is no Dockerfile in {} or below; name one with -f",
+                                                  flags_.context)
                                     : fmt::format("found {}; name one with -f", join(found, ", ")));
     throw better;
   }
@@ -164,13 +185,17 @@ std::vector<std::string> CommandLineSources::ignore_patterns(const std::string& 
   if (!text) text = read(used = directory + "/.dockerignore");
   if (!dockerfile_path_.empty()) {
     std::string beside = HostPath{dockerfile_path_}.parent();
-    if (real_path(beside) != real_path(directory) && path_exists(beside + "/.dockerignore") && !path_exists(dockerfile_path_ + ".dockerignore"))
-      warnings_.push_back(fmt::format("{}/.dockerignore is not read: the context is {}. Rename it to {}.dockerignore, which is", beside, directory, dockerfile_path_));
+    if (real_path(beside) != real_path(directory) && path_exists(beside + "/.dockerignore") &&
+        !path_exists(dockerfile_path_ + ".dockerignore"))
+      warnings_.push_back(fmt::format(
+          "{}/.dockerignore is not read: the context is {}. Rename it to {}.dockerignore, which is", beside,
+          directory, dockerfile_path_));
   }
   return text ? dockerfile::parse_ignore_file(*text) : std::vector<std::string>();
 }
 
-std::shared_ptr<source::LocalContext> CommandLineSources::open_directory(const std::string& directory, std::vector<std::string> ignore) {
+std::shared_ptr<source::LocalContext> CommandLineSources::open_directory(const std::string& directory,
+                                                                         std::vector<std::string> ignore) {
   source::LocalContextOptions options;
   options.ignore = std::move(ignore);
   options.keep_times = flags_.timestamps == "source";
@@ -184,7 +209,8 @@ std::shared_ptr<source::LocalContext> CommandLineSources::open_directory(const s
 void CommandLineSources::open_named(const std::string& text) {
   size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
-    throw Error(ErrorCode::kUsage, fmt::format("invalid build context {}", quote(text))).with_hint("it has the form NAME=DIR, NAME=oci-layout://DIR or NAME=docker-image://REF");
+    throw Error(ErrorCode::kUsage, fmt::format("invalid build context {}", quote(text)))
+        .with_hint("it has the form NAME=DIR, NAME=oci-layout://DIR or NAME=docker-image://REF");
   std::string name = text.substr(0, equals), value = text.substr(equals + 1);
   Named named;
   if (value.starts_with("oci-layout://")) {
@@ -198,17 +224,20 @@ void CommandLineSources::open_named(const std::string& text) {
         named.layout.resize(at);
       }
     }
-    if (!path_exists(named.layout)) fail(ErrorCode::kNotFound, "build context {}: {}: no such directory", name, named.layout);
+    if (!path_exists(named.layout))
+      fail(ErrorCode::kNotFound, "build context {}: {}: no such directory", name, named.layout);
   } else if (value.starts_with("docker-image://")) {
     named.reference = value.substr(15);
   } else if (is_remote(value) || value.find("://") != std::string::npos) {
     fail(ErrorCode::kUnsupported, "build context {}: {}: remote contexts are not executed yet", name, value);
   } else {
     struct stat st;
-    if (stat(value.c_str(), &st) != 0 || !S_ISDIR(st.st_mode)) fail(ErrorCode::kNotFound, "build context {}: directory {} not found", name, quote(value));
+    if (stat(value.c_str(), &st) != 0 || !S_ISDIR(st.st_mode))
+      fail(ErrorCode::kNotFound, "build context {}: directory {} not found", name, quote(value));
     std::string ignore_file = value + "/.dockerignore";
     std::vector<std::string> ignore;
-    if (path_exists(ignore_file) && stat(ignore_file.c_str(), &st) == 0 && S_ISREG(st.st_mode)) ignore = dockerfile::parse_ignore_file(read_file(ignore_file, 8 << 20));
+    if (path_exists(ignore_file) && stat(ignore_file.c_str(), &st) == 0 && S_ISREG(st.st_mode))
+      ignore = dockerfile::parse_ignore_file(read_file(ignore_file, 8 << 20));
     named.tree = open_directory(value, std::move(ignore));
   }
   named_[name] = std::move(named);
@@ -219,10 +248,12 @@ std::shared_ptr<const store::Tree> CommandLineSources::named_tree(const std::str
   return named == named_.end() ? nullptr : named->second.tree;
 }
 
-std::optional<source::BaseImage> CommandLineSources::named_image(const std::string& name, const oci::Platform& platform) {
+std::optional<source::BaseImage> CommandLineSources::named_image(const std::string& name,
+                                                                 const oci::Platform& platform) {
   auto named = named_.find(name);
   if (named == named_.end() || named->second.tree) return std::nullopt;
-  if (!named->second.layout.empty()) return source::image_from_layout({named->second.layout}, named->second.layout_name, platform, store_);
+  if (!named->second.layout.empty())
+    return source::image_from_layout({named->second.layout}, named->second.layout_name, platform, store_);
   return image(named->second.reference, platform);
 }
 
@@ -246,8 +277,12 @@ source::BaseImage CommandLineSources::image(const std::string& text, const oci::
   for (const store::Image& image : store_.images())
     for (const std::string& tag : image.tags) names.push_back(short_name(tag));
   std::string known = names.empty() ? "the store holds no image" : "the store holds " + join(names, ", ");
-  throw Error(ErrorCode::kNotFound, fmt::format("failed to resolve source metadata for {}: image is not in the store: not found", reference.to_string()))
-      .with_hint(fmt::format("{}; bring it with 'corten load', make it with 'corten base', or pass --build-context {}=oci-layout://DIR", known, text));
+  throw Error(ErrorCode::kNotFound,
+              fmt::format("failed to resolve source metadata for {}: image is not in the store: not found",
+                          reference.to_string()))
+      .with_hint(fmt::format("{}; bring it with 'corten load', make it with 'corten base', or pass "
+                             "--build-context {}=oci-layout://DIR",
+                             known, text));
 }
 
 void CommandLineSources::save_stat_caches() {

@@ -1,4 +1,5 @@
-// Where a build's files come from on the command line: the context, named contexts, the Dockerfile, images of the store.
+// Where a build's files come from on the command line: the context, named contexts, the Dockerfile, images of
+// the store.
 #pragma once
 #include <map>
 #include <memory>
@@ -15,7 +16,8 @@ namespace corten::cli {
 
 class CommandLineSources : public build::Sources {
  public:
-  // Reads the Dockerfile and prepares the contexts. Error(kNotFound) that lists the Dockerfiles that there are.
+  // Reads the Dockerfile and prepares the contexts. Error(kNotFound) that lists the Dockerfiles that there
+  // are.
   CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads);
 
   const std::string& dockerfile() const { return dockerfile_; }
@@ -26,7 +28,8 @@ class CommandLineSources : public build::Sources {
 
   std::shared_ptr<const store::Tree> main_context() override { return context_; }
   std::shared_ptr<const store::Tree> named_tree(const std::string& name) override;
-  std::optional<source::BaseImage> named_image(const std::string& name, const oci::Platform& platform) override;
+  std::optional<source::BaseImage> named_image(const std::string& name,
+                                               const oci::Platform& platform) override;
   bool has_named(const std::string& name) override { return named_.contains(name); }
   source::BaseImage image(const std::string& reference, const oci::Platform& platform) override;
   bool is_ignored(const RootfsPath& path) override { return local_ && local_->is_ignored(path); }
@@ -37,7 +40,8 @@ class CommandLineSources : public build::Sources {
   void open_context();
   void open_named(const std::string& text);
   std::vector<std::string> ignore_patterns(const std::string& directory);
-  std::shared_ptr<source::LocalContext> open_directory(const std::string& directory, std::vector<std::string> ignore);
+  std::shared_ptr<source::LocalContext> open_directory(const std::string& directory,
+                                                       std::vector<std::string> ignore);
 
   struct Named {
     std::shared_ptr<const store::Tree> tree;

@@ -32,29 +32,41 @@ struct BaseFlags {
 };
 
 void add_recipe_flags(CLI::App& app, BaseFlags& flags) {
-  app.add_option("-f,--file", flags.recipe_file, "recipe (YAML); RECIPE.lock beside it says the versions when it is there");
-  app.add_option("--variant", flags.variant, "minbase (apt, configured), distroless (libraries only), busybox");
-  app.add_option("--suite", flags.suite, fmt::format("Debian's suite (default: {})", source::debian::kDefaultSuite));
+  app.add_option("-f,--file", flags.recipe_file,
+                 "recipe (YAML); RECIPE.lock beside it says the versions when it is there");
+  app.add_option("--variant", flags.variant,
+                 "minbase (apt, configured), distroless (libraries only), busybox");
+  app.add_option("--suite", flags.suite,
+                 fmt::format("Debian's suite (default: {})", source::debian::kDefaultSuite));
   app.add_option("--include", flags.include, "packages to add, separated by commas")->delimiter(',');
-  app.add_option("--mirror", flags.mirrors, "archive to use instead of the machine's apt sources; repeatable")->delimiter(',');
+  app.add_option("--mirror", flags.mirrors, "archive to use instead of the machine's apt sources; repeatable")
+      ->delimiter(',');
   app.add_option("--platform", flags.platform, "platform of the image (default: this machine's)");
   app.add_flag("-q,--quiet", flags.quiet, "print the image id only");
 }
 
-std::string lock_file(const std::string& recipe_file) { return recipe_file + ".lock"; }
+std::string lock_file(const std::string& recipe_file) {
+  return recipe_file + ".lock";
+}
 
 Recipe make_recipe(const BaseFlags& flags) {
   Recipe recipe;
-  if (flags.recipe_file.empty()) recipe.architecture = source::debian::debian_architecture(oci::host_platform());
-  else recipe = source::debian::parse_recipe(read_file(flags.recipe_file, kMaxRecipeBytes), flags.recipe_file);
+  if (flags.recipe_file.empty())
+    recipe.architecture = source::debian::debian_architecture(oci::host_platform());
+  else
+    recipe = source::debian::parse_recipe(read_file(flags.recipe_file, kMaxRecipeBytes), flags.recipe_file);
   if (!flags.variant.empty()) recipe.variant = source::debian::parse_variant(flags.variant);
   if (!flags.suite.empty()) recipe.suite = flags.suite;
   if (!flags.mirrors.empty()) recipe.mirrors = flags.mirrors;
-  if (!flags.platform.empty()) recipe.architecture = source::debian::debian_architecture(oci::parse_platform(flags.platform));
+  if (!flags.platform.empty())
+    recipe.architecture = source::debian::debian_architecture(oci::parse_platform(flags.platform));
   recipe.include.insert(recipe.include.end(), flags.include.begin(), flags.include.end());
   source::debian::check_recipe(recipe);
-  if (recipe.variant == source::debian::Variant::kMinbase && source::debian::platform_of(recipe.architecture) != oci::host_platform())
-    throw Error(ErrorCode::kUnsupported, fmt::format("minbase for {}: its maintainer scripts cannot run on this machine", recipe.architecture))
+  if (recipe.variant == source::debian::Variant::kMinbase &&
+      source::debian::platform_of(recipe.architecture) != oci::host_platform())
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("minbase for {}: its maintainer scripts cannot run on this machine", recipe.architecture))
         .with_hint("distroless and busybox are only extracted, and can be made for any platform");
   return recipe;
 }
@@ -68,7 +80,8 @@ source::debian::Progress progress_of(const BaseFlags& flags) {
 
 // From the lock beside the recipe when there is one, else from the archive as it is now.
 Lock lock_for(const Recipe& recipe, const BaseFlags& flags, const source::debian::ResolveOptions& options) {
-  if (flags.recipe_file.empty() || !path_exists(lock_file(flags.recipe_file))) return source::debian::resolve(recipe, options);
+  if (flags.recipe_file.empty() || !path_exists(lock_file(flags.recipe_file)))
+    return source::debian::resolve(recipe, options);
   std::string path = lock_file(flags.recipe_file);
   Lock lock = source::debian::parse_lock(read_file(path, kMaxLockBytes), path);
   source::debian::check_lock_fits(recipe, lock);
@@ -103,11 +116,12 @@ int build_base(const BaseFlags& flags) {
   build::RunningProcesses running;
   build::Executor executor{session.store(), request, session.entered().mapping, session.clock(), {}, running};
   std::string log;  // of dpkg and apt
-  build::DebianBaseProgress shown{.note = progress, .output = [&, mutex = std::make_shared<std::mutex>()](int, std::string_view bytes) {
-                                    std::lock_guard guard(*mutex);
-                                    log += bytes;
-                                    if (flags.verbose) fputs(printable(bytes).c_str(), stderr);
-                                  }};
+  build::DebianBaseProgress shown{
+      .note = progress, .output = [&, mutex = std::make_shared<std::mutex>()](int, std::string_view bytes) {
+        std::lock_guard guard(*mutex);
+        log += bytes;
+        if (flags.verbose) fputs(printable(bytes).c_str(), stderr);
+      }};
   build::DebianBase base;
   try {
     base = build::make_debian_base(recipe, lock, executor, shown);
@@ -118,7 +132,8 @@ int build_base(const BaseFlags& flags) {
     }
     throw;
   }
-  image::AssembleInput input{.config = base.config, .layers = base.layers, .created = base.created, .tags = tags};
+  image::AssembleInput input{
+      .config = base.config, .layers = base.layers, .created = base.created, .tags = tags};
   store::Image image = image::assemble(input, session.store(), request.threads);
   session.store().save_image(image);
   if (!flags.quiet) {
@@ -154,14 +169,20 @@ int command_base(const Arguments& arguments) {
   Arguments rest(arguments.begin() + (is_lock || is_build), arguments.end());
   BaseFlags flags;
   if (is_lock) {
-    CLI::App app("Write the exact versions of a recipe's packages to RECIPE.lock, or to standard output without a recipe.", "base lock");
+    CLI::App app(
+        "Write the exact versions of a recipe's packages to RECIPE.lock, or to standard output without a "
+        "recipe.",
+        "base lock");
     std::string output;
     add_recipe_flags(app, flags);
     app.add_option("-o,--output", output, "file; - is standard output");
     parse_flags(app, rest);
     return write_lock(flags, output);
   }
-  CLI::App app("Make an image from Debian packages, without a registry and without root. 'corten base lock' writes a lock.", is_build ? "base build" : "base");
+  CLI::App app(
+      "Make an image from Debian packages, without a registry and without root. 'corten base lock' writes a "
+      "lock.",
+      is_build ? "base build" : "base");
   add_recipe_flags(app, flags);
   app.add_option("-t,--tag", flags.tags, "name of the image; repeatable")->delimiter(',');
   app.add_flag("-v,--verbose", flags.verbose, "show what dpkg and apt say");

@@ -41,7 +41,8 @@ std::map<std::string, build::Secret> read_secrets(const std::vector<std::string>
     std::string source = attributes.contains("src") ? attributes["src"] : attributes["source"];
     std::string variable = attributes["env"];
     for (const auto& [key, value] : attributes)
-      if (key != "id" && key != "type" && key != "src" && key != "source" && key != "env") fail(ErrorCode::kUsage, "unexpected key {} in --secret", quote(key));
+      if (key != "id" && key != "type" && key != "src" && key != "source" && key != "env")
+        fail(ErrorCode::kUsage, "unexpected key {} in --secret", quote(key));
     if (id.empty()) fail(ErrorCode::kUsage, "--secret needs an id: id=NAME,src=FILE");
     if (type == "env" && variable.empty()) variable = source.empty() ? id : source, source.clear();
     if (variable.empty() && source.empty() && type != "file" && getenv(id.c_str())) variable = id;
@@ -55,7 +56,8 @@ std::map<std::string, build::Secret> read_secrets(const std::vector<std::string>
       try {
         secret.value = read_file(file, kMaxSecretBytes);
       } catch (Error& error) {
-        if (error.code() == ErrorCode::kInvalid) fail(ErrorCode::kInvalid, "secret {} too big. max size {}", id, kMaxSecretBytes);
+        if (error.code() == ErrorCode::kInvalid)
+          fail(ErrorCode::kInvalid, "secret {} too big. max size {}", id, kMaxSecretBytes);
         error.add_context("secret " + id);
         throw;
       }
@@ -74,11 +76,15 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
   for (const std::string& text : flags.build_args) {
     size_t equals = text.find('=');
     std::string name = text.substr(0, equals);
-    if (equals != std::string::npos) request.build_args[name] = text.substr(equals + 1);
-    else if (const char* value = getenv(name.c_str())) request.build_args[name] = value;
+    if (equals != std::string::npos)
+      request.build_args[name] = text.substr(equals + 1);
+    else if (const char* value = getenv(name.c_str()))
+      request.build_args[name] = value;
   }
-  if (std::string epoch = environment("SOURCE_DATE_EPOCH"); !epoch.empty()) request.build_args.emplace("SOURCE_DATE_EPOCH", epoch);
-  if (auto epoch = request.build_args.find("SOURCE_DATE_EPOCH"); epoch != request.build_args.end() && !epoch->second.empty()) {
+  if (std::string epoch = environment("SOURCE_DATE_EPOCH"); !epoch.empty())
+    request.build_args.emplace("SOURCE_DATE_EPOCH", epoch);
+  if (auto epoch = request.build_args.find("SOURCE_DATE_EPOCH");
+      epoch != request.build_args.end() && !epoch->second.empty()) {
     auto seconds = parse_int(epoch->second);
     if (!seconds) fail(ErrorCode::kInvalid, "invalid SOURCE_DATE_EPOCH: {}", epoch->second);
     request.source_date_epoch = *seconds;
@@ -87,7 +93,8 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
     if (build::is_predefined_proxy(name)) request.proxies[name] = value;
   for (const std::string& text : flags.labels) {
     size_t equals = text.find('=');
-    request.labels.emplace_back(text.substr(0, equals), equals == std::string::npos ? "" : text.substr(equals + 1));
+    request.labels.emplace_back(text.substr(0, equals),
+                                equals == std::string::npos ? "" : text.substr(equals + 1));
   }
   request.build_platform = oci::host_platform();
   request.platform = request.build_platform;
@@ -95,12 +102,16 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
   for (const std::string& list : flags.platforms)
     for (const std::string& platform : split(list, ',')) platforms.push_back(platform);
   if (platforms.size() > 1)
-    throw Error(ErrorCode::kUnsupported, "several platforms at once are not built yet").with_hint("build for one: --platform " + request.build_platform.format());
+    throw Error(ErrorCode::kUnsupported, "several platforms at once are not built yet")
+        .with_hint("build for one: --platform " + request.build_platform.format());
   if (!platforms.empty() && platforms[0] != "local") {
     request.platform = oci::parse_platform(platforms[0]).normalized();
     request.platform_given = true;
-    if (request.platform.architecture != request.build_platform.architecture || request.platform.os != request.build_platform.os)
-      throw Error(ErrorCode::kUnsupported, fmt::format("platform {} is not built yet on {}", request.platform.format(), request.build_platform.format()))
+    if (request.platform.architecture != request.build_platform.architecture ||
+        request.platform.os != request.build_platform.os)
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("platform {} is not built yet on {}", request.platform.format(),
+                              request.build_platform.format()))
           .with_hint("build for --platform " + request.build_platform.format());
   }
   request.secrets = read_secrets(flags.secrets);
@@ -111,7 +122,8 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
   request.timestamps = flags.timestamps == "source" ? build::Timestamps::kSource : build::Timestamps::kLayer;
   for (const std::string& text : flags.extra_hosts) {
     size_t cut = text.find_first_of("=:");
-    if (cut == std::string::npos || cut == 0) fail(ErrorCode::kUsage, "invalid host {}: it has the form NAME:ADDRESS", quote(text));
+    if (cut == std::string::npos || cut == 0)
+      fail(ErrorCode::kUsage, "invalid host {}: it has the form NAME:ADDRESS", quote(text));
     std::string address = text.substr(cut + 1);
     if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
     request.extra_hosts.emplace_back(text.substr(0, cut), address == "host-gateway" ? "127.0.0.1" : address);
@@ -150,8 +162,10 @@ class Interrupts {
   }
   ~Interrupts() {
     char byte = 0;
-    if (write(pipe_.write.get(), &byte, 1) == 1) watcher_.join();
-    else watcher_.detach();
+    if (write(pipe_.write.get(), &byte, 1) == 1)
+      watcher_.join();
+    else
+      watcher_.detach();
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
@@ -189,15 +203,18 @@ report::ProgressOptions progress_options(const BuildFlags& flags) {
   fputs(text.c_str(), stderr);
   if (error.code() != ErrorCode::kCancelled && error.code() != ErrorCode::kUsage) {
     if (error.span() && error.span()->line > 0)
-      error.add_context(error.span()->column > 0 ? fmt::format("{}:{}:{}", error.span()->file, error.span()->line, error.span()->column)
-                                                 : fmt::format("{}:{}", error.span()->file, error.span()->line));
+      error.add_context(
+          error.span()->column > 0
+              ? fmt::format("{}:{}:{}", error.span()->file, error.span()->line, error.span()->column)
+              : fmt::format("{}:{}", error.span()->file, error.span()->line));
     error.add_context("failed to build: failed to solve");
   }
   throw error;
 }
 
 void write_metadata(const std::string& file, const FinishedBuild& finished, const std::string& build_id) {
-  Json json = Json::object({{"buildx.build.ref", "default/default/" + build_id}, {"containerimage.config.digest", finished.image.id.to_string()}});
+  Json json = Json::object({{"buildx.build.ref", "default/default/" + build_id},
+                            {"containerimage.config.digest", finished.image.id.to_string()}});
   if (!finished.manifest_digest.empty()) json.set("containerimage.digest", finished.manifest_digest);
   if (!finished.image.tags.empty()) json.set("image.name", join(finished.image.tags, ","));
   write_file_atomic(file, json.dump({.indent = 2, .sort_keys = true}) + "\n");
@@ -207,14 +224,19 @@ Json step_records(const build::BuildResult& result) {
   Json steps = Json::array();
   for (const build::Step& step : result.plan.steps) {
     const build::StepResult& done = result.steps[static_cast<size_t>(step.id)];
-    steps.push_back(Json::object({{"name", step.name}, {"line", step.span.line}, {"key", done.key.hex()}, {"cached", done.was_cached}, {"duration_ns", done.duration_ns}}));
+    steps.push_back(Json::object({{"name", step.name},
+                                  {"line", step.span.line},
+                                  {"key", done.key.hex()},
+                                  {"cached", done.was_cached},
+                                  {"duration_ns", done.duration_ns}}));
   }
   return steps;
 }
 
 std::string new_build_id() {
   std::string bytes(16, '\0');
-  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) fail_errno("get random bytes");
+  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    fail_errno("get random bytes");
   return to_hex({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}).substr(0, 25);
 }
 
@@ -230,7 +252,8 @@ int command_build(const Arguments& arguments) {
     }
   }
   report::ProgressOptions shown = progress_options(flags);
-  if (environment("DOCKER_BUILDKIT") == "0") print_warning("DOCKER_BUILDKIT=0: there is no legacy builder; building all the same");
+  if (environment("DOCKER_BUILDKIT") == "0")
+    print_warning("DOCKER_BUILDKIT=0: there is no legacy builder; building all the same");
   Session session = Session::open();
   unsigned threads = available_processors();
   build::RunningProcesses running;
@@ -246,14 +269,17 @@ int command_build(const Arguments& arguments) {
   record.status = "running";
   record.name = flags.tags.empty() ? flags.context : flags.tags.front();
   std::string directory = session.store().new_build_directory(record.id);
-  if (session.entered().rung != sandbox::Rung::kRoot) shown.headline = fmt::format("building as {}", sandbox::rung_name(session.entered().rung));
+  if (session.entered().rung != sandbox::Rung::kRoot)
+    shown.headline = fmt::format("building as {}", sandbox::rung_name(session.entered().rung));
   auto progress = report::make_progress(shown);
   report::BuildLog log(directory + "/log");
   report::Fan events({progress.get(), &log});
   session.store().save_build(record);
   try {
     build::Plan plan = build::make_plan(request, sources);
-    for (const dockerfile::Diagnostic& warning : plan.warnings) events.warning(warning.rule.empty() ? warning.message : warning.rule + ": " + warning.message, warning.span);
+    for (const dockerfile::Diagnostic& warning : plan.warnings)
+      events.warning(warning.rule.empty() ? warning.message : warning.rule + ": " + warning.message,
+                     warning.span);
     int vertex = static_cast<int>(plan.steps.size());
     build::BuildResult result = build::solve(std::move(plan), sources, executor, events);
     sources.save_stat_caches();
@@ -267,14 +293,18 @@ int command_build(const Arguments& arguments) {
     progress->finish();
     record.status = "done";
     record.finished_ns = session.clock().now_ns();
-    record.details = Json::object({{"image", finished.image.id.to_string()}, {"steps", step_records(result)}, {"cached", static_cast<int64_t>(result.cached_steps)},
+    record.details = Json::object({{"image", finished.image.id.to_string()},
+                                   {"steps", step_records(result)},
+                                   {"cached", static_cast<int64_t>(result.cached_steps)},
                                    {"executed", static_cast<int64_t>(result.executed_steps)}});
     session.store().save_build(record);
     if (!flags.iidfile.empty()) write_file_atomic(flags.iidfile, finished.image.id.to_string());
     if (!flags.metadata_file.empty()) write_metadata(flags.metadata_file, finished, record.id);
     if (shown.mode != report::ProgressMode::kQuiet && shown.mode != report::ProgressMode::kRawJson)
-      fprintf(stderr, "built %s%s, %s, %zu of %zu steps cached, %s\n", flags.tags.empty() ? "" : (short_name(finished.image.tags.front()) + " ").c_str(),
-              finished.image.id.to_string().c_str(), human_size(finished.image.size).c_str(), result.cached_steps, result.cached_steps + result.executed_steps,
+      fprintf(stderr, "built %s%s, %s, %zu of %zu steps cached, %s\n",
+              flags.tags.empty() ? "" : (short_name(finished.image.tags.front()) + " ").c_str(),
+              finished.image.id.to_string().c_str(), human_size(finished.image.size).c_str(),
+              result.cached_steps, result.cached_steps + result.executed_steps,
               report::seconds_text(record.finished_ns - record.started_ns).c_str());
     if (flags.quiet) printf("%s\n", finished.image.id.to_string().c_str());
     return 0;

@@ -1,4 +1,5 @@
-// `corten buildx ...`: scripts that were written for docker buildx run unchanged. There are no builders to make.
+// `corten buildx ...`: scripts that were written for docker buildx run unchanged. There are no builders to
+// make.
 #include <stdio.h>
 
 #include <fmt/core.h>
@@ -30,21 +31,32 @@ int command_buildx(const Arguments& arguments) {
   if (verb == "create" || verb == "use" || verb == "inspect" || verb == "rm" || verb == "stop") {
     std::string name = "corten";
     for (size_t i = 0; i < rest.size(); i++) {
-      if (rest[i] == "--name" && i + 1 < rest.size()) name = rest[i + 1];
-      else if (rest[i].starts_with("--name=")) name = rest[i].substr(7);
-      else if (!rest[i].starts_with('-') && verb != "create" && (i == 0 || rest[i - 1] != "--name")) name = rest[i];
+      if (rest[i] == "--name" && i + 1 < rest.size())
+        name = rest[i + 1];
+      else if (rest[i].starts_with("--name="))
+        name = rest[i].substr(7);
+      else if (!rest[i].starts_with('-') && verb != "create" && (i == 0 || rest[i - 1] != "--name"))
+        name = rest[i];
     }
-    fprintf(stderr, "no builder is needed: corten builds by itself ('buildx %s' does nothing)\n", verb.c_str());
+    fprintf(stderr, "no builder is needed: corten builds by itself ('buildx %s' does nothing)\n",
+            verb.c_str());
     if (verb == "create") printf("%s\n", printable(name).c_str());
-    if (verb == "inspect") printf("Name:      %s\nDriver:    none\nStatus:    running\nPlatforms: %s\n", printable(name).c_str(), oci::host_platform().format().c_str());
+    if (verb == "inspect")
+      printf("Name:      %s\nDriver:    none\nStatus:    running\nPlatforms: %s\n", printable(name).c_str(),
+             oci::host_platform().format().c_str());
     return 0;
   }
-  const std::vector<std::string> kVerbs = {"build", "create", "use", "inspect", "ls", "rm", "stop", "version", "du", "prune"};
+  const std::vector<std::string> kVerbs = {"build", "create", "use",     "inspect", "ls",
+                                           "rm",    "stop",   "version", "du",      "prune"};
   if (verb.empty() || verb == "--help" || verb == "-h") {
-    printf("Usage: corten buildx %s ...\n\n'build' is 'corten build'; the others are taken for scripts, for no builder is needed.\n", join(kVerbs, "|").c_str());
+    printf(
+        "Usage: corten buildx %s ...\n\n'build' is 'corten build'; the others are taken for scripts, for no "
+        "builder is needed.\n",
+        join(kVerbs, "|").c_str());
     return verb.empty() ? 2 : 0;
   }
-  throw Error(ErrorCode::kUnsupported, fmt::format("buildx {} is not executed yet{}", quote(verb), did_you_mean(verb, kVerbs)));
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("buildx {} is not executed yet{}", quote(verb), did_you_mean(verb, kVerbs)));
 }
 
 }  // namespace corten::cli

@@ -11,8 +11,10 @@ int command_ps(const Arguments& arguments) {
   app.add_flag("-a,--all", options.all, "also those that have ended");
   app.add_flag("-q,--quiet", options.quiet, "ids alone");
   app.add_flag("--no-trunc", options.no_trunc, "whole ids and commands");
-  app.add_option("--format", options.format, "table, json (one object a line) or a template: '{{.Names}} {{.Status}}'");
-  app.add_option("-f,--filter", options.filters, "name=, id=, status=, health=, label=, ancestor=")->allow_extra_args(false);
+  app.add_option("--format", options.format,
+                 "table, json (one object a line) or a template: '{{.Names}} {{.Status}}'");
+  app.add_option("-f,--filter", options.filters, "name=, id=, status=, health=, label=, ancestor=")
+      ->allow_extra_args(false);
   parse_flags(app, arguments);
   ContainerSession session;
   return container::ps_command(options, session.context());
@@ -25,7 +27,8 @@ int command_logs(const Arguments& arguments) {
   app.add_flag("-f,--follow", options.follow, "go on until the container ends");
   app.add_flag("-t,--timestamps", options.timestamps, "with the time of each line");
   app.add_option("-n,--tail", options.tail, "only so many last lines");
-  app.add_option("--since", options.since, "only from this time on (2026-01-02T15:04:05Z, or 10m for ten minutes ago)");
+  app.add_option("--since", options.since,
+                 "only from this time on (2026-01-02T15:04:05Z, or 10m for ten minutes ago)");
   app.add_option("--until", options.until, "only up to this time");
   parse_flags(app, arguments);
   ContainerSession session;
@@ -36,7 +39,8 @@ int command_stop(const Arguments& arguments) {
   CLI::App app("Stop containers: their stop signal, then SIGKILL.", "stop");
   container::StopOptions options;
   app.add_option("containers", options.containers, "names or ids")->required();
-  app.add_option("-t,--time,--timeout", options.timeout_s, "seconds from the signal to SIGKILL (the container's, or 10); -1 waits for ever");
+  app.add_option("-t,--time,--timeout", options.timeout_s,
+                 "seconds from the signal to SIGKILL (the container's, or 10); -1 waits for ever");
   app.add_option("-s,--signal", options.signal, "in place of the container's stop signal");
   parse_flags(app, arguments);
   ContainerSession session;
@@ -69,7 +73,8 @@ int command_wait(const Arguments& arguments) {
   CLI::App app("Wait until containers end, and print their exit codes; or until they are healthy.", "wait");
   container::WaitOptions options;
   app.add_option("containers", options.containers, "names or ids")->required();
-  app.add_option("--condition", options.condition, "exited, running or healthy (then 1 and the reason when it is not)");
+  app.add_option("--condition", options.condition,
+                 "exited, running or healthy (then 1 and the reason when it is not)");
   app.add_option("--timeout", options.timeout_s, "seconds");
   parse_flags(app, arguments);
   ContainerSession session;

@@ -22,7 +22,8 @@ namespace {
 
 void check_format(const std::string& format) {
   if (!format.empty() && format != "table" && format != "json")
-    throw Error(ErrorCode::kUnsupported, fmt::format("--format {} is not executed yet", quote(format))).with_hint("it is table or json");
+    throw Error(ErrorCode::kUnsupported, fmt::format("--format {} is not executed yet", quote(format)))
+        .with_hint("it is table or json");
 }
 
 std::string age_of(std::string_view created) {
@@ -58,7 +59,8 @@ std::vector<Row> rows_of(const std::vector<store::Image>& images, const std::str
       std::string repository = reference.repository_only().familiar();
       if (!wanted.empty()) {
         oci::Reference filter = oci::Reference::parse(wanted);
-        if (filter.name() != reference.name() || (!filter.tag().empty() && filter.tag() != reference.tag())) continue;
+        if (filter.name() != reference.name() || (!filter.tag().empty() && filter.tag() != reference.tag()))
+          continue;
       }
       rows.push_back({repository, reference.tag(), &image});
     }
@@ -90,12 +92,18 @@ int command_images(const Arguments& arguments) {
     if (quiet) {
       printf("%s\n", id.c_str());
     } else if (format == "json") {
-      Json json = Json::object({{"Repository", row.repository}, {"Tag", row.tag}, {"ID", row.image->id.to_string()}, {"CreatedAt", config.created},
-                                {"CreatedSince", age_of(config.created)}, {"Size", human_size(row.image->size)}, {"SizeBytes", row.image->size}});
+      Json json = Json::object({{"Repository", row.repository},
+                                {"Tag", row.tag},
+                                {"ID", row.image->id.to_string()},
+                                {"CreatedAt", config.created},
+                                {"CreatedSince", age_of(config.created)},
+                                {"Size", human_size(row.image->size)},
+                                {"SizeBytes", row.image->size}});
       if (compressed) json.set("CompressedBytes", *compressed);
       printf("%s\n", json.dump().c_str());
     } else {
-      table.add({row.repository, row.tag, id, age_of(config.created), human_size(row.image->size), compressed ? human_size(*compressed) : "-"});
+      table.add({row.repository, row.tag, id, age_of(config.created), human_size(row.image->size),
+                 compressed ? human_size(*compressed) : "-"});
     }
   }
   if (!quiet && format != "json") fputs(table.text().c_str(), stdout);
@@ -142,12 +150,15 @@ int command_inspect(const Arguments& arguments) {
   app.add_option("--format,-f", format, "json (one object a line), or a template: '{{.State.Status}}'");
   app.add_option("--type", type, "image or container");
   parse_flags(app, arguments);
-  if (!type.empty() && type != "image" && type != "container") throw Error(ErrorCode::kUsage, fmt::format("unknown type {}", quote(type))).with_hint("image or container");
+  if (!type.empty() && type != "image" && type != "container")
+    throw Error(ErrorCode::kUsage, fmt::format("unknown type {}", quote(type)))
+        .with_hint("image or container");
   Session session = Session::open({.needs_bodies = false});
   Json list = Json::array();
   for (const std::string& name : names) list.push_back(inspect_any(name, type, session));
   if (!format.empty()) {
-    for (const Json& one : list.as_array()) printf("%s\n", (format == "json" ? one.dump() : expand_template(format, one)).c_str());
+    for (const Json& one : list.as_array())
+      printf("%s\n", (format == "json" ? one.dump() : expand_template(format, one)).c_str());
     return 0;
   }
   printf("%s\n", list.dump({.indent = 4}).c_str());
@@ -173,7 +184,8 @@ int command_history(const Arguments& arguments) {
   std::vector<std::pair<const oci::History*, uint64_t>> entries;
   for (const oci::History& entry : config.history) {
     uint64_t size = 0;
-    if (!entry.empty_layer && layer < image.layers.size()) size = session.store().layers().load(image.layers[layer++].id)->content_bytes();
+    if (!entry.empty_layer && layer < image.layers.size())
+      size = session.store().layers().load(image.layers[layer++].id)->content_bytes();
     entries.emplace_back(&entry, size);
   }
   std::reverse(entries.begin(), entries.end());
@@ -185,8 +197,13 @@ int command_history(const Arguments& arguments) {
     if (quiet) {
       printf("%s\n", id.c_str());
     } else if (format == "json") {
-      Json json = Json::object({{"ID", id}, {"CreatedAt", entry->created}, {"CreatedSince", age_of(entry->created)}, {"CreatedBy", entry->created_by},
-                                {"Size", human_size(size)}, {"SizeBytes", size}, {"Comment", entry->comment}});
+      Json json = Json::object({{"ID", id},
+                                {"CreatedAt", entry->created},
+                                {"CreatedSince", age_of(entry->created)},
+                                {"CreatedBy", entry->created_by},
+                                {"Size", human_size(size)},
+                                {"SizeBytes", size},
+                                {"Comment", entry->comment}});
       printf("%s\n", json.dump().c_str());
     } else {
       table.add({id, age_of(entry->created), text, human_size(size), entry->comment});
@@ -231,13 +248,16 @@ int command_rmi(const Arguments& arguments) {
     std::vector<Digest> in_use = container::images_in_use(session.store());
     bool is_last = image.tags.size() <= 1 || !by_name;
     if (is_last && std::find(in_use.begin(), in_use.end(), image.id) != in_use.end())
-      throw Error(ErrorCode::kInvalid, fmt::format("image {} is used by a container", image.id.short_hex())).with_hint("'corten ps -a' shows which; 'corten rm' removes it");
+      throw Error(ErrorCode::kInvalid, fmt::format("image {} is used by a container", image.id.short_hex()))
+          .with_hint("'corten ps -a' shows which; 'corten rm' removes it");
     if (by_name) {
       session.store().untag(full);
       printf("Untagged: %s\n", short_name(full).c_str());
       if (image.tags.size() > 1) continue;
     } else if (image.tags.size() > 1 && !force) {
-      throw Error(ErrorCode::kInvalid, fmt::format("image {} has {} names", image.id.short_hex(), image.tags.size())).with_hint("remove it with --force, or its names one by one");
+      throw Error(ErrorCode::kInvalid,
+                  fmt::format("image {} has {} names", image.id.short_hex(), image.tags.size()))
+          .with_hint("remove it with --force, or its names one by one");
     }
     session.store().delete_image(image.id);
     printf("Deleted: %s\n", image.id.to_string().c_str());

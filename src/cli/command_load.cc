@@ -24,7 +24,8 @@ namespace {
 
 constexpr uint64_t kMaxArchiveBytes = uint64_t{1} << 40;
 
-// The members of an archive as files below a directory of the store; only names that a layout or a Docker archive has are taken.
+// The members of an archive as files below a directory of the store; only names that a layout or a Docker
+// archive has are taken.
 void unpack_archive(archive::ByteSource& from, const std::string& directory) {
   auto plain = archive::open_decompressor(from);
   archive::LimitedSource limited(*plain, kMaxArchiveBytes, "archive");
@@ -35,10 +36,15 @@ void unpack_archive(archive::ByteSource& from, const std::string& directory) {
     if (header->type == archive::TarType::kSymlink || header->type == archive::TarType::kHardlink) {
       // Docker's older archives link one layer to another.
       UniqueFd parent = make_directories(root.get(), path.parent().str());
-      std::string target = header->type == archive::TarType::kSymlink ? RootfsPath::join(path.parent(), header->link).str() : RootfsPath(header->link).str();
+      std::string target = header->type == archive::TarType::kSymlink
+                               ? RootfsPath::join(path.parent(), header->link).str()
+                               : RootfsPath(header->link).str();
       auto original = open_no_links(root.get(), target, O_RDONLY);
-      if (!original) fail(ErrorCode::kInvalid, "archive: {} links to {}, which is not before it", header->path, header->link);
-      UniqueFd copy = open_at(parent.get(), std::string(path.filename()), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
+      if (!original)
+        fail(ErrorCode::kInvalid, "archive: {} links to {}, which is not before it", header->path,
+             header->link);
+      UniqueFd copy = open_at(parent.get(), std::string(path.filename()),
+                              O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
       struct stat st;
       if (fstat(original->get(), &st) != 0) fail_errno("stat {}", target);
       copy_contents(original->get(), copy.get(), static_cast<uint64_t>(st.st_size), header->path);
@@ -46,20 +52,23 @@ void unpack_archive(archive::ByteSource& from, const std::string& directory) {
     }
     if (header->type != archive::TarType::kFile || path.is_root()) continue;
     UniqueFd parent = make_directories(root.get(), path.parent().str());
-    UniqueFd file = open_at(parent.get(), std::string(path.filename()), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
+    UniqueFd file =
+        open_at(parent.get(), std::string(path.filename()), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
     archive::FdSink sink(file.get(), header->path);
     archive::copy_all(reader.data(), sink);
     file.close_checked(header->path);
   }
 }
 
-void keep(Session& session, const oci::ImageConfig& config, const store::Rootfs& layers, std::vector<std::string> tags) {
+void keep(Session& session, const oci::ImageConfig& config, const store::Rootfs& layers,
+          std::vector<std::string> tags) {
   store::Image image;
   image.config = config.raw;
   image.id = Digest::of(image.config);
   image.layers = layers;
   image.tags = std::move(tags);
-  for (const store::LayerRef& layer : layers) image.size += session.store().layers().load(layer.id)->content_bytes();
+  for (const store::LayerRef& layer : layers)
+    image.size += session.store().layers().load(layer.id)->content_bytes();
   session.store().save_image(image);
   if (image.tags.empty()) printf("Loaded image ID: %s\n", image.id.to_string().c_str());
   for (const std::string& tag : image.tags) printf("Loaded image: %s\n", short_name(tag).c_str());
@@ -70,15 +79,19 @@ void load_layout(Session& session, const std::string& directory, const std::stri
   std::map<std::string, std::vector<std::string>> by_digest;  // to names
   for (const oci::Descriptor& entry : index.manifests) {
     auto& names = by_digest[entry.digest.to_string()];
-    std::string name = entry.annotation(oci::kImageNameAnnotation), tag = entry.annotation(oci::kRefNameAnnotation);
+    std::string name = entry.annotation(oci::kImageNameAnnotation),
+                tag = entry.annotation(oci::kRefNameAnnotation);
     // A ref.name alone may be a whole name (skopeo) or only a tag (umoci).
-    if (name.empty() && (tag.find('/') != std::string::npos || tag.find(':') != std::string::npos)) name = tag;
+    if (name.empty() && (tag.find('/') != std::string::npos || tag.find(':') != std::string::npos))
+      name = tag;
     if (!wanted.empty()) name = wanted;
     if (name.empty()) continue;
-    if (auto reference = oci::Reference::try_parse(name)) names.push_back(reference->with_default_tag().to_string());
+    if (auto reference = oci::Reference::try_parse(name))
+      names.push_back(reference->with_default_tag().to_string());
   }
   for (const auto& [digest, names] : by_digest) {
-    source::BaseImage image = source::image_from_layout({directory}, digest, oci::host_platform(), session.store());
+    source::BaseImage image =
+        source::image_from_layout({directory}, digest, oci::host_platform(), session.store());
     keep(session, image.config, image.layers(), names);
   }
 }
@@ -94,9 +107,11 @@ void load_docker(Session& session, const std::string& directory, const std::stri
   Json list = Json::parse(read_file(directory + "/manifest.json", oci::kMaxManifestBytes));
   for (const Json& item : list.as_array()) {
     UniqueFd config_file = open(item.get_string("Config"));
-    oci::ImageConfig config = oci::parse_config(read_all(config_file.get(), "config", oci::kMaxConfigBytes)).config;
+    oci::ImageConfig config =
+        oci::parse_config(read_all(config_file.get(), "config", oci::kMaxConfigBytes)).config;
     std::vector<std::string> layers = item.get_strings("Layers");
-    if (layers.size() != config.diff_ids.size()) fail(ErrorCode::kInvalid, "archive: {} layers, but {} diff ids", layers.size(), config.diff_ids.size());
+    if (layers.size() != config.diff_ids.size())
+      fail(ErrorCode::kInvalid, "archive: {} layers, but {} diff ids", layers.size(), config.diff_ids.size());
     store::Rootfs rootfs;
     for (size_t i = 0; i < layers.size(); i++) {
       UniqueFd file = open(layers[i]);
@@ -120,7 +135,8 @@ void load_docker(Session& session, const std::string& directory, const std::stri
 }  // namespace
 
 int command_load(const Arguments& arguments) {
-  CLI::App app("Bring in images: an OCI or Docker archive (any compression), or an OCI layout directory.", "load");
+  CLI::App app("Bring in images: an OCI or Docker archive (any compression), or an OCI layout directory.",
+               "load");
   std::string input, operand, tag;
   bool quiet = false;
   app.add_option("-i,--input", input, "file or directory (default: standard input)");
@@ -135,15 +151,21 @@ int command_load(const Arguments& arguments) {
     load_layout(session, input, tag);
     return 0;
   }
-  if ((input.empty() || input == "-") && isatty(0)) throw Error(ErrorCode::kUsage, "standard input is a terminal").with_hint("name an archive: corten load -i FILE");
+  if ((input.empty() || input == "-") && isatty(0))
+    throw Error(ErrorCode::kUsage, "standard input is a terminal")
+        .with_hint("name an archive: corten load -i FILE");
   UniqueFd file;
   if (!input.empty() && input != "-") file = open_file(input, O_RDONLY);
   archive::FdSource from(file ? file.get() : 0, input.empty() ? "standard input" : input);
   TempDir place = session.store().temporary("load");
   unpack_archive(from, place.path());
-  if (path_exists(place / "index.json")) load_layout(session, place.path(), tag);
-  else if (path_exists(place / "manifest.json")) load_docker(session, place.path(), tag);
-  else throw Error(ErrorCode::kInvalid, "this is neither an OCI nor a Docker image archive").with_hint("it holds neither index.json nor manifest.json");
+  if (path_exists(place / "index.json"))
+    load_layout(session, place.path(), tag);
+  else if (path_exists(place / "manifest.json"))
+    load_docker(session, place.path(), tag);
+  else
+    throw Error(ErrorCode::kInvalid, "this is neither an OCI nor a Docker image archive")
+        .with_hint("it holds neither index.json nor manifest.json");
   return 0;
 }
 
@@ -155,8 +177,11 @@ int command_save(const Arguments& arguments) {
   app.add_option("-o,--output", output, "file (default: standard output); a directory for oci-dir");
   app.add_option("--format", format, "docker-archive (OCI layout with manifest.json), oci-archive, oci-dir");
   parse_flags(app, arguments);
-  if (format != "docker-archive" && format != "oci-archive" && format != "oci-dir") fail(ErrorCode::kUsage, "unknown format {}", quote(format));
-  if (output.empty() && isatty(1)) throw Error(ErrorCode::kUsage, "refusing to write an archive to the terminal").with_hint("name a file: -o FILE");
+  if (format != "docker-archive" && format != "oci-archive" && format != "oci-dir")
+    fail(ErrorCode::kUsage, "unknown format {}", quote(format));
+  if (output.empty() && isatty(1))
+    throw Error(ErrorCode::kUsage, "refusing to write an archive to the terminal")
+        .with_hint("name a file: -o FILE");
   if (output.empty() && format == "oci-dir") fail(ErrorCode::kUsage, "oci-dir needs a directory: -o DIR");
   Session session = Session::open();
   std::vector<image::NamedImage> images;
@@ -171,7 +196,8 @@ int command_save(const Arguments& arguments) {
   image::ExportOptions options;
   options.threads = available_processors();
   if (format == "oci-dir") {
-    for (const image::NamedImage& named : images) image::write_layout(named, options, output, session.store());
+    for (const image::NamedImage& named : images)
+      image::write_layout(named, options, output, session.store());
     return 0;
   }
   std::string partial = output + fmt::format(".partial-{}", getpid());

@@ -25,9 +25,14 @@ void end_flags_at_operands(CLI::App& app) {
 std::vector<std::string> parse_prefix(CLI::App& app, const Arguments& arguments, const char* what) {
   parse_flags(app, arguments);
   std::vector<std::string> words = app.remaining();
-  if (!words.empty() && words[0] == "--") words.erase(words.begin());
-  else if (!words.empty() && words[0].starts_with('-')) throw Error(ErrorCode::kUsage, fmt::format("unknown flag: {}", words[0])).with_hint("see 'corten " + app.get_name() + " --help'");
-  if (words.empty()) throw Error(ErrorCode::kUsage, fmt::format("{}: no {} named", app.get_name(), what)).with_hint("see 'corten " + app.get_name() + " --help'");
+  if (!words.empty() && words[0] == "--")
+    words.erase(words.begin());
+  else if (!words.empty() && words[0].starts_with('-'))
+    throw Error(ErrorCode::kUsage, fmt::format("unknown flag: {}", words[0]))
+        .with_hint("see 'corten " + app.get_name() + " --help'");
+  if (words.empty())
+    throw Error(ErrorCode::kUsage, fmt::format("{}: no {} named", app.get_name(), what))
+        .with_hint("see 'corten " + app.get_name() + " --help'");
   return words;
 }
 
@@ -41,8 +46,10 @@ int command_run(const Arguments& arguments) {
   app.add_flag("-d,--detach", options.detach, "run in the background and print the container's id");
   app.add_option("--name", options.name, "name of the container");
   app.add_flag("--rm", options.remove, "remove the container when it has ended");
-  add_list(app, "-p,--publish", options.ports, "[HOST_IP:]HOST_PORT:CONTAINER_PORT[/tcp|udp]: forward a port");
-  app.add_flag("-P,--publish-all", options.publish_all, "forward all exposed ports, from ports that the system chooses");
+  add_list(app, "-p,--publish", options.ports,
+           "[HOST_IP:]HOST_PORT:CONTAINER_PORT[/tcp|udp]: forward a port");
+  app.add_flag("-P,--publish-all", options.publish_all,
+               "forward all exposed ports, from ports that the system chooses");
   add_list(app, "-e,--env", options.environment, "NAME=VALUE, or NAME to hand ours on");
   add_list(app, "--env-file", options.environment_files, "a file with such lines");
   app.add_option("-u,--user", options.user, "NAME|UID[:GROUP|GID]");
@@ -65,8 +72,10 @@ int command_run(const Arguments& arguments) {
   app.add_option("--health-cmd", options.health_command, "the command of the health check");
   app.add_option("--health-interval", options.health_interval, "time between two checks (30s)");
   app.add_option("--health-timeout", options.health_timeout, "a check that takes longer has failed (30s)");
-  app.add_option("--health-start-period", options.health_start_period, "failures within it do not count (0s)");
-  app.add_option("--health-start-interval", options.health_start_interval, "time between two checks within it (5s)");
+  app.add_option("--health-start-period", options.health_start_period,
+                 "failures within it do not count (0s)");
+  app.add_option("--health-start-interval", options.health_start_interval,
+                 "time between two checks within it (5s)");
   app.add_option("--health-retries", options.health_retries, "so many failures in a row are unhealthy (3)");
   app.add_option("--cidfile", options.id_file, "write the container's id there");
   app.add_option("--pull", ignored, "")->group("");
@@ -79,7 +88,8 @@ int command_run(const Arguments& arguments) {
 }
 
 int command_exec(const Arguments& arguments) {
-  CLI::App app("Run a command in a running container: corten exec [FLAGS] CONTAINER COMMAND [ARGUMENT...]", "exec");
+  CLI::App app("Run a command in a running container: corten exec [FLAGS] CONTAINER COMMAND [ARGUMENT...]",
+               "exec");
   end_flags_at_operands(app);
   container::ExecOptions options;
   add_list(app, "-e,--env", options.environment, "NAME=VALUE, or NAME to hand ours on");
@@ -88,7 +98,9 @@ int command_exec(const Arguments& arguments) {
   app.add_flag("-i,--interactive", options.interactive, "give it our standard input");
   app.add_flag("-t,--tty", options.terminal, "give it our terminal");
   std::vector<std::string> words = parse_prefix(app, arguments, "container");
-  if (words.size() < 2) throw Error(ErrorCode::kUsage, "exec: no command named").with_hint("for example: corten exec -it " + words[0] + " sh");
+  if (words.size() < 2)
+    throw Error(ErrorCode::kUsage, "exec: no command named")
+        .with_hint("for example: corten exec -it " + words[0] + " sh");
   options.container = words[0];
   options.command.assign(words.begin() + 1, words.end());
   ContainerSession session;

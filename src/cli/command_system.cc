@@ -19,17 +19,21 @@ namespace corten::cli {
 
 int command_version(const Arguments& arguments) {
   bool is_json = arguments.size() == 2 && arguments[0] == "--format" && arguments[1] == "json";
-  if (is_json) printf("{\"version\":\"%s\"}\n", kVersion);
-  else printf("corten %s\n", kVersion);
+  if (is_json)
+    printf("{\"version\":\"%s\"}\n", kVersion);
+  else
+    printf("corten %s\n", kVersion);
   return 0;
 }
 
 // Those that run are killed first: nothing of a store that is gone may go on.
 static void remove_containers(Session& session) {
   container::RemoveOptions options{.containers = {}, .force = true};
-  for (const container::Container& container : container::Container::list(session.store())) options.containers.push_back(container.spec().id);
+  for (const container::Container& container : container::Container::list(session.store()))
+    options.containers.push_back(container.spec().id);
   auto silent = [](std::string_view) {};
-  container::Context context{session.store(), session.clock(), silent, silent, [&] { return session.entered(); }};
+  container::Context context{session.store(), session.clock(), silent, silent,
+                             [&] { return session.entered(); }};
   if (!options.containers.empty()) container::rm_command(options, context);
 }
 
@@ -44,7 +48,8 @@ int command_prune(const Arguments& arguments) {
   Session session = Session::open();
   if (everything) {
     if (!force && isatty(0)) {
-      fprintf(stderr, "This removes the whole store %s: images, cache, containers. Go on? [y/N] ", session.store().path().c_str());
+      fprintf(stderr, "This removes the whole store %s: images, cache, containers. Go on? [y/N] ",
+              session.store().path().c_str());
       int answer = getchar();
       if (answer != 'y' && answer != 'Y') return 1;
     }
@@ -71,9 +76,13 @@ int command_fsck(const Arguments& arguments) {
   parse_flags(app, arguments);
   Session session = Session::open();
   auto damages = session.store().check(repair);
-  for (const auto& damage : damages) printf("%s: %s\n", printable(damage.what).c_str(), printable(damage.wrong).c_str());
-  if (damages.empty()) printf("The store %s is whole\n", session.store().path().c_str());
-  else printf("%zu damaged%s\n", damages.size(), repair ? ", taken away" : "; 'corten fsck --repair' takes them away");
+  for (const auto& damage : damages)
+    printf("%s: %s\n", printable(damage.what).c_str(), printable(damage.wrong).c_str());
+  if (damages.empty())
+    printf("The store %s is whole\n", session.store().path().c_str());
+  else
+    printf("%zu damaged%s\n", damages.size(),
+           repair ? ", taken away" : "; 'corten fsck --repair' takes them away");
   return damages.empty() || repair ? 0 : 1;
 }
 
@@ -86,9 +95,10 @@ int command_du(const Arguments& arguments) {
   parse_flags(app, arguments);
   Session session = Session::open();
   store::Usage usage = session.store().usage();
-  const std::pair<const char*, uint64_t> kRows[] = {{"contents", usage.contents}, {"layer directories", usage.bodies}, {"layer manifests", usage.layers},
-                                                    {"blobs", usage.blobs},       {"cache mounts", usage.cache_mounts}, {"containers", usage.containers},
-                                                    {"other", usage.other}};
+  const std::pair<const char*, uint64_t> kRows[] = {
+      {"contents", usage.contents}, {"layer directories", usage.bodies},  {"layer manifests", usage.layers},
+      {"blobs", usage.blobs},       {"cache mounts", usage.cache_mounts}, {"containers", usage.containers},
+      {"other", usage.other}};
   if (format == "json") {
     Json json = Json::object();
     for (const auto& [name, bytes] : kRows) json.set(name, bytes);
@@ -112,10 +122,17 @@ int command_doctor(const Arguments& arguments) {
   std::string path = store::Store::default_path();
   int worst = 0;
   for (const sandbox::Finding& finding : sandbox::examine({path})) {
-    const char* mark = finding.state == sandbox::Finding::State::kOk ? "ok" : finding.state == sandbox::Finding::State::kLimited ? "limited" : "missing";
+    const char* mark = finding.state == sandbox::Finding::State::kOk        ? "ok"
+                       : finding.state == sandbox::Finding::State::kLimited ? "limited"
+                                                                            : "missing";
     if (finding.state == sandbox::Finding::State::kMissing) worst = 1;
     if (format == "json") {
-      printf("%s\n", Json::object({{"state", mark}, {"subject", finding.subject}, {"what", finding.what}, {"climb", finding.climb}}).dump().c_str());
+      printf("%s\n", Json::object({{"state", mark},
+                                   {"subject", finding.subject},
+                                   {"what", finding.what},
+                                   {"climb", finding.climb}})
+                         .dump()
+                         .c_str());
       continue;
     }
     printf("%-8s %-22s %s\n", mark, finding.subject.c_str(), printable(finding.what).c_str());

@@ -22,8 +22,10 @@ static std::string find_config() {
     return std::string(value ? value : "");
   };
   std::vector<std::string> places;
-  if (std::string config = variable("XDG_CONFIG_HOME"); config.starts_with('/')) places.push_back(config + "/corten/config.yaml");
-  else if (std::string home = variable("HOME"); !home.empty()) places.push_back(home + "/.config/corten/config.yaml");
+  if (std::string config = variable("XDG_CONFIG_HOME"); config.starts_with('/'))
+    places.push_back(config + "/corten/config.yaml");
+  else if (std::string home = variable("HOME"); !home.empty())
+    places.push_back(home + "/.config/corten/config.yaml");
   places.push_back("/etc/corten/config.yaml");
   for (const std::string& place : places)
     if (path_exists(place)) return place;
@@ -41,11 +43,15 @@ ConfigFile read_config_file() {
     if (!root.IsMap()) fail(ErrorCode::kInvalid, "{}: expected a map of settings", config.path);
     for (const auto& member : root) {
       std::string key = member.first.as<std::string>();
-      if (key == "store") config.store = member.second.as<std::string>();
-      else if (key == "progress") config.progress = member.second.as<std::string>();
+      if (key == "store")
+        config.store = member.second.as<std::string>();
+      else if (key == "progress")
+        config.progress = member.second.as<std::string>();
       else {
         const std::vector<std::string> kKeys = {"store", "progress"};
-        throw Error(ErrorCode::kInvalid, fmt::format("{}:{}: unknown setting {}{}", config.path, member.first.Mark().line + 1, quote(key), did_you_mean(key, kKeys)));
+        throw Error(ErrorCode::kInvalid,
+                    fmt::format("{}:{}: unknown setting {}{}", config.path, member.first.Mark().line + 1,
+                                quote(key), did_you_mean(key, kKeys)));
       }
     }
   } catch (const YAML::Exception& error) {

@@ -13,6 +13,7 @@ static std::function<void(std::string_view)> writer(FILE* stream) {
 
 ContainerSession::ContainerSession()
     : session_(Session::open({.needs_bodies = false})),
-      context_{session_.store(), session_.clock(), writer(stdout), writer(stderr), [] { return sandbox::enter(); }} {}
+      context_{session_.store(), session_.clock(), writer(stdout), writer(stderr),
+               [] { return sandbox::enter(); }} {}
 
 }  // namespace corten::cli

@@ -7,9 +7,9 @@
 
 namespace corten::cli {
 
-// A session whose store is open, and the context that the container room works in: it writes to our standard streams and
-// climbs only when a command asks for it. Most ask for nothing: state files are the user's own, and a process may signal
-// what runs in a user namespace of its own making only from outside of it.
+// A session whose store is open, and the context that the container room works in: it writes to our standard
+// streams and climbs only when a command asks for it. Most ask for nothing: state files are the user's own,
+// and a process may signal what runs in a user namespace of its own making only from outside of it.
 class ContainerSession {
  public:
   ContainerSession();

@@ -14,7 +14,8 @@ struct HelpWanted {
   std::string text;
 };
 
-// Parses; throws HelpWanted or Error(kUsage). Flags may stand after operands. Docker's manners: `--flag=value`, `-t value`, `-tvalue`.
+// Parses; throws HelpWanted or Error(kUsage). Flags may stand after operands. Docker's manners:
+// `--flag=value`, `-t value`, `-tvalue`.
 inline void parse_flags(CLI::App& app, const Arguments& arguments) {
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
   try {

@@ -27,7 +27,8 @@ int main(int argc, char** argv) {
       {"prune", "remove what nothing needs", command_prune, "The store and this machine"},
       {"du", "show what the store takes", command_du, "The store and this machine"},
       {"fsck", "read the whole store again and compare", command_fsck, "The store and this machine"},
-      {"doctor", "try what this machine gives, and say how to climb", command_doctor, "The store and this machine"},
+      {"doctor", "try what this machine gives, and say how to climb", command_doctor,
+       "The store and this machine"},
       {"version", "print the version", command_version, "The store and this machine"},
       {"buildx", "docker buildx's spelling of the same commands", command_buildx, "For scripts"},
   };

@@ -12,7 +12,9 @@
 
 namespace corten::cli {
 
-Session Session::open() { return open(Options{}); }
+Session Session::open() {
+  return open(Options{});
+}
 
 Session Session::open(const Options& options) {
   Session session;
@@ -36,12 +38,15 @@ store::Image Session::image(std::string_view name_or_id) {
   std::vector<std::string> names;
   for (const store::Image& image : store_->images())
     for (const std::string& tag : image.tags) names.push_back(short_name(tag));
-  Error error(ErrorCode::kNotFound, fmt::format("no such image: {}{}", name_or_id, did_you_mean(name_or_id, names)));
+  Error error(ErrorCode::kNotFound,
+              fmt::format("no such image: {}{}", name_or_id, did_you_mean(name_or_id, names)));
   error.set_hint("'corten images' lists what is in the store");
   throw error;
 }
 
-std::string full_name(std::string_view name) { return oci::Reference::parse(name).with_default_tag().to_string(); }
+std::string full_name(std::string_view name) {
+  return oci::Reference::parse(name).with_default_tag().to_string();
+}
 
 std::string short_name(std::string_view full) {
   auto reference = oci::Reference::try_parse(full);

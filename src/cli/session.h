@@ -13,11 +13,13 @@
 
 namespace corten::cli {
 
-// Opened first thing in a command, before there are threads: a user namespace is entered by a process that has one.
+// Opened first thing in a command, before there are threads: a user namespace is entered by a process that
+// has one.
 class Session {
  public:
   struct Options {
-    bool needs_bodies = true;  // enter the user namespace (or the mount namespace, as root); false: only read the index
+    bool needs_bodies =
+        true;  // enter the user namespace (or the mount namespace, as root); false: only read the index
     bool user_namespace = false;  // as root too
   };
   static Session open();

@@ -20,8 +20,10 @@ void set_user(const store::RunUser& user, std::string_view hostname, sandbox::Sp
   spec.uid = user.uid;
   spec.gid = user.gid;
   spec.groups.assign(user.groups.begin(), user.groups.end());
-  // The own group is among the supplementary ones too: what is denied to it must stay denied after a setgid (CVE-2022-36109).
-  if (std::find(spec.groups.begin(), spec.groups.end(), user.gid) == spec.groups.end()) spec.groups.insert(spec.groups.begin(), user.gid);
+  // The own group is among the supplementary ones too: what is denied to it must stay denied after a setgid
+  // (CVE-2022-36109).
+  if (std::find(spec.groups.begin(), spec.groups.end(), user.gid) == spec.groups.end())
+    spec.groups.insert(spec.groups.begin(), user.gid);
   oci::RunConfig variables;
   variables.env = std::move(spec.environment);
   if (!variables.env_value("HOME")) variables.set_env("HOME", user.home);
@@ -40,7 +42,8 @@ std::string hosts_file(const ContainerSpec& container) {
   return text;
 }
 
-sandbox::Mount mount_of(const Volume& volume, const Container& container, const store::Tree& image, store::Store& store) {
+sandbox::Mount mount_of(const Volume& volume, const Container& container, const store::Tree& image,
+                        store::Store& store) {
   sandbox::Mount mount;
   mount.target = volume.target;
   mount.read_only = volume.read_only;
@@ -82,7 +85,8 @@ Box make_box(const Container& container, const sandbox::Entered& entered, store:
   spec.root.upper = {upper};
   spec.root.work = {work};
   spec.root.read_only = wanted.read_only;
-  for (const Volume& volume : wanted.volumes) spec.mounts.push_back(mount_of(volume, container, image, store));
+  for (const Volume& volume : wanted.volumes)
+    spec.mounts.push_back(mount_of(volume, container, image, store));
   spec.argv = wanted.argv();
   spec.environment = wanted.environment;
   spec.directory = RootfsPath(wanted.directory);
@@ -94,7 +98,8 @@ Box make_box(const Container& container, const sandbox::Entered& entered, store:
   return box;
 }
 
-sandbox::Spec join_spec(const ContainerSpec& container, const JoinOptions& options, int init_pidfd, pid_t init_pid) {
+sandbox::Spec join_spec(const ContainerSpec& container, const JoinOptions& options, int init_pidfd,
+                        pid_t init_pid) {
   sandbox::Spec spec;
   spec.join_pidfd = init_pidfd;
   spec.argv = options.argv;
@@ -107,7 +112,8 @@ sandbox::Spec join_spec(const ContainerSpec& container, const JoinOptions& optio
   spec.environment = std::move(variables.env);
   spec.directory = RootfsPath(options.directory.empty() ? container.directory : options.directory);
   UniqueFd root = open_file(fmt::format("/proc/{}/root", init_pid), O_PATH | O_DIRECTORY);
-  store::Accounts accounts = store::Accounts::parse(read_in_root(root.get(), "etc/passwd"), read_in_root(root.get(), "etc/group"));
+  store::Accounts accounts =
+      store::Accounts::parse(read_in_root(root.get(), "etc/passwd"), read_in_root(root.get(), "etc/group"));
   set_user(accounts.run_user(options.user.empty() ? container.user : options.user), container.hostname, spec);
   for (const std::string& limit : container.ulimits) spec.limits.push_back(sandbox::parse_ulimit(limit));
   return spec;

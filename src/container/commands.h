@@ -22,8 +22,9 @@ struct Context {
   std::function<sandbox::Entered()> enter;
 };
 
-// Starts a container of an image that is in the store. Foreground: its exit code, or 126 and 127 when its program cannot
-// be run, whose reason is told. Detached: prints the id, 0. Error otherwise: the command line gives 125.
+// Starts a container of an image that is in the store. Foreground: its exit code, or 126 and 127 when its
+// program cannot be run, whose reason is told. Detached: prints the id, 0. Error otherwise: the command line
+// gives 125.
 int run_command(const RunOptions& options, Context& context);
 
 struct ExecOptions {
@@ -81,7 +82,8 @@ int port_command(const std::string& container, const std::string& port, Context&
 // One element of `docker inspect`'s array.
 Json inspect_container(const Container& container, store::Store& store);
 
-// What a failing health check needs to be mended: the last probe, its command, the end of the log, what to try.
+// What a failing health check needs to be mended: the last probe, its command, the end of the log, what to
+// try.
 std::string explain_health(const Container& container);
 
 }  // namespace corten::container

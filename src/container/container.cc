@@ -25,14 +25,19 @@ constexpr size_t kMaxFileBytes = 16 << 20;
 
 std::string random_hex(size_t bytes) {
   std::vector<uint8_t> random(bytes);
-  if (getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size())) fail_errno("random numbers");
+  if (getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size()))
+    fail_errno("random numbers");
   return to_hex(random);
 }
 
 // Steel and what is built of it.
 std::string random_name() {
-  static constexpr const char* kFirst[] = {"amber", "bold", "brisk", "calm", "copper", "dusty", "eager", "fond", "gentle", "keen", "lucid", "mellow", "noble", "quiet", "rusty", "sunny", "swift", "tidy", "vivid", "warm"};
-  static constexpr const char* kSecond[] = {"anvil", "arch", "beam", "bolt", "bridge", "canal", "crane", "dock", "ferry", "forge", "gantry", "girder", "harbor", "hull", "lathe", "pier", "pylon", "rivet", "tower", "truss"};
+  static constexpr const char* kFirst[] = {"amber", "bold",   "brisk", "calm",  "copper", "dusty", "eager",
+                                           "fond",  "gentle", "keen",  "lucid", "mellow", "noble", "quiet",
+                                           "rusty", "sunny",  "swift", "tidy",  "vivid",  "warm"};
+  static constexpr const char* kSecond[] = {"anvil", "arch",  "beam",  "bolt",   "bridge", "canal",  "crane",
+                                            "dock",  "ferry", "forge", "gantry", "girder", "harbor", "hull",
+                                            "lathe", "pier",  "pylon", "rivet",  "tower",  "truss"};
   uint32_t number = 0;
   if (getrandom(&number, sizeof number, 0) != sizeof number) fail_errno("random numbers");
   return fmt::format("{}_{}", kFirst[number % std::size(kFirst)], kSecond[number / 64 % std::size(kSecond)]);
@@ -41,7 +46,8 @@ std::string random_name() {
 void check_name(std::string_view name) {
   bool ok = name.size() >= 2 && name.size() <= 255 && isalnum(static_cast<unsigned char>(name[0]));
   for (unsigned char c : name) ok = ok && (isalnum(c) || c == '_' || c == '.' || c == '-');
-  if (!ok) fail(ErrorCode::kUsage, "invalid container name ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name);
+  if (!ok)
+    fail(ErrorCode::kUsage, "invalid container name ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name);
 }
 
 std::vector<std::string> directories_in(const std::string& path) {
@@ -64,7 +70,9 @@ std::optional<Json> read_json(const HostPath& path) {
   }
 }
 
-Json to_json(const ProcessId& id) { return Json::object({{"Pid", id.pid}, {"Start", id.start_ticks}}); }
+Json to_json(const ProcessId& id) {
+  return Json::object({{"Pid", id.pid}, {"Start", id.start_ticks}});
+}
 ProcessId process_from(const Json* json) {
   if (!json) return {};
   return {static_cast<pid_t>(json->get_int("Pid")), static_cast<uint64_t>(json->get_int("Start"))};
@@ -87,7 +95,8 @@ std::optional<ExitRecord> parse_exit(std::string_view text) {
   if (text.empty()) return std::nullopt;
   try {
     Json json = Json::parse(text);
-    return ExitRecord{static_cast<int>(json.get_int("ExitCode")), json.get_int("FinishedAt"), json.get_string("Error")};
+    return ExitRecord{static_cast<int>(json.get_int("ExitCode")), json.get_int("FinishedAt"),
+                      json.get_string("Error")};
   } catch (const Error&) {
     return std::nullopt;
   }
@@ -97,10 +106,14 @@ std::optional<ExitRecord> parse_exit(std::string_view text) {
 
 std::string_view status_name(Status status) {
   switch (status) {
-    case Status::kCreated: return "created";
-    case Status::kRunning: return "running";
-    case Status::kExited: return "exited";
-    case Status::kUnknown: break;
+    case Status::kCreated:
+      return "created";
+    case Status::kRunning:
+      return "running";
+    case Status::kExited:
+      return "exited";
+    case Status::kUnknown:
+      break;
   }
   return "unknown";
 }
@@ -114,9 +127,13 @@ static std::vector<std::string> stat_fields(pid_t pid) {
   return fields;
 }
 
-static uint64_t start_ticks_of(const std::vector<std::string>& fields) { return static_cast<uint64_t>(parse_int(fields[19]).value_or(0)); }
+static uint64_t start_ticks_of(const std::vector<std::string>& fields) {
+  return static_cast<uint64_t>(parse_int(fields[19]).value_or(0));
+}
 
-ProcessId ProcessId::of(pid_t pid) { return {pid, start_ticks_of(stat_fields(pid))}; }
+ProcessId ProcessId::of(pid_t pid) {
+  return {pid, start_ticks_of(stat_fields(pid))};
+}
 
 UniqueFd ProcessId::open() const {
   if (pid <= 0) return UniqueFd();
@@ -136,12 +153,15 @@ Container Container::create(ContainerSpec spec, store::Store& store) {
   FileLock lock = FileLock::exclusive(store.lock_path("containers"));
   std::vector<Container> others = list(store);
   auto holder_of = [&](const std::string& name) {
-    return std::find_if(others.begin(), others.end(), [&](const Container& other) { return other.spec().name == name; });
+    return std::find_if(others.begin(), others.end(),
+                        [&](const Container& other) { return other.spec().name == name; });
   };
   if (!spec.name.empty()) {
     check_name(spec.name);
     if (auto other = holder_of(spec.name); other != others.end())
-      throw Error(ErrorCode::kExists, fmt::format("Conflict. The container name {} is already in use by container {}.", quote("/" + spec.name), quote(other->spec().id)))
+      throw Error(ErrorCode::kExists,
+                  fmt::format("Conflict. The container name {} is already in use by container {}.",
+                              quote("/" + spec.name), quote(other->spec().id)))
           .with_hint(fmt::format("remove it first: corten rm -f {}", spec.name));
   } else {
     spec.name = random_name();
@@ -162,9 +182,11 @@ std::vector<Container> Container::list(store::Store& store) {
   std::vector<Container> containers;
   for (const std::string& id : directories_in(store.containers_directory())) {
     HostPath directory{store.containers_directory() + "/" + id};
-    if (auto json = read_json(directory / "container.json")) containers.push_back(Container(spec_from_json(*json), directory));
+    if (auto json = read_json(directory / "container.json"))
+      containers.push_back(Container(spec_from_json(*json), directory));
   }
-  std::sort(containers.begin(), containers.end(), [](const Container& a, const Container& b) { return a.spec_.created_ns > b.spec_.created_ns; });
+  std::sort(containers.begin(), containers.end(),
+            [](const Container& a, const Container& b) { return a.spec_.created_ns > b.spec_.created_ns; });
   return containers;
 }
 
@@ -183,7 +205,9 @@ Container Container::find(std::string_view name_or_id, store::Store& store) {
     match = &container;
   }
   if (match) return *match;
-  throw Error(ErrorCode::kNotFound, fmt::format("No such container: {}{}", name_or_id, did_you_mean(wanted, names))).with_hint("'corten ps -a' lists containers");
+  throw Error(ErrorCode::kNotFound,
+              fmt::format("No such container: {}{}", name_or_id, did_you_mean(wanted, names)))
+      .with_hint("'corten ps -a' lists containers");
 }
 
 bool Container::monitor_lives() const {
@@ -247,21 +271,35 @@ void Container::write_state(const State& state) const {
   Json ports = Json::array();
   for (const Port& port : state.ports) ports.push_back(container::to_json(port));
   write_file_atomic((directory_ / "state.json").value,
-                    Json::object({{"Boot", state.boot}, {"Monitor", to_json(state.monitor)}, {"Init", to_json(state.init)}, {"StartedAt", state.started_ns},
-                                  {"Ports", ports}, {"Network", state.network}, {"Outward", state.outward}}).dump() + "\n", 0600);
+                    Json::object({{"Boot", state.boot},
+                                  {"Monitor", to_json(state.monitor)},
+                                  {"Init", to_json(state.init)},
+                                  {"StartedAt", state.started_ns},
+                                  {"Ports", ports},
+                                  {"Network", state.network},
+                                  {"Outward", state.outward}})
+                            .dump() +
+                        "\n",
+                    0600);
 }
 
-void Container::write_health(const Health& health) const { write_file_atomic((directory_ / "health.json").value, container::to_json(health).dump() + "\n", 0600); }
+void Container::write_health(const Health& health) const {
+  write_file_atomic((directory_ / "health.json").value, container::to_json(health).dump() + "\n", 0600);
+}
 
 void Container::write_exit(const ExitRecord& record) const {
-  std::string text = Json::object({{"ExitCode", record.code}, {"FinishedAt", record.finished_ns}, {"Error", record.error}}).dump() + "\n";
+  std::string text =
+      Json::object({{"ExitCode", record.code}, {"FinishedAt", record.finished_ns}, {"Error", record.error}})
+          .dump() +
+      "\n";
   UniqueFd file = open_file((directory_ / "exit").value, O_WRONLY);
   write_fully(file.get(), text, "exit record");
   if (fdatasync(file.get()) != 0) fail_errno("exit record of {}", spec_.name);
 }
 
 Container::Waiter::Waiter(const Container& container)
-    : lock_(open_file((container.directory_ / "lock").value, O_RDONLY)), exit_(open_file((container.directory_ / "exit").value, O_RDONLY)) {}
+    : lock_(open_file((container.directory_ / "lock").value, O_RDONLY)),
+      exit_(open_file((container.directory_ / "exit").value, O_RDONLY)) {}
 
 bool Container::Waiter::wait(int timeout_ms) {
   if (timeout_ms < 0) {
@@ -289,7 +327,8 @@ std::optional<ExitRecord> Container::Waiter::record() const {
 
 void Container::remove_files() const {
   // Its description goes first: what a kill leaves behind is no container any more.
-  if (unlink((directory_ / "container.json").c_str()) != 0 && errno != ENOENT) fail_errno("remove container {}", spec_.name);
+  if (unlink((directory_ / "container.json").c_str()) != 0 && errno != ENOENT)
+    fail_errno("remove container {}", spec_.name);
   remove_tree(directory_.value);
 }
 

@@ -1,16 +1,16 @@
 // A container on disk, and what is true of it now.
 //
 //   containers/ID/container.json   what it is to be (ContainerSpec); without it the directory is rubbish
-//                 lock             held by its monitor as long as that lives: the only sign of life that is believed
-//                 state.json       which processes it is, since when, and its ports
-//                 health.json      the last probes
-//                 exit             how it ended; empty until then. Written in place, so that who waits can read it although
+//                 lock             held by its monitor as long as that lives: the only sign of life that is
+//                 believed state.json       which processes it is, since when, and its ports health.json the
+//                 last probes exit             how it ended; empty until then. Written in place, so that who
+//                 waits can read it although
 //                                  the directory of a --rm container goes away
 //                 log              what it wrote: a JSON object a line, as Docker's json-file
 //                 upper/ work/     its changes            volumes/N   its anonymous volumes
 //
-// Every file is written whole, so a kill at any instant leaves a state that can be told: a container that says it runs and
-// whose lock is free lost its monitor (and died with it): *unknown*, never *healthy*.
+// Every file is written whole, so a kill at any instant leaves a state that can be told: a container that
+// says it runs and whose lock is free lost its monitor (and died with it): *unknown*, never *healthy*.
 #pragma once
 #include <sys/types.h>
 
@@ -44,9 +44,9 @@ struct State {
   std::string boot;
   ProcessId monitor, init;
   int64_t started_ns = 0;
-  std::vector<Port> ports;   // as bound
-  std::string network;       // "host", "none", "bridge": as it was chosen
-  std::string outward;       // how its own network reaches out: "pasta", "slirp4netns", "" not at all
+  std::vector<Port> ports;  // as bound
+  std::string network;      // "host", "none", "bridge": as it was chosen
+  std::string outward;      // how its own network reaches out: "pasta", "slirp4netns", "" not at all
 };
 
 struct ExitRecord {
@@ -83,7 +83,8 @@ class Container {
   void write_health(const Health& health) const;
   void write_exit(const ExitRecord& record) const;
 
-  // Blocks until its monitor is gone. Opened before, so that it works for --rm; gives what the exit record says.
+  // Blocks until its monitor is gone. Opened before, so that it works for --rm; gives what the exit record
+  // says.
   class Waiter {
    public:
     explicit Waiter(const Container& container);
@@ -99,7 +100,8 @@ class Container {
   void remove_files() const;
 
  private:
-  Container(ContainerSpec spec, HostPath directory) : spec_(std::move(spec)), directory_(std::move(directory)) {}
+  Container(ContainerSpec spec, HostPath directory)
+      : spec_(std::move(spec)), directory_(std::move(directory)) {}
   bool monitor_lives() const;
 
   ContainerSpec spec_;

@@ -11,8 +11,8 @@ EventLoop::EventLoop() : epoll_(epoll_create1(EPOLL_CLOEXEC)) {
   if (!epoll_) fail_errno("make an event queue");
 }
 
-// An event carries the descriptor and the number of its watch: one that was forgotten in the same round is not taken for
-// a new one with its number.
+// An event carries the descriptor and the number of its watch: one that was forgotten in the same round is
+// not taken for a new one with its number.
 static epoll_event event_of(int fd, uint64_t generation, uint32_t events) {
   epoll_event event{};
   event.events = events;
@@ -60,7 +60,9 @@ void EventLoop::fire_timers() {
 
 void EventLoop::run_once() {
   int64_t pause_ms = -1;
-  if (!timers_.empty()) pause_ms = std::clamp<int64_t>((timers_.begin()->first.first - monotonic_ns() + 999'999) / 1'000'000, 0, 1 << 30);
+  if (!timers_.empty())
+    pause_ms = std::clamp<int64_t>((timers_.begin()->first.first - monotonic_ns() + 999'999) / 1'000'000, 0,
+                                   1 << 30);
   epoll_event events[32];
   int count = epoll_wait(epoll_.get(), events, 32, static_cast<int>(pause_ms));
   if (count < 0 && errno != EINTR) fail_errno("wait for events");

@@ -23,8 +23,10 @@ std::vector<std::string> with_our_values(const std::vector<std::string>& environ
   std::vector<std::string> all;
   for (const std::string& text : environment) {
     const char* value = text.find('=') == text.npos ? getenv(text.c_str()) : nullptr;
-    if (text.find('=') != text.npos) all.push_back(text);
-    else if (value) all.push_back(text + "=" + value);
+    if (text.find('=') != text.npos)
+      all.push_back(text);
+    else if (value)
+      all.push_back(text + "=" + value);
   }
   return all;
 }
@@ -40,7 +42,8 @@ sandbox::Exit attend(sandbox::Process& process) {
   if (!signals) fail_errno("take signals");
   loop.watch(signals.get(), EPOLLIN, [&](uint32_t) {
     signalfd_siginfo info;
-    while (read(signals.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) process.signal(static_cast<int>(info.ssi_signo));
+    while (read(signals.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info))
+      process.signal(static_cast<int>(info.ssi_signo));
   });
   bool is_over = false;
   loop.watch(process.pidfd(), EPOLLIN, [&](uint32_t) { is_over = true; });
@@ -52,22 +55,31 @@ sandbox::Exit attend(sandbox::Process& process) {
 }  // namespace
 
 int exec_command(const ExecOptions& options, Context& context) {
-  if (options.terminal && options.interactive && !isatty(0)) throw Error(ErrorCode::kUsage, "the input device is not a TTY").with_hint("leave -t out");
+  if (options.terminal && options.interactive && !isatty(0))
+    throw Error(ErrorCode::kUsage, "the input device is not a TTY").with_hint("leave -t out");
   Container container = Container::find(options.container, context.store);
   if (!container.is_running())
-    throw Error(ErrorCode::kInvalid, fmt::format("container {} is not running ({})", container.spec().name, status_name(container.status()))).with_hint("'corten ps -a' tells how it ended");
+    throw Error(ErrorCode::kInvalid, fmt::format("container {} is not running ({})", container.spec().name,
+                                                 status_name(container.status())))
+        .with_hint("'corten ps -a' tells how it ended");
   auto state = container.state();
   UniqueFd init = state ? state->init.open() : UniqueFd();
-  if (!init) fail(ErrorCode::kInvalid, "container {} is not running: it ended this moment", container.spec().name);
+  if (!init)
+    fail(ErrorCode::kInvalid, "container {} is not running: it ended this moment", container.spec().name);
   context.store.release();
   sandbox::enter_of(state->monitor.pid);
-  JoinOptions join{.argv = options.command, .environment = with_our_values(options.environment), .user = options.user, .directory = options.directory};
+  JoinOptions join{.argv = options.command,
+                   .environment = with_our_values(options.environment),
+                   .user = options.user,
+                   .directory = options.directory};
   if (options.terminal) join.environment.insert(join.environment.begin(), "TERM=xterm");
   sandbox::Spec spec = join_spec(container.spec(), join, init.get(), state->init.pid);
   spec.stdin_fd = options.interactive ? 0 : -1;
   sandbox::Process process = sandbox::Process::start(spec);
   sandbox::Exit exit = attend(process);
-  if (!exit.exec_error.empty()) context.err("ERROR: exec failed: unable to start container process: " + printable(exit.exec_error) + "\n");
+  if (!exit.exec_error.empty())
+    context.err("ERROR: exec failed: unable to start container process: " + printable(exit.exec_error) +
+                "\n");
   return exit.code;
 }
 

@@ -40,7 +40,8 @@ UniqueFd connect_local(uint16_t port, int type, bool six) {
 
 }  // namespace
 
-Forwarder::Forwarder(std::vector<Listener> listeners, EventLoop& loop) : loop_(loop), listeners_(std::move(listeners)) {
+Forwarder::Forwarder(std::vector<Listener> listeners, EventLoop& loop)
+    : loop_(loop), listeners_(std::move(listeners)) {
   for (Listener& listener : listeners_) {
     if (listener.port.protocol != "udp") continue;
     Udp& udp = udp_.emplace_back(Udp{&listener, {}});
@@ -64,8 +65,10 @@ Forwarder::~Forwarder() {
 void Forwarder::watch_listeners(bool on) {
   for (Listener& listener : listeners_) {
     if (listener.port.protocol == "udp") continue;
-    if (on) loop_.watch(listener.fd.get(), EPOLLIN, [this, &listener](uint32_t) { accept_tcp(listener); });
-    else loop_.forget(listener.fd.get());
+    if (on)
+      loop_.watch(listener.fd.get(), EPOLLIN, [this, &listener](uint32_t) { accept_tcp(listener); });
+    else
+      loop_.forget(listener.fd.get());
   }
   is_full_ = !on;
 }
@@ -88,7 +91,8 @@ bool Forwarder::connect_inside(At connection, bool six) {
   connection->tried_six = six;
   if (!connection->inner.fd) return false;
   connection->inner.is_connecting = true;
-  loop_.watch(connection->inner.fd.get(), EPOLLOUT, [this, connection](uint32_t events) { take_event(connection, false, events); });
+  loop_.watch(connection->inner.fd.get(), EPOLLOUT,
+              [this, connection](uint32_t events) { take_event(connection, false, events); });
   return true;
 }
 
@@ -116,7 +120,8 @@ bool Forwarder::pump(Side& from, Side& to) {
   return true;
 }
 
-// The kernel tells of errors and hang-ups whether they are asked for or not: a side that is done is not listened to any more.
+// The kernel tells of errors and hang-ups whether they are asked for or not: a side that is done is not
+// listened to any more.
 void Forwarder::take_event(At connection, bool is_outer, uint32_t events) {
   Side& side = is_outer ? connection->outer : connection->inner;
   if (!side.is_connecting && (events & EPOLLERR) != 0) return drop(connection, true);
@@ -136,9 +141,11 @@ void Forwarder::serve(At connection) {
     if (error != 0) return drop(connection, true);
     sockaddr_storage peer;
     size = sizeof peer;
-    connection->inner.is_connecting = getpeername(connection->inner.fd.get(), reinterpret_cast<sockaddr*>(&peer), &size) != 0;
+    connection->inner.is_connecting =
+        getpeername(connection->inner.fd.get(), reinterpret_cast<sockaddr*>(&peer), &size) != 0;
   }
-  if (!pump(connection->outer, connection->inner) || !pump(connection->inner, connection->outer)) return drop(connection, true);
+  if (!pump(connection->outer, connection->inner) || !pump(connection->inner, connection->outer))
+    return drop(connection, true);
   if (connection->outer.is_shut && connection->inner.is_shut) return drop(connection, false);
   update(connection);
 }
@@ -150,8 +157,10 @@ void Forwarder::update(At connection) {
     if (side.is_connecting || !side.pending.empty()) events |= EPOLLOUT;
     return events;
   };
-  if (connection->outer.is_watched) loop_.change(connection->outer.fd.get(), wanted(connection->outer, connection->inner));
-  if (connection->inner.is_watched) loop_.change(connection->inner.fd.get(), wanted(connection->inner, connection->outer));
+  if (connection->outer.is_watched)
+    loop_.change(connection->outer.fd.get(), wanted(connection->outer, connection->inner));
+  if (connection->inner.is_watched)
+    loop_.change(connection->inner.fd.get(), wanted(connection->inner, connection->outer));
 }
 
 void Forwarder::drop(At connection, bool reset) {
@@ -170,7 +179,8 @@ void Forwarder::receive_udp(Udp& udp) {
   for (int i = 0; i < 64; i++) {
     sockaddr_storage from;
     socklen_t size = sizeof from;
-    ssize_t n = recvfrom(udp.listener->fd.get(), buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
+    ssize_t n = recvfrom(udp.listener->fd.get(), buffer.data(), buffer.size(), 0,
+                         reinterpret_cast<sockaddr*>(&from), &size);
     if (n < 0) return;
     Flow* flow = flow_of(udp, std::string(reinterpret_cast<char*>(&from), size));
     if (flow) send(flow->fd.get(), buffer.data(), static_cast<size_t>(n), MSG_NOSIGNAL);  // UDP: may be lost
@@ -197,15 +207,18 @@ void Forwarder::answer_udp(Udp& udp, Flow& flow) {
     ssize_t n = recv(flow.fd.get(), buffer.data(), buffer.size(), 0);
     if (n < 0) return;  // nothing more, or nobody listens there
     flow.used_ns = monotonic_ns();
-    sendto(udp.listener->fd.get(), buffer.data(), static_cast<size_t>(n), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(flow.from.data()),
-           static_cast<socklen_t>(flow.from.size()));
+    sendto(udp.listener->fd.get(), buffer.data(), static_cast<size_t>(n), MSG_NOSIGNAL,
+           reinterpret_cast<const sockaddr*>(flow.from.data()), static_cast<socklen_t>(flow.from.size()));
   }
 }
 
 void Forwarder::sweep_flows() {
   for (Udp& udp : udp_)
     for (auto at = udp.flows.begin(); at != udp.flows.end();) {
-      if (monotonic_ns() - at->second.used_ns < kFlowLife_ns) { ++at; continue; }
+      if (monotonic_ns() - at->second.used_ns < kFlowLife_ns) {
+        ++at;
+        continue;
+      }
       loop_.forget(at->second.fd.get());
       at = udp.flows.erase(at);
     }

@@ -1,8 +1,10 @@
-// Published ports at work: what arrives on a socket of the machine goes to 127.0.0.1 of the container's network.
+// Published ports at work: what arrives on a socket of the machine goes to 127.0.0.1 of the container's
+// network.
 //
-// The listening sockets were bound on the machine's side before the monitor moved into the container's network namespace;
-// every socket that is made afterwards belongs there. So one thread serves both sides and nothing is configured anywhere.
-// The container sees 127.0.0.1 as the other end; a service that listens there only is reached too.
+// The listening sockets were bound on the machine's side before the monitor moved into the container's
+// network namespace; every socket that is made afterwards belongs there. So one thread serves both sides and
+// nothing is configured anywhere. The container sees 127.0.0.1 as the other end; a service that listens there
+// only is reached too.
 #pragma once
 #include <list>
 #include <map>

@@ -10,18 +10,26 @@ namespace {
 constexpr int64_t kSecond = 1'000'000'000;
 constexpr size_t kMaxLog = 5;
 
-int64_t or_default(int64_t value, int64_t fallback) { return value > 0 ? value : fallback; }
+int64_t or_default(int64_t value, int64_t fallback) {
+  return value > 0 ? value : fallback;
+}
 
-std::string time_text(int64_t ns) { return format_rfc3339(ns / kSecond, ns % kSecond); }
+std::string time_text(int64_t ns) {
+  return format_rfc3339(ns / kSecond, ns % kSecond);
+}
 
 }  // namespace
 
 std::string_view health_name(HealthStatus status) {
   switch (status) {
-    case HealthStatus::kStarting: return "starting";
-    case HealthStatus::kHealthy: return "healthy";
-    case HealthStatus::kUnhealthy: return "unhealthy";
-    case HealthStatus::kNone: break;
+    case HealthStatus::kStarting:
+      return "starting";
+    case HealthStatus::kHealthy:
+      return "healthy";
+    case HealthStatus::kUnhealthy:
+      return "unhealthy";
+    case HealthStatus::kNone:
+      break;
   }
   return "none";
 }
@@ -29,8 +37,12 @@ std::string_view health_name(HealthStatus status) {
 Json to_json(const Health& health) {
   Json log = Json::array();
   for (const ProbeResult& probe : health.log)
-    log.push_back(Json::object({{"Start", time_text(probe.started_ns)}, {"End", time_text(probe.finished_ns)}, {"ExitCode", probe.exit_code}, {"Output", probe.output}}));
-  return Json::object({{"Status", health_name(health.status)}, {"FailingStreak", health.failing_streak}, {"Log", log}});
+    log.push_back(Json::object({{"Start", time_text(probe.started_ns)},
+                                {"End", time_text(probe.finished_ns)},
+                                {"ExitCode", probe.exit_code},
+                                {"Output", probe.output}}));
+  return Json::object(
+      {{"Status", health_name(health.status)}, {"FailingStreak", health.failing_streak}, {"Log", log}});
 }
 
 Health health_from_json(const Json& json) {
@@ -41,12 +53,14 @@ Health health_from_json(const Json& json) {
   health.failing_streak = json.get_int("FailingStreak");
   if (const Json* log = json.find("Log"))
     for (const Json& entry : log->as_array())
-      health.log.push_back({parse_rfc3339(entry.get_string("Start")).value_or(0) * kSecond, parse_rfc3339(entry.get_string("End")).value_or(0) * kSecond,
+      health.log.push_back({parse_rfc3339(entry.get_string("Start")).value_or(0) * kSecond,
+                            parse_rfc3339(entry.get_string("End")).value_or(0) * kSecond,
                             static_cast<int>(entry.get_int("ExitCode")), entry.get_string("Output")});
   return health;
 }
 
-HealthMachine::HealthMachine(const oci::Healthcheck& check, std::vector<std::string> shell, int64_t started_ns)
+HealthMachine::HealthMachine(const oci::Healthcheck& check, std::vector<std::string> shell,
+                             int64_t started_ns)
     : check_(check), shell_(std::move(shell)), started_ns_(started_ns) {
   if (shell_.empty()) shell_ = {"/bin/sh", "-c"};
   health_.status = HealthStatus::kStarting;
@@ -62,14 +76,17 @@ std::vector<std::string> HealthMachine::argv() const {
   return words;
 }
 
-int64_t HealthMachine::timeout_ns() const { return or_default(check_.timeout_ns, 30 * kSecond); }
+int64_t HealthMachine::timeout_ns() const {
+  return or_default(check_.timeout_ns, 30 * kSecond);
+}
 
 bool HealthMachine::in_start_period(int64_t now_ns) const {
   return health_.status == HealthStatus::kStarting && now_ns - started_ns_ < check_.start_period_ns;
 }
 
 int64_t HealthMachine::pause_ns(int64_t now_ns) const {
-  return in_start_period(now_ns) ? or_default(check_.start_interval_ns, 5 * kSecond) : or_default(check_.interval_ns, 30 * kSecond);
+  return in_start_period(now_ns) ? or_default(check_.start_interval_ns, 5 * kSecond)
+                                 : or_default(check_.interval_ns, 30 * kSecond);
 }
 
 void HealthMachine::take(ProbeResult result) {

@@ -1,5 +1,5 @@
-// HEALTHCHECK as a machine without hands: it says when to probe and what the results mean (moby, daemon/health.go; Dockerfile
-// reference, HEALTHCHECK). Who runs the probes is the monitor.
+// HEALTHCHECK as a machine without hands: it says when to probe and what the results mean (moby,
+// daemon/health.go; Dockerfile reference, HEALTHCHECK). Who runs the probes is the monitor.
 #pragma once
 #include <cstdint>
 #include <deque>

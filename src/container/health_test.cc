@@ -7,10 +7,17 @@ namespace corten::container {
 constexpr int64_t kSecond = 1'000'000'000;
 
 static oci::Healthcheck check() {
-  return {.test = {"CMD-SHELL", "ask"}, .interval_ns = 10 * kSecond, .timeout_ns = 2 * kSecond, .start_period_ns = 20 * kSecond, .start_interval_ns = kSecond, .retries = 2};
+  return {.test = {"CMD-SHELL", "ask"},
+          .interval_ns = 10 * kSecond,
+          .timeout_ns = 2 * kSecond,
+          .start_period_ns = 20 * kSecond,
+          .start_interval_ns = kSecond,
+          .retries = 2};
 }
 
-static ProbeResult probe(int64_t second, int code) { return {second * kSecond, second * kSecond + 1, code, ""}; }
+static ProbeResult probe(int64_t second, int code) {
+  return {second * kSecond, second * kSecond + 1, code, ""};
+}
 
 TEST(Health, FailuresInTheStartPeriodDoNotCount) {
   HealthMachine machine(check(), {}, 0);

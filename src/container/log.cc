@@ -40,7 +40,8 @@ struct LogEntry {
 std::optional<LogEntry> parse_entry(std::string_view line) {
   try {
     Json json = Json::parse(line, kMaxEntryBytes);
-    return LogEntry{json.get_string("log"), json.get_string("time"), json.get_string("stream") == "stderr" ? 2 : 1};
+    return LogEntry{json.get_string("log"), json.get_string("time"),
+                    json.get_string("stream") == "stderr" ? 2 : 1};
   } catch (const Error&) {
     return std::nullopt;  // torn by a crash of the machine
   }
@@ -84,7 +85,8 @@ class LineReader {
       at_ += n;
       pending_.append(buffer, static_cast<size_t>(n));
       size_t start = 0;
-      for (size_t end; (end = pending_.find('\n', start)) != pending_.npos; start = end + 1) line(std::string_view(pending_).substr(start, end - start));
+      for (size_t end; (end = pending_.find('\n', start)) != pending_.npos; start = end + 1)
+        line(std::string_view(pending_).substr(start, end - start));
       pending_.erase(0, start);
       if (pending_.size() > kMaxEntryBytes) pending_.clear();  // no line of ours
     }
@@ -104,14 +106,17 @@ std::string to_valid_utf8(std::string_view text) {
   while (!text.empty()) {
     size_t length = 1;
     while (length < 4 && length < text.size() && !is_valid_utf8(text.substr(0, length))) length++;
-    if (is_valid_utf8(text.substr(0, length))) out += text.substr(0, length);
-    else length = 1, out += "\xEF\xBF\xBD";
+    if (is_valid_utf8(text.substr(0, length)))
+      out += text.substr(0, length);
+    else
+      length = 1, out += "\xEF\xBF\xBD";
     text.remove_prefix(length);
   }
   return out;
 }
 
-LogWriter::LogWriter(const HostPath& path, const Clock& clock) : file_(open_file(path.value, O_WRONLY | O_CREAT | O_APPEND, 0600)), clock_(clock) {}
+LogWriter::LogWriter(const HostPath& path, const Clock& clock)
+    : file_(open_file(path.value, O_WRONLY | O_CREAT | O_APPEND, 0600)), clock_(clock) {}
 
 void LogWriter::write(int stream, std::string_view bytes) {
   std::string& pending = pending_[stream == 2];
@@ -135,7 +140,9 @@ void LogWriter::finish() {
 
 void LogWriter::write_line(int stream, std::string_view line) {
   int64_t now = clock_.now_ns();
-  Json entry = Json::object({{"log", to_valid_utf8(line)}, {"stream", stream == 2 ? "stderr" : "stdout"}, {"time", format_rfc3339(now / kSecond, now % kSecond)}});
+  Json entry = Json::object({{"log", to_valid_utf8(line)},
+                             {"stream", stream == 2 ? "stderr" : "stdout"},
+                             {"time", format_rfc3339(now / kSecond, now % kSecond)}});
   std::string text = entry.dump() + "\n";
   struct stat before;
   if (fstat(file_.get(), &before) != 0) return;
@@ -144,12 +151,14 @@ void LogWriter::write_line(int stream, std::string_view line) {
   if (n >= 0 && static_cast<size_t>(n) < text.size() && ftruncate(file_.get(), before.st_size) != 0) return;
 }
 
-void read_log(const HostPath& path, const LogOptions& options, const std::function<void(int stream, std::string_view text)>& output) {
+void read_log(const HostPath& path, const LogOptions& options,
+              const std::function<void(int stream, std::string_view text)>& output) {
   UniqueFd file = open_file(path.value, O_RDONLY);
   LineReader reader(file.get(), options.tail ? tail_offset(file.get(), *options.tail) : 0);
   auto show = [&](std::string_view line) {
     auto entry = parse_entry(line);
-    if (entry && is_wanted(*entry, options)) output(entry->stream, options.timestamps ? entry->time + " " + entry->text : entry->text);
+    if (entry && is_wanted(*entry, options))
+      output(entry->stream, options.timestamps ? entry->time + " " + entry->text : entry->text);
   };
   if (!options.follow) {
     reader.read_more(show);
@@ -164,7 +173,8 @@ void read_log(const HostPath& path, const LogOptions& options, const std::functi
     pollfd waiting{.fd = changes.get(), .events = POLLIN, .revents = 0};
     poll(&waiting, 1, 250);  // the end is no change of the log, so we look from time to time
     char events[4096];
-    while (changes && read(changes.get(), events, sizeof events) > 0) {}
+    while (changes && read(changes.get(), events, sizeof events) > 0) {
+    }
   }
 }
 

@@ -10,7 +10,8 @@ namespace corten::container {
 
 static std::string read_back(const HostPath& path, const LogOptions& options) {
   std::string text;
-  read_log(path, options, [&](int stream, std::string_view line) { text += fmt::format("{}:{}", stream, line); });
+  read_log(path, options,
+           [&](int stream, std::string_view line) { text += fmt::format("{}:{}", stream, line); });
   return text;
 }
 
@@ -29,8 +30,10 @@ TEST(Log, LinesComeBackByStreamAndTime) {
   EXPECT_EQ(read_back(path, {.tail = 0}), "");
   EXPECT_EQ(read_back(path, {.tail = 100}), "1:one\n2:error\n1:two\n1:rest");
   EXPECT_EQ(read_back(path, {.since_ns = 1'000'000'000LL * 101}), "2:error\n1:two\n1:rest");
-  EXPECT_EQ(read_back(path, {.tail = 4, .until_ns = 1'000'000'000LL * 100 + 5, .timestamps = true}), "1:1970-01-01T00:01:40.000000005Z one\n");
-  EXPECT_EQ(read_file(path.value).substr(0, 65), R"({"log":"one\n","stream":"stdout","time":"1970-01-01T00:01:40.0000)");
+  EXPECT_EQ(read_back(path, {.tail = 4, .until_ns = 1'000'000'000LL * 100 + 5, .timestamps = true}),
+            "1:1970-01-01T00:01:40.000000005Z one\n");
+  EXPECT_EQ(read_file(path.value).substr(0, 65),
+            R"({"log":"one\n","stream":"stdout","time":"1970-01-01T00:01:40.0000)");
 }
 
 TEST(Log, LongLinesAndForeignBytes) {
@@ -40,10 +43,15 @@ TEST(Log, LongLinesAndForeignBytes) {
   LogWriter writer(path, clock);
   std::string line(LogWriter::kMaxLineBytes - 1, 'x');
   writer.write(1, line + "\u00E9" + "tail\n");  // the letter stands across the cut
-  writer.write(2, std::string("a\xFF" "b\0c\n", 6));
+  writer.write(2, std::string("a\xFF"
+                              "b\0c\n",
+                              6));
   std::string text;
   read_log(path, {}, [&](int, std::string_view part) { text += part; });
-  EXPECT_EQ(text, line + "\u00E9tail\n" + std::string("a\xEF\xBF\xBD" "b\0c\n", 8));
+  EXPECT_EQ(text, line + "\u00E9tail\n" +
+                      std::string("a\xEF\xBF\xBD"
+                                  "b\0c\n",
+                                  8));
 }
 
 TEST(Log, FollowEndsWithTheContainer) {

@@ -71,11 +71,15 @@ void Monitor::choose_network(Started& told) {
         network_.reset();
         network_name_ = "host";
       } else {
-        told.warnings.push_back("the container's network has no way out: install pasta (package passt) or slirp4netns, or use --network host");
+        told.warnings.push_back(
+            "the container's network has no way out: install pasta (package passt) or slirp4netns, or use "
+            "--network host");
       }
     }
   }
-  box.network = network_name_ == "host" ? sandbox::Network::kHost : network_name_ == "none" ? sandbox::Network::kNone : sandbox::Network::kJoin;
+  box.network = network_name_ == "host"   ? sandbox::Network::kHost
+                : network_name_ == "none" ? sandbox::Network::kNone
+                                          : sandbox::Network::kJoin;
   box.network_fd = network_.get();
   box.etc_resolv_conf = network_name_ == "bridge" ? outward_.resolver() : machine_resolver();
   if (network_) enter_network(network_.get());
@@ -92,15 +96,18 @@ void Monitor::take_signals() {
   if (!signals_) fail_errno("take signals");
   loop_.watch(signals_.get(), EPOLLIN, [this](uint32_t) {
     signalfd_siginfo info;
-    while (read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) on_signal(static_cast<int>(info.ssi_signo));
+    while (read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info))
+      on_signal(static_cast<int>(info.ssi_signo));
   });
 }
 
 void Monitor::on_signal(int number) {
   bool is_end = number == SIGINT || number == SIGTERM;
   if (!spec_.detached) {
-    if (is_end && !spec_.terminal && ++interrupts_ >= kImpatience) process_->kill();
-    else process_->signal(number);
+    if (is_end && !spec_.terminal && ++interrupts_ >= kImpatience)
+      process_->kill();
+    else
+      process_->signal(number);
     return;
   }
   if (!is_end || interrupts_++ > 0) return;
@@ -136,7 +143,8 @@ void Monitor::drain_log() {
   if (!log_) return;
   char buffer[16 << 10];
   for (int stream : {1, 2})
-    for (ssize_t n; output_[stream - 1].read && (n = read(output_[stream - 1].read.get(), buffer, sizeof buffer)) > 0;)
+    for (ssize_t n;
+         output_[stream - 1].read && (n = read(output_[stream - 1].read.get(), buffer, sizeof buffer)) > 0;)
       log_->write(stream, {buffer, static_cast<size_t>(n)});
   log_->finish();
 }
@@ -161,8 +169,10 @@ Started Monitor::begin() {
   Started told;
   choose_network(told);
   take_signals();
-  if (spec_.detached) open_log();
-  else start_.box.spec.stdin_fd = spec_.interactive ? 0 : -1;
+  if (spec_.detached)
+    open_log();
+  else
+    start_.box.spec.stdin_fd = spec_.interactive ? 0 : -1;
   process_.emplace(sandbox::Process::start(start_.box.spec));
   for (Pipe& pipe : output_) pipe.write.reset();
   start_.box.layers.clear();
@@ -175,7 +185,8 @@ Started Monitor::begin() {
   write_state();
   loop_.watch(process_->pidfd(), EPOLLIN, [this](uint32_t) { is_over_ = true; });
   forwarder_.emplace(std::move(start_.listeners), loop_);
-  if (HealthMachine::has_probe(spec_.health)) prober_.emplace(start_.container, *process_, start_.clock, loop_);
+  if (HealthMachine::has_probe(spec_.health))
+    prober_.emplace(start_.container, *process_, start_.clock, loop_);
   return told;
 }
 
@@ -189,7 +200,8 @@ ExitRecord Monitor::stay() {
   return {exit.code, start_.clock.now_ns(), ""};
 }
 
-// The rest of a command's descriptors (the store's index and lock) is no business of a process that goes on for days.
+// The rest of a command's descriptors (the store's index and lock) is no business of a process that goes on
+// for days.
 void keep_only(std::vector<int> wanted) {
   std::sort(wanted.begin(), wanted.end());
   unsigned next = 3;
@@ -209,7 +221,8 @@ void leave_the_terminal() {
 }
 
 Json to_json(const Started& told) {
-  return Json::object({{"Warnings", told.warnings}, {"ExecError", told.exec_error}, {"ExecCode", told.exec_code}});
+  return Json::object(
+      {{"Warnings", told.warnings}, {"ExecError", told.exec_error}, {"ExecCode", told.exec_code}});
 }
 
 Json to_json(const std::exception& failure) {
@@ -283,16 +296,21 @@ Started run_detached_monitor(MonitorStart start) {
   pipe.write.reset();
   start.lock.release();  // ours; the monitor has it still
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
   std::string answer = read_all(pipe.read.get(), "the container's monitor", 1 << 20);
-  if (answer.empty()) fail(ErrorCode::kFailed, "container {}: its monitor ended before the container ran", start.container.spec().name);
+  if (answer.empty())
+    fail(ErrorCode::kFailed, "container {}: its monitor ended before the container ran",
+         start.container.spec().name);
   Json json = Json::parse(answer);
   if (json.find("Error")) {
-    Error error(static_cast<ErrorCode>(json.get_int("Code", static_cast<int>(ErrorCode::kInternal))), json.get_string("Error"));
+    Error error(static_cast<ErrorCode>(json.get_int("Code", static_cast<int>(ErrorCode::kInternal))),
+                json.get_string("Error"));
     error.set_hint(json.get_string("Hint"));
     throw error;
   }
-  return {json.get_strings("Warnings"), json.get_string("ExecError"), static_cast<int>(json.get_int("ExecCode"))};
+  return {json.get_strings("Warnings"), json.get_string("ExecError"),
+          static_cast<int>(json.get_int("ExecCode"))};
 }
 
 }  // namespace corten::container

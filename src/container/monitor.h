@@ -1,5 +1,5 @@
-// The one process that stays with a container: it holds the log, forwards the ports, asks the health check, and writes down
-// how it ended. One thread; when it is killed the container dies with it.
+// The one process that stays with a container: it holds the log, forwards the ports, asks the health check,
+// and writes down how it ended. One thread; when it is killed the container dies with it.
 #pragma once
 #include <functional>
 #include <string>
@@ -27,12 +27,14 @@ struct Started {
   int exec_code = 0;       // then 126 or 127
 };
 
-// Starts the container and stays until it has ended; gives how. A foreground container has our standard streams and gets
-// our signals; a detached one writes to its log. `started` is called once. Its files are removed in the end when that was asked for, or when it
-// never ran. This process moves into the container's network namespace and blocks its signals. Error when it cannot be started.
+// Starts the container and stays until it has ended; gives how. A foreground container has our standard
+// streams and gets our signals; a detached one writes to its log. `started` is called once. Its files are
+// removed in the end when that was asked for, or when it never ran. This process moves into the container's
+// network namespace and blocks its signals. Error when it cannot be started.
 ExitRecord run_monitor(MonitorStart start, const std::function<void(const Started&)>& started);
 
-// The same in a process of its own that outlives us; comes back when the container runs, or throws the reason.
+// The same in a process of its own that outlives us; comes back when the container runs, or throws the
+// reason.
 Started run_detached_monitor(MonitorStart start);
 
 }  // namespace corten::container

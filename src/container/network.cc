@@ -24,7 +24,8 @@ constexpr int64_t kPatience_ns = 5'000'000'000;
 constexpr const char* kSlirpResolver = "10.0.2.3";
 constexpr const char* kPastaResolver = "169.254.1.1";
 
-// The namespace is the helper's descriptor 3: it looks at itself there, which it may whatever privileges it has dropped.
+// The namespace is the helper's descriptor 3: it looks at itself there, which it may whatever privileges it
+// has dropped.
 constexpr const char* kNamespacePath = "/proc/self/fd/3";
 
 pid_t start_helper(std::vector<std::string> argv, int network_namespace) {
@@ -44,8 +45,10 @@ pid_t start_helper(std::vector<std::string> argv, int network_namespace) {
   signal(SIGPIPE, SIG_DFL);  // pasta takes an ignored one, as commands have it, for a failure of its own
   int null = open("/dev/null", O_RDWR);
   for (int fd : {0, 1, 2}) dup2(null, fd);
-  if (network_namespace == 3) fcntl(3, F_SETFD, 0);
-  else dup2(network_namespace, 3);
+  if (network_namespace == 3)
+    fcntl(3, F_SETFD, 0);
+  else
+    dup2(network_namespace, 3);
   execv(program.c_str(), words.data());
   _exit(127);
 }
@@ -56,7 +59,8 @@ bool has_interface(int network_namespace) {
   std::thread looker([&] {
     if (setns(network_namespace, CLONE_NEWNET) != 0) return;
     if (struct if_nameindex* all = if_nameindex()) {
-      for (auto* one = all; one->if_index != 0; one++) found = found || std::string_view(one->if_name) != "lo";
+      for (auto* one = all; one->if_index != 0; one++)
+        found = found || std::string_view(one->if_name) != "lo";
       if_freenameindex(all);
     }
   });
@@ -64,11 +68,14 @@ bool has_interface(int network_namespace) {
   return found;
 }
 
-bool is_gone(pid_t pid) { return waitpid(pid, nullptr, WNOHANG) == pid; }
+bool is_gone(pid_t pid) {
+  return waitpid(pid, nullptr, WNOHANG) == pid;
+}
 
 void end_helper(pid_t pid) {
   kill(pid, SIGKILL);
-  while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
+  while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
 }
 
 bool wait_for_interface(pid_t& pid, int network_namespace) {
@@ -91,15 +98,20 @@ bool Outward::is_likely() {
 
 Outward Outward::open(int network_namespace) {
   if (!is_likely()) return {};
-  // We are root of our user namespace already: neither program is to make or join another, nor to become nobody in it.
+  // We are root of our user namespace already: neither program is to make or join another, nor to become
+  // nobody in it.
   struct Way {
     std::vector<std::string> argv;
     const char* resolver;
   };
-  const Way ways[] = {{{"pasta", "--foreground", "--quiet", "--config-net", "--netns-only", "--runas", "0:0", "--dns-forward", kPastaResolver, "-t", "none", "-u", "none", "-T",
-                        "none", "-U", "none", "--no-map-gw", "--netns", kNamespacePath},
-                       kPastaResolver},
-                      {{"slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path", kNamespacePath, "tap0"}, kSlirpResolver}};
+  const Way ways[] = {
+      {{"pasta",         "--foreground", "--quiet", "--config-net", "--netns-only", "--runas",     "0:0",
+        "--dns-forward", kPastaResolver, "-t",      "none",         "-u",           "none",        "-T",
+        "none",          "-U",           "none",    "--no-map-gw",  "--netns",      kNamespacePath},
+       kPastaResolver},
+      {{"slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path",
+        kNamespacePath, "tap0"},
+       kSlirpResolver}};
   for (const Way& way : ways) {
     if (find_program(way.argv[0]).empty()) continue;
     pid_t pid = start_helper(way.argv, network_namespace);
@@ -115,7 +127,9 @@ Outward Outward::open(int network_namespace) {
   return {};
 }
 
-Outward::Outward(Outward&& other) noexcept { *this = std::move(other); }
+Outward::Outward(Outward&& other) noexcept {
+  *this = std::move(other);
+}
 
 Outward& Outward::operator=(Outward&& other) noexcept {
   std::swap(program_, other.program_);

@@ -9,13 +9,15 @@
 
 namespace corten::container {
 
-// The way out of a network namespace through a helper program: pasta, else slirp4netns, where one is installed and
-// /dev/net/tun opens. The program is our child, dies with us, and is killed with this object. Move-only.
+// The way out of a network namespace through a helper program: pasta, else slirp4netns, where one is
+// installed and /dev/net/tun opens. The program is our child, dies with us, and is killed with this object.
+// Move-only.
 class Outward {
  public:
   Outward() = default;
-  // Tries them one after the other; gives one that is not open when there is no way. Waits until the interface is there
-  // (at most 5 s a program). Call while we are in the machine's network namespace, from a process without threads.
+  // Tries them one after the other; gives one that is not open when there is no way. Waits until the
+  // interface is there (at most 5 s a program). Call while we are in the machine's network namespace, from a
+  // process without threads.
   static Outward open(int network_namespace);
   // Whether open() has a chance: cheap, nothing is started.
   static bool is_likely();

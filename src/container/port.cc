@@ -27,13 +27,15 @@ Range parse_range(std::string_view text, std::string_view whole) {
   size_t dash = text.find('-');
   auto number = [&](std::string_view digits) {
     auto value = parse_int(digits);
-    if (!value || *value < 0 || *value > 65535 || digits.front() == '+') fail(ErrorCode::kUsage, "invalid port {} in {}", quote(digits), quote(whole));
+    if (!value || *value < 0 || *value > 65535 || digits.front() == '+')
+      fail(ErrorCode::kUsage, "invalid port {} in {}", quote(digits), quote(whole));
     return static_cast<int>(*value);
   };
   Range range;
   range.first = number(text.substr(0, dash));
   range.last = dash == text.npos ? range.first : number(text.substr(dash + 1));
-  if (range.last < range.first) fail(ErrorCode::kUsage, "invalid range of ports {} in {}", quote(text), quote(whole));
+  if (range.last < range.first)
+    fail(ErrorCode::kUsage, "invalid range of ports {} in {}", quote(text), quote(whole));
   return range;
 }
 
@@ -51,10 +53,13 @@ std::vector<Port> parse_ports(std::string_view text) {
     port.protocol = to_lower(rest.substr(slash + 1));
     rest = rest.substr(0, slash);
     if (port.protocol != "tcp" && port.protocol != "udp")
-      throw Error(ErrorCode::kUsage, fmt::format("invalid protocol {} in {}", quote(port.protocol), quote(text))).with_hint("tcp and udp can be published");
+      throw Error(ErrorCode::kUsage,
+                  fmt::format("invalid protocol {} in {}", quote(port.protocol), quote(text)))
+          .with_hint("tcp and udp can be published");
   }
   size_t last = rest.rfind(':');
-  Range inside = parse_range(last == rest.npos ? rest : rest.substr(last + 1), text), outside{0, inside.size() - 1};
+  Range inside = parse_range(last == rest.npos ? rest : rest.substr(last + 1), text),
+        outside{0, inside.size() - 1};
   if (last != rest.npos) {
     rest = rest.substr(0, last);
     size_t before = rest.rfind(':');
@@ -66,16 +71,20 @@ std::vector<Port> parse_ports(std::string_view text) {
       host = rest.starts_with('[') ? rest.substr(end + 1) : rest.substr(end);
       if (!host.starts_with(':')) fail(ErrorCode::kUsage, "invalid address in {}", quote(text));
       host.remove_prefix(1);
-      if (!is_address(port.host_ip)) fail(ErrorCode::kUsage, "invalid IP address {} in {}", quote(port.host_ip), quote(text));
+      if (!is_address(port.host_ip))
+        fail(ErrorCode::kUsage, "invalid IP address {} in {}", quote(port.host_ip), quote(text));
     }
-    if (!host.empty()) outside = parse_range(host, text);
-    else outside = {0, -1};
+    if (!host.empty())
+      outside = parse_range(host, text);
+    else
+      outside = {0, -1};
   } else {
     outside = {0, -1};
   }
   if (inside.first == 0) fail(ErrorCode::kUsage, "invalid port 0 in {}", quote(text));
   bool chosen = outside.last < outside.first;
-  if (!chosen && outside.size() != inside.size()) fail(ErrorCode::kUsage, "{}: the two ranges differ in length", quote(text));
+  if (!chosen && outside.size() != inside.size())
+    fail(ErrorCode::kUsage, "{}: the two ranges differ in length", quote(text));
   std::vector<Port> ports;
   for (int i = 0; i < inside.size(); i++) {
     port.container = static_cast<uint16_t>(inside.first + i);
@@ -86,12 +95,15 @@ std::vector<Port> parse_ports(std::string_view text) {
 }
 
 Json to_json(const Port& port) {
-  return Json::object({{"HostIp", port.host_ip}, {"HostPort", port.host}, {"ContainerPort", port.container}, {"Protocol", port.protocol}});
+  return Json::object({{"HostIp", port.host_ip},
+                       {"HostPort", port.host},
+                       {"ContainerPort", port.container},
+                       {"Protocol", port.protocol}});
 }
 
 Port port_from_json(const Json& json) {
-  return {json.get_string("HostIp"), static_cast<uint16_t>(json.get_int("HostPort")), static_cast<uint16_t>(json.get_int("ContainerPort")),
-          json.get_string("Protocol", "tcp")};
+  return {json.get_string("HostIp"), static_cast<uint16_t>(json.get_int("HostPort")),
+          static_cast<uint16_t>(json.get_int("ContainerPort")), json.get_string("Protocol", "tcp")};
 }
 
 namespace {
@@ -123,7 +135,10 @@ bool holds_one(const std::string& pid, const std::set<std::string>& sockets) {
   char target[64];
   while (dirent* item = readdir(stream)) {
     ssize_t n = readlinkat(dirfd(stream), item->d_name, target, sizeof target);
-    if (n > 0 && sockets.contains(std::string(target, static_cast<size_t>(n)))) { found = true; break; }
+    if (n > 0 && sockets.contains(std::string(target, static_cast<size_t>(n)))) {
+      found = true;
+      break;
+    }
   }
   closedir(stream);
   return found;
@@ -155,14 +170,18 @@ Address address_of(const std::string& ip, uint16_t port) {
   std::string shown = fmt::format("{}:{}", port.host_ip.empty() ? "0.0.0.0" : port.host_ip, port.host);
   if (error == EADDRINUSE) {
     std::string holder = holder_of_port(port.host, port.protocol);
-    throw Error(ErrorCode::kExists, fmt::format("port {}: already in use{}", shown, holder.empty() ? "" : " by " + holder))
-        .with_hint(fmt::format("stop what holds it{}, or publish on another: -p {}:{}",
-                               holder.empty() ? fmt::format(" ('ss -lntup' as root names it, 'corten ps' lists containers)") : "",
-                               port.host == 65535 ? 8080 : port.host + 1, port.container));
+    throw Error(ErrorCode::kExists,
+                fmt::format("port {}: already in use{}", shown, holder.empty() ? "" : " by " + holder))
+        .with_hint(fmt::format(
+            "stop what holds it{}, or publish on another: -p {}:{}",
+            holder.empty() ? fmt::format(" ('ss -lntup' as root names it, 'corten ps' lists containers)")
+                           : "",
+            port.host == 65535 ? 8080 : port.host + 1, port.container));
   }
   if (error == EACCES)
     throw Error(ErrorCode::kPermission, fmt::format("port {}: ordinary users may not have it", shown))
-        .with_hint(fmt::format("publish on a port from 1024 on: -p {}:{}, or as root: sysctl -w net.ipv4.ip_unprivileged_port_start={}",
+        .with_hint(fmt::format("publish on a port from 1024 on: -p {}:{}, or as root: sysctl -w "
+                               "net.ipv4.ip_unprivileged_port_start={}",
                                port.host < 1024 ? port.host + 8000 : port.host, port.container, port.host));
   throw errno_error(error, fmt::format("port {}", shown));
 }
@@ -171,7 +190,8 @@ Address address_of(const std::string& ip, uint16_t port) {
 UniqueFd bind_one(const std::string& ip, Port& port, bool may_lack) {
   Address address = address_of(ip, port.host);
   bool is_tcp = port.protocol == "tcp";
-  UniqueFd fd(socket(address.bytes.ss_family, (is_tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  UniqueFd fd(
+      socket(address.bytes.ss_family, (is_tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) {
     if (may_lack) return fd;
     fail_bind(port, errno);
@@ -179,15 +199,18 @@ UniqueFd bind_one(const std::string& ip, Port& port, bool may_lack) {
   int yes = 1;
   if (is_tcp) setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   if (address.bytes.ss_family == AF_INET6) setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes);
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address.bytes), address.size) != 0 || (is_tcp && listen(fd.get(), 128) != 0)) {
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address.bytes), address.size) != 0 ||
+      (is_tcp && listen(fd.get(), 128) != 0)) {
     int error = errno;
     if (may_lack && error == EADDRNOTAVAIL) return UniqueFd();
     fail_bind(port, error);
   }
   if (port.host == 0) {
     socklen_t size = sizeof address.bytes;
-    if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address.bytes), &size) != 0) fail_errno("port {}", port.container);
-    port.host = ntohs(reinterpret_cast<sockaddr_in*>(&address.bytes)->sin_port);  // at the same place for both families
+    if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address.bytes), &size) != 0)
+      fail_errno("port {}", port.container);
+    port.host = ntohs(
+        reinterpret_cast<sockaddr_in*>(&address.bytes)->sin_port);  // at the same place for both families
   }
   return fd;
 }

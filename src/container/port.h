@@ -18,7 +18,8 @@ struct Port {
   bool operator==(const Port&) const = default;
 };
 
-// `-p` as Docker reads it: [HOST_IP:][HOST]:CONTAINER[/tcp|/udp], with ranges of one length on both sides. Error(kUsage).
+// `-p` as Docker reads it: [HOST_IP:][HOST]:CONTAINER[/tcp|/udp], with ranges of one length on both sides.
+// Error(kUsage).
 std::vector<Port> parse_ports(std::string_view text);
 
 Json to_json(const Port& port);
@@ -30,8 +31,8 @@ struct Listener {
   UniqueFd fd;
 };
 
-// Binds them all, or none. Error(kExists) names the port and, where it can be found out, the process that holds it;
-// Error(kPermission) for a port below the limit of ordinary users.
+// Binds them all, or none. Error(kExists) names the port and, where it can be found out, the process that
+// holds it; Error(kPermission) for a port below the limit of ordinary users.
 std::vector<Listener> bind_ports(const std::vector<Port>& ports);
 
 // `"python3" (process 1234)`, or "" when nobody can be found (another user's process). Reads /proc.

@@ -14,7 +14,11 @@
 namespace corten::container {
 
 Prober::Prober(const Container& container, const sandbox::Process& init, const Clock& clock, EventLoop& loop)
-    : container_(container), init_(init), clock_(clock), loop_(loop), machine_(*container.spec().health, container.spec().shell, clock.now_ns()) {
+    : container_(container),
+      init_(init),
+      clock_(clock),
+      loop_(loop),
+      machine_(*container.spec().health, container.spec().shell, clock.now_ns()) {
   write_down();
   wait_for_next();
 }
@@ -64,7 +68,8 @@ void Prober::collect() {
   char buffer[4096];
   ssize_t n;
   while ((n = read(output_.get(), buffer, sizeof buffer)) > 0)
-    result_.output.append(buffer, std::min(static_cast<size_t>(n), HealthMachine::kMaxOutputBytes - result_.output.size()));
+    result_.output.append(
+        buffer, std::min(static_cast<size_t>(n), HealthMachine::kMaxOutputBytes - result_.output.size()));
   if (n == 0) {
     loop_.forget(output_.get());
     output_.reset();
@@ -90,7 +95,8 @@ void Prober::end(int exit_code, std::string_view note) {
   probe_.reset();
   result_.finished_ns = clock_.now_ns();
   result_.exit_code = exit_code;
-  if (!note.empty()) result_.output = std::string(note) + (result_.output.empty() ? "" : ": " + result_.output);
+  if (!note.empty())
+    result_.output = std::string(note) + (result_.output.empty() ? "" : ": " + result_.output);
   result_.output = to_valid_utf8(result_.output).substr(0, HealthMachine::kMaxOutputBytes);
   result_.output = to_valid_utf8(result_.output);
   machine_.take(std::move(result_));

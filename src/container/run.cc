@@ -26,13 +26,17 @@ store::Image find_image(const std::string& name, store::Store& store) {
         names.push_back(reference->familiar());
         if (reference->tag() == "latest") names.push_back(reference->repository_only().familiar());
       }
-  throw Error(ErrorCode::kNotFound, fmt::format("Unable to find image {} locally{}", quote(name), did_you_mean(name, names)))
-      .with_hint("'corten images' lists what is in the store; 'corten build -t NAME .' and 'corten load' put images there");
+  throw Error(ErrorCode::kNotFound,
+              fmt::format("Unable to find image {} locally{}", quote(name), did_you_mean(name, names)))
+      .with_hint(
+          "'corten images' lists what is in the store; 'corten build -t NAME .' and 'corten load' put images "
+          "there");
 }
 
 bool is_same_port(const Port& a, const Port& b) {
   auto any = [](const std::string& ip) { return ip.empty() || ip == "0.0.0.0" || ip == "::"; };
-  return a.host == b.host && a.protocol == b.protocol && (a.host_ip == b.host_ip || any(a.host_ip) || any(b.host_ip));
+  return a.host == b.host && a.protocol == b.protocol &&
+         (a.host_ip == b.host_ip || any(a.host_ip) || any(b.host_ip));
 }
 
 // Known before the kernel is asked, and named better than it could.
@@ -44,15 +48,22 @@ void check_ports(const ContainerSpec& spec, store::Store& store) {
     for (const Port& theirs : state ? state->ports : std::vector<Port>())
       for (const Port& ours : spec.ports)
         if (ours.host != 0 && is_same_port(ours, theirs))
-          throw Error(ErrorCode::kExists, fmt::format("port {}:{}: already in use by container {}", ours.host_ip.empty() ? "0.0.0.0" : ours.host_ip, ours.host, other.spec().name))
-              .with_hint(fmt::format("remove it: corten rm -f {}, or publish on another port: -p {}:{}", other.spec().name, ours.host == 65535 ? 8080 : ours.host + 1, ours.container));
+          throw Error(ErrorCode::kExists, fmt::format("port {}:{}: already in use by container {}",
+                                                      ours.host_ip.empty() ? "0.0.0.0" : ours.host_ip,
+                                                      ours.host, other.spec().name))
+              .with_hint(fmt::format("remove it: corten rm -f {}, or publish on another port: -p {}:{}",
+                                     other.spec().name, ours.host == 65535 ? 8080 : ours.host + 1,
+                                     ours.container));
   }
 }
 
 void check_terminal(const RunOptions& options) {
   if (!options.terminal) return;
-  if (options.detach) throw Error(ErrorCode::kUnsupported, "-t with -d: a detached container has no terminal").with_hint("leave -t out; 'corten exec -it NAME sh' gives a shell in a running container");
-  if (options.interactive && !isatty(0)) throw Error(ErrorCode::kUsage, "the input device is not a TTY").with_hint("leave -t out");
+  if (options.detach)
+    throw Error(ErrorCode::kUnsupported, "-t with -d: a detached container has no terminal")
+        .with_hint("leave -t out; 'corten exec -it NAME sh' gives a shell in a running container");
+  if (options.interactive && !isatty(0))
+    throw Error(ErrorCode::kUsage, "the input device is not a TTY").with_hint("leave -t out");
 }
 
 void write_id_file(const std::string& path, const std::string& id) {
@@ -67,11 +78,13 @@ void write_id_file(const std::string& path, const std::string& id) {
   write_fully(file.get(), id, path);
 }
 
-MonitorStart prepare(const Container& container, std::vector<Listener> listeners, const std::string& id_file, const sandbox::Entered& entered, Context& context) {
+MonitorStart prepare(const Container& container, std::vector<Listener> listeners, const std::string& id_file,
+                     const sandbox::Entered& entered, Context& context) {
   FileLock lock = container.take_lock();
   try {
     write_id_file(id_file, container.spec().id);
-    return {container, make_box(container, entered, context.store), std::move(listeners), std::move(lock), context.clock};
+    return {container, make_box(container, entered, context.store), std::move(listeners), std::move(lock),
+            context.clock};
   } catch (const std::exception&) {
     container.remove_files();
     throw;

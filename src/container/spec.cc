@@ -23,8 +23,10 @@ void add_variable(oci::RunConfig& config, std::string_view text) {
   size_t equals = text.find('=');
   std::string name(text.substr(0, equals));
   if (name.empty()) fail(ErrorCode::kUsage, "invalid environment variable: {}", quote(text));
-  if (equals != text.npos) config.set_env(name, text.substr(equals + 1));
-  else if (const char* value = getenv(name.c_str())) config.set_env(name, value);
+  if (equals != text.npos)
+    config.set_env(name, text.substr(equals + 1));
+  else if (const char* value = getenv(name.c_str()))
+    config.set_env(name, value);
 }
 
 std::vector<std::string> environment_of(const RunOptions& options, const oci::RunConfig& image) {
@@ -44,14 +46,17 @@ std::vector<std::string> environment_of(const RunOptions& options, const oci::Ru
 
 int64_t duration_option(const std::string& text, std::string_view flag) {
   auto ns = parse_duration(text);
-  if (!ns || *ns < 0) throw Error(ErrorCode::kUsage, fmt::format("{}: invalid duration {}", flag, quote(text))).with_hint("for example 500ms, 30s, 1m30s");
+  if (!ns || *ns < 0)
+    throw Error(ErrorCode::kUsage, fmt::format("{}: invalid duration {}", flag, quote(text)))
+        .with_hint("for example 500ms, 30s, 1m30s");
   return *ns;
 }
 
 std::optional<oci::Healthcheck> health_of(const RunOptions& options, const oci::RunConfig& image) {
   std::optional<oci::Healthcheck> health = image.healthcheck;
-  bool has_options = !options.health_command.empty() || !options.health_interval.empty() || !options.health_timeout.empty() ||
-                     !options.health_start_period.empty() || !options.health_start_interval.empty() || options.health_retries;
+  bool has_options = !options.health_command.empty() || !options.health_interval.empty() ||
+                     !options.health_timeout.empty() || !options.health_start_period.empty() ||
+                     !options.health_start_interval.empty() || options.health_retries;
   if (options.no_healthcheck) {
     if (has_options) fail(ErrorCode::kUsage, "--no-healthcheck conflicts with --health-* options");
     health.emplace();
@@ -61,10 +66,14 @@ std::optional<oci::Healthcheck> health_of(const RunOptions& options, const oci::
   if (!has_options) return health;
   if (!health) health.emplace();
   if (!options.health_command.empty()) health->test = {"CMD-SHELL", options.health_command};
-  if (!options.health_interval.empty()) health->interval_ns = duration_option(options.health_interval, "--health-interval");
-  if (!options.health_timeout.empty()) health->timeout_ns = duration_option(options.health_timeout, "--health-timeout");
-  if (!options.health_start_period.empty()) health->start_period_ns = duration_option(options.health_start_period, "--health-start-period");
-  if (!options.health_start_interval.empty()) health->start_interval_ns = duration_option(options.health_start_interval, "--health-start-interval");
+  if (!options.health_interval.empty())
+    health->interval_ns = duration_option(options.health_interval, "--health-interval");
+  if (!options.health_timeout.empty())
+    health->timeout_ns = duration_option(options.health_timeout, "--health-timeout");
+  if (!options.health_start_period.empty())
+    health->start_period_ns = duration_option(options.health_start_period, "--health-start-period");
+  if (!options.health_start_interval.empty())
+    health->start_interval_ns = duration_option(options.health_start_interval, "--health-start-interval");
   if (options.health_retries) {
     if (*options.health_retries < 0) fail(ErrorCode::kUsage, "--health-retries cannot be negative");
     health->retries = *options.health_retries;
@@ -75,9 +84,12 @@ std::optional<oci::Healthcheck> health_of(const RunOptions& options, const oci::
 std::vector<Volume> volumes_of(const RunOptions& options, const oci::RunConfig& image) {
   std::vector<Volume> volumes;
   auto add = [&](Volume volume, bool is_default) {
-    auto same = std::find_if(volumes.begin(), volumes.end(), [&](const Volume& other) { return other.target == volume.target; });
-    if (same == volumes.end()) volumes.push_back(std::move(volume));
-    else if (!is_default) fail(ErrorCode::kUsage, "duplicate mount point: {}", volume.target.absolute());
+    auto same = std::find_if(volumes.begin(), volumes.end(),
+                             [&](const Volume& other) { return other.target == volume.target; });
+    if (same == volumes.end())
+      volumes.push_back(std::move(volume));
+    else if (!is_default)
+      fail(ErrorCode::kUsage, "duplicate mount point: {}", volume.target.absolute());
   };
   for (const std::string& text : options.volumes) add(parse_volume(text), false);
   for (const std::string& text : options.tmpfs) add(parse_tmpfs(text), false);
@@ -101,22 +113,28 @@ std::vector<Port> ports_of(const RunOptions& options, const oci::RunConfig& imag
   if (options.publish_all)
     for (const std::string& exposed : image.exposed_ports)
       for (const Port& port : parse_ports(exposed))
-        if (std::none_of(ports.begin(), ports.end(), [&](const Port& other) { return other.container == port.container && other.protocol == port.protocol; }))
+        if (std::none_of(ports.begin(), ports.end(), [&](const Port& other) {
+              return other.container == port.container && other.protocol == port.protocol;
+            }))
           ports.push_back(port);
   return ports;
 }
 
 void check_network(const RunOptions& options, bool has_ports) {
-  if (options.network != "" && options.network != "host" && options.network != "none" && options.network != "bridge")
-    throw Error(ErrorCode::kUsage, fmt::format("unknown network {}", quote(options.network))).with_hint("host, none and bridge (a network of its own) are known");
+  if (options.network != "" && options.network != "host" && options.network != "none" &&
+      options.network != "bridge")
+    throw Error(ErrorCode::kUsage, fmt::format("unknown network {}", quote(options.network)))
+        .with_hint("host, none and bridge (a network of its own) are known");
   if (has_ports && options.network == "none")
-    throw Error(ErrorCode::kUsage, "-p cannot be used with --network none").with_hint("leave --network out: a container with published ports has a network of its own");
+    throw Error(ErrorCode::kUsage, "-p cannot be used with --network none")
+        .with_hint("leave --network out: a container with published ports has a network of its own");
 }
 
 void check_host(const std::string& text) {
   size_t colon = text.find(':');
   if (colon == text.npos) colon = text.find('=');
-  if (colon == text.npos || colon == 0) fail(ErrorCode::kUsage, "--add-host {}: expected NAME:ADDRESS", quote(text));
+  if (colon == text.npos || colon == 0)
+    fail(ErrorCode::kUsage, "--add-host {}: expected NAME:ADDRESS", quote(text));
   in6_addr buffer;
   std::string address = text.substr(colon + 1);
   if (inet_pton(AF_INET, address.c_str(), &buffer) != 1 && inet_pton(AF_INET6, address.c_str(), &buffer) != 1)
@@ -143,12 +161,15 @@ ContainerSpec make_spec(const RunOptions& options, const oci::RunConfig& image) 
     spec.command = options.command.empty() ? image.cmd : options.command;
   }
   if (spec.argv().empty())
-    throw Error(ErrorCode::kInvalid, "no command specified").with_hint(fmt::format("the image has no CMD and no ENTRYPOINT: corten run {} COMMAND", options.image));
+    throw Error(ErrorCode::kInvalid, "no command specified")
+        .with_hint(
+            fmt::format("the image has no CMD and no ENTRYPOINT: corten run {} COMMAND", options.image));
   spec.environment = environment_of(options, image);
   spec.user = options.user.empty() ? image.user : options.user;
   spec.directory = options.directory.empty() ? image.working_dir : options.directory;
   if (spec.directory.empty()) spec.directory = "/";
-  if (!spec.directory.starts_with('/')) fail(ErrorCode::kUsage, "working directory {}: not an absolute path", quote(spec.directory));
+  if (!spec.directory.starts_with('/'))
+    fail(ErrorCode::kUsage, "working directory {}: not an absolute path", quote(spec.directory));
   spec.hostname = options.hostname;
   spec.ports = ports_of(options, image);
   check_network(options, !spec.ports.empty());
@@ -174,8 +195,10 @@ ContainerSpec make_spec(const RunOptions& options, const oci::RunConfig& image) 
   spec.terminal = options.terminal;
   if (spec.terminal) spec.environment.push_back("TERM=xterm");
   std::string signal = options.stop_signal.empty() ? image.stop_signal : options.stop_signal;
-  if (auto number = signal.empty() ? 15 : parse_signal(signal); number && *number > 0 && *number <= 64) spec.stop_signal = *number;
-  else fail(ErrorCode::kUsage, "invalid signal: {}", signal);
+  if (auto number = signal.empty() ? 15 : parse_signal(signal); number && *number > 0 && *number <= 64)
+    spec.stop_signal = *number;
+  else
+    fail(ErrorCode::kUsage, "invalid signal: {}", signal);
   spec.stop_timeout_s = options.stop_timeout_s.value_or(image.stop_timeout_s.value_or(10));
   if (!options.shm_size.empty()) {
     auto size = parse_size(options.shm_size);
@@ -188,12 +211,17 @@ ContainerSpec make_spec(const RunOptions& options, const oci::RunConfig& image) 
 namespace {
 
 Json to_json(const oci::Healthcheck& health) {
-  return Json::object({{"Test", health.test}, {"Interval", health.interval_ns}, {"Timeout", health.timeout_ns}, {"StartPeriod", health.start_period_ns},
-                       {"StartInterval", health.start_interval_ns}, {"Retries", health.retries}});
+  return Json::object({{"Test", health.test},
+                       {"Interval", health.interval_ns},
+                       {"Timeout", health.timeout_ns},
+                       {"StartPeriod", health.start_period_ns},
+                       {"StartInterval", health.start_interval_ns},
+                       {"Retries", health.retries}});
 }
 
 oci::Healthcheck health_from(const Json& json) {
-  return {json.get_strings("Test"), json.get_int("Interval"), json.get_int("Timeout"), json.get_int("StartPeriod"), json.get_int("StartInterval"), json.get_int("Retries")};
+  return {json.get_strings("Test"),    json.get_int("Interval"),      json.get_int("Timeout"),
+          json.get_int("StartPeriod"), json.get_int("StartInterval"), json.get_int("Retries")};
 }
 
 template <typename T>
@@ -207,14 +235,36 @@ Json list_of(const std::vector<T>& values) {
 
 Json to_json(const ContainerSpec& spec) {
   Json layers = Json::array(), labels = Json::object();
-  for (const store::LayerRef& layer : spec.layers) layers.push_back(Json::object({{"Id", layer.id.to_string()}, {"Time", layer.time}}));
+  for (const store::LayerRef& layer : spec.layers)
+    layers.push_back(Json::object({{"Id", layer.id.to_string()}, {"Time", layer.time}}));
   for (const auto& [name, value] : spec.labels) labels.set(name, value);
-  Json json = Json::object({{"Id", spec.id}, {"Name", spec.name}, {"ImageName", spec.image_name}, {"Image", spec.image.to_string()}, {"Layers", layers},
-                            {"Created", spec.created_ns}, {"Entrypoint", spec.entrypoint}, {"Command", spec.command}, {"Environment", spec.environment},
-                            {"User", spec.user}, {"Directory", spec.directory}, {"Hostname", spec.hostname}, {"Network", spec.network}, {"Ports", list_of(spec.ports)},
-                            {"Volumes", list_of(spec.volumes)}, {"ExtraHosts", spec.extra_hosts}, {"Ulimits", spec.ulimits}, {"Labels", labels},
-                            {"ExposedPorts", spec.exposed_ports}, {"Shell", spec.shell}, {"Detached", spec.detached}, {"Remove", spec.remove},
-                            {"ReadOnly", spec.read_only}, {"Interactive", spec.interactive}, {"Tty", spec.terminal}, {"StopSignal", spec.stop_signal}, {"StopTimeout", spec.stop_timeout_s},
+  Json json = Json::object({{"Id", spec.id},
+                            {"Name", spec.name},
+                            {"ImageName", spec.image_name},
+                            {"Image", spec.image.to_string()},
+                            {"Layers", layers},
+                            {"Created", spec.created_ns},
+                            {"Entrypoint", spec.entrypoint},
+                            {"Command", spec.command},
+                            {"Environment", spec.environment},
+                            {"User", spec.user},
+                            {"Directory", spec.directory},
+                            {"Hostname", spec.hostname},
+                            {"Network", spec.network},
+                            {"Ports", list_of(spec.ports)},
+                            {"Volumes", list_of(spec.volumes)},
+                            {"ExtraHosts", spec.extra_hosts},
+                            {"Ulimits", spec.ulimits},
+                            {"Labels", labels},
+                            {"ExposedPorts", spec.exposed_ports},
+                            {"Shell", spec.shell},
+                            {"Detached", spec.detached},
+                            {"Remove", spec.remove},
+                            {"ReadOnly", spec.read_only},
+                            {"Interactive", spec.interactive},
+                            {"Tty", spec.terminal},
+                            {"StopSignal", spec.stop_signal},
+                            {"StopTimeout", spec.stop_timeout_s},
                             {"ShmSize", spec.shm_bytes}});
   if (spec.health) json.set("Health", to_json(*spec.health));
   return json;
@@ -227,7 +277,8 @@ ContainerSpec spec_from_json(const Json& json) try {
   spec.image_name = json.get_string("ImageName");
   spec.image = Digest::parse(json.get_string("Image"));
   if (const Json* layers = json.find("Layers"))
-    for (const Json& layer : layers->as_array()) spec.layers.push_back({Digest::parse(layer.get_string("Id")), layer.get_int("Time")});
+    for (const Json& layer : layers->as_array())
+      spec.layers.push_back({Digest::parse(layer.get_string("Id")), layer.get_int("Time")});
   spec.created_ns = json.get_int("Created");
   spec.entrypoint = json.get_strings("Entrypoint");
   spec.command = json.get_strings("Command");

@@ -37,7 +37,7 @@ struct RunOptions {
 };
 
 struct ContainerSpec {
-  std::string id;    // 64 hex digits
+  std::string id;  // 64 hex digits
   std::string name;
   std::string image_name;  // as it was asked for
   Digest image;
@@ -66,8 +66,8 @@ struct ContainerSpec {
   std::string short_id() const { return id.substr(0, 12); }
 };
 
-// Joins the command line with the image's config, by Docker's rules. The id, the name when none is given, and the network
-// when none is named stay empty. Error(kUsage), Error(kInvalid) `no command specified`.
+// Joins the command line with the image's config, by Docker's rules. The id, the name when none is given, and
+// the network when none is named stay empty. Error(kUsage), Error(kInvalid) `no command specified`.
 ContainerSpec make_spec(const RunOptions& options, const oci::RunConfig& image);
 
 Json to_json(const ContainerSpec& spec);

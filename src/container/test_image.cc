@@ -33,8 +33,10 @@ struct Climbed {
 const Climbed& climbed() {
   static const Climbed result = [] {
     Climbed climb;
-    if (!path_exists(kBusybox)) climb.problem = "busybox (package busybox-static) is not installed";
-    else try {
+    if (!path_exists(kBusybox))
+      climb.problem = "busybox (package busybox-static) is not installed";
+    else
+      try {
         climb.entered = sandbox::enter();
       } catch (const Error& error) {
         climb.problem = fmt::format("{} ({})", error.what(), error.hint());
@@ -62,7 +64,8 @@ store::Entry text_file(const std::string& path, const std::string& text, store::
 store::Manifest busybox_layer(store::Contents& contents) {
   std::vector<store::Entry> entries;
   entries.push_back(entry("tmp", store::EntryType::kDirectory, 01777));
-  for (const char* directory : {"bin", "etc", "data", "data/sub", "home"}) entries.push_back(entry(directory, store::EntryType::kDirectory, 0755));
+  for (const char* directory : {"bin", "etc", "data", "data/sub", "home"})
+    entries.push_back(entry(directory, store::EntryType::kDirectory, 0755));
   entries.push_back(entry("home/app", store::EntryType::kDirectory, 0755));
   entries.back().uid = entries.back().gid = 1000;
   UniqueFd from = open_file(kBusybox, O_RDONLY);
@@ -75,7 +78,8 @@ store::Manifest busybox_layer(store::Contents& contents) {
     entries.push_back(entry("bin/" + applet, store::EntryType::kSymlink, 0));
     entries.back().link = "busybox";
   }
-  entries.push_back(text_file("etc/passwd", "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n", contents));
+  entries.push_back(
+      text_file("etc/passwd", "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n", contents));
   entries.push_back(text_file("etc/group", "root:x:0:\napp:x:1000:\n", contents));
   entries.push_back(text_file("data/sub/seed", "from the image\n", contents));
   entries.back().uid = 1000;
@@ -84,7 +88,9 @@ store::Manifest busybox_layer(store::Contents& contents) {
 
 }  // namespace
 
-std::string TestStore::problem() { return climbed().problem; }
+std::string TestStore::problem() {
+  return climbed().problem;
+}
 
 TestStore::TestStore() {
   if (!problem().empty()) return;
@@ -98,7 +104,8 @@ TestStore::~TestStore() {
   try {
     std::vector<std::string> ids;
     for (const Container& container : Container::list(*store_)) ids.push_back(container.spec().id);
-    if (!ids.empty()) call([&](Context& context) { return rm_command({.containers = ids, .force = true}, context); });
+    if (!ids.empty())
+      call([&](Context& context) { return rm_command({.containers = ids, .force = true}, context); });
   } catch (const Error& error) {
     std::cerr << "containers of a test stay: " << error.what() << "\n";
   }
@@ -107,7 +114,8 @@ TestStore::~TestStore() {
 void TestStore::save_image(const std::string& name, const std::string& config) {
   store::Image image;
   image.layers = {{store_->layers().save(busybox_layer(store_->contents())), 946684800}};
-  image.config = R"({"architecture":"amd64","os":"linux","config":)" + config + R"(,"rootfs":{"type":"layers","diff_ids":["sha256:)" + std::string(64, 'a') + R"("]}})";
+  image.config = R"({"architecture":"amd64","os":"linux","config":)" + config +
+                 R"(,"rootfs":{"type":"layers","diff_ids":["sha256:)" + std::string(64, 'a') + R"("]}})";
   image.id = Digest::of(image.config);
   image.tags = {oci::Reference::parse(name).with_default_tag().to_string()};
   store_->save_image(image);
@@ -182,9 +190,11 @@ static UniqueFd loopback(uint16_t port, bool listens, uint16_t* chosen) {
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof address;
-  int result = listens ? bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) : connect(fd.get(), reinterpret_cast<sockaddr*>(&address), size);
+  int result = listens ? bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size)
+                       : connect(fd.get(), reinterpret_cast<sockaddr*>(&address), size);
   if (result != 0) return UniqueFd();
-  if (chosen && getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0) *chosen = ntohs(address.sin_port);
+  if (chosen && getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0)
+    *chosen = ntohs(address.sin_port);
   return fd;
 }
 
@@ -201,7 +211,8 @@ std::string fetch(uint16_t port, const std::string& path) {
   if (send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) return "";
   shutdown(fd.get(), SHUT_WR);
   char buffer[4096];
-  for (ssize_t n; (n = recv(fd.get(), buffer, sizeof buffer, 0)) > 0;) answer.append(buffer, static_cast<size_t>(n));
+  for (ssize_t n; (n = recv(fd.get(), buffer, sizeof buffer, 0)) > 0;)
+    answer.append(buffer, static_cast<size_t>(n));
   return answer;
 }
 

@@ -25,8 +25,8 @@ class TestStore {
   // `config` is the config member of the image's JSON.
   void save_image(const std::string& name, const std::string& config);
 
-  Output run(RunOptions options);             // in a process of its own: a foreground container changes the caller
-  Output exec(ExecOptions options);           // the same
+  Output run(RunOptions options);    // in a process of its own: a foreground container changes the caller
+  Output exec(ExecOptions options);  // the same
   Output call(const std::function<int(Context&)>& command);  // here
 
   // A detached container's id; the test fails when it does not start.

@@ -17,7 +17,8 @@ namespace {
 
 bool is_volume_name(std::string_view text) {
   if (text.size() < 2 || text.size() > 128 || !isalnum(static_cast<unsigned char>(text[0]))) return false;
-  return std::all_of(text.begin(), text.end(), [](unsigned char c) { return isalnum(c) || c == '_' || c == '.' || c == '-'; });
+  return std::all_of(text.begin(), text.end(),
+                     [](unsigned char c) { return isalnum(c) || c == '_' || c == '.' || c == '-'; });
 }
 
 std::string absolute(std::string_view path) {
@@ -31,15 +32,19 @@ std::string absolute(std::string_view path) {
 
 void read_options(std::string_view options, std::string_view whole, Volume& volume) {
   for (const std::string& option : split(options, ',')) {
-    if (option == "ro") volume.read_only = true;
-    else if (option == "nocopy") volume.copy = false;
+    if (option == "ro")
+      volume.read_only = true;
+    else if (option == "nocopy")
+      volume.copy = false;
     else if (option != "rw" && option != "z" && option != "Z" && !option.empty())
-      throw Error(ErrorCode::kUsage, fmt::format("volume {}: unknown option {}", quote(whole), quote(option))).with_hint("ro, rw and nocopy are known");
+      throw Error(ErrorCode::kUsage, fmt::format("volume {}: unknown option {}", quote(whole), quote(option)))
+          .with_hint("ro, rw and nocopy are known");
   }
 }
 
 RootfsPath parse_target(std::string_view text, std::string_view whole) {
-  if (!text.starts_with('/')) fail(ErrorCode::kUsage, "volume {}: the container path {} is not absolute", quote(whole), quote(text));
+  if (!text.starts_with('/'))
+    fail(ErrorCode::kUsage, "volume {}: the container path {} is not absolute", quote(whole), quote(text));
   RootfsPath target(text);
   if (target.is_root()) fail(ErrorCode::kUsage, "volume {}: the container path cannot be /", quote(whole));
   return target;
@@ -68,7 +73,9 @@ store::Manifest subtree(const store::Tree& image, const RootfsPath& at) {
   const store::Entry* root = image.find(at);
   if (!root || !root->is_directory()) return store::Manifest();
   add(*root, RootfsPath());
-  store::walk(image, at, [&](const store::Entry& entry) { add(entry, RootfsPath(entry.path.str().substr(at.str().size()))); });
+  store::walk(image, at, [&](const store::Entry& entry) {
+    add(entry, RootfsPath(entry.path.str().substr(at.str().size())));
+  });
   return store::Manifest(std::move(entries));
 }
 
@@ -77,7 +84,8 @@ void fill(const std::string& directory, const Volume& volume, const store::Tree&
   store::Manifest manifest = subtree(image, store::resolve_links(image, volume.target));
   if (manifest.empty()) return;
   TempDir place = store.temporary("volume");
-  store::make_directory_body(manifest, time(nullptr), store.contents(), place / "volume", {.may_link = false});
+  store::make_directory_body(manifest, time(nullptr), store.contents(), place / "volume",
+                             {.may_link = false});
   if (rename((place / "volume").c_str(), directory.c_str()) != 0) fail_errno("fill volume {}", directory);
 }
 
@@ -86,7 +94,8 @@ void fill(const std::string& directory, const Volume& volume, const store::Tree&
 Volume parse_volume(std::string_view text) {
   std::vector<std::string> parts = split(text, ':');
   Volume volume;
-  if (parts.size() > 3 || text.empty()) fail(ErrorCode::kUsage, "volume {}: expected SOURCE:TARGET[:OPTIONS]", quote(text));
+  if (parts.size() > 3 || text.empty())
+    fail(ErrorCode::kUsage, "volume {}: expected SOURCE:TARGET[:OPTIONS]", quote(text));
   if (parts.size() == 1) {
     volume.kind = Volume::Kind::kAnonymous;
     volume.target = parse_target(parts[0], text);
@@ -100,8 +109,11 @@ Volume parse_volume(std::string_view text) {
     volume.kind = Volume::Kind::kNamed;
     volume.source = parts[0];
   } else {
-    throw Error(ErrorCode::kUsage, fmt::format("volume {}: {} is no name of a volume", quote(text), quote(parts[0])))
-        .with_hint("names have letters, digits, '_', '.', '-'; a directory is written with a slash or './' in front");
+    throw Error(ErrorCode::kUsage,
+                fmt::format("volume {}: {} is no name of a volume", quote(text), quote(parts[0])))
+        .with_hint(
+            "names have letters, digits, '_', '.', '-'; a directory is written with a slash or './' in "
+            "front");
   }
   return volume;
 }
@@ -113,13 +125,16 @@ Volume parse_tmpfs(std::string_view text) {
   volume.target = parse_target(text.substr(0, colon), text);
   if (colon == text.npos) return volume;
   for (const std::string& option : split(text.substr(colon + 1), ',')) {
-    if (option == "ro") volume.read_only = true;
+    if (option == "ro")
+      volume.read_only = true;
     else if (option.starts_with("size=")) {
       auto size = parse_size(option.substr(5));
-      if (!size || *size == 0) fail(ErrorCode::kUsage, "tmpfs {}: invalid size {}", quote(text), quote(option.substr(5)));
+      if (!size || *size == 0)
+        fail(ErrorCode::kUsage, "tmpfs {}: invalid size {}", quote(text), quote(option.substr(5)));
       volume.size_bytes = *size;
     } else if (option != "rw" && !option.empty()) {
-      throw Error(ErrorCode::kUsage, fmt::format("tmpfs {}: unknown option {}", quote(text), quote(option))).with_hint("ro, rw and size= are known");
+      throw Error(ErrorCode::kUsage, fmt::format("tmpfs {}: unknown option {}", quote(text), quote(option)))
+          .with_hint("ro, rw and size= are known");
     }
   }
   return volume;
@@ -149,7 +164,8 @@ Volume volume_from_json(const Json& json) {
   return volume;
 }
 
-HostPath prepare_volume(const Volume& volume, const HostPath& own, const store::Tree& image, store::Store& store) {
+HostPath prepare_volume(const Volume& volume, const HostPath& own, const store::Tree& image,
+                        store::Store& store) {
   if (volume.kind == Volume::Kind::kBind) {
     if (!path_exists(volume.source)) make_directories_on_host(volume.source);
     return {volume.source};
@@ -161,7 +177,8 @@ HostPath prepare_volume(const Volume& volume, const HostPath& own, const store::
     directory = (own / "volumes" / volume.source).value;
     make_directories_on_host(directory);
   }
-  FileLock lock = FileLock::exclusive(store.lock_path("volumes"));  // two containers that start with one new volume
+  FileLock lock =
+      FileLock::exclusive(store.lock_path("volumes"));  // two containers that start with one new volume
   if (volume.copy && is_empty_directory(directory)) fill(directory, volume, image, store);
   return {directory};
 }

@@ -36,7 +36,9 @@ SourceSpan LogicalLine::span_of(size_t begin, size_t end) const {
 namespace {
 
 // The blanks that part words of a plain list (not the no-break spaces that is_space() knows).
-bool is_list_blank(char c) { return c == ' ' || c == '\t' || c == '\v' || c == '\f' || c == '\r'; }
+bool is_list_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\v' || c == '\f' || c == '\r';
+}
 
 // A stretch of the logical line.
 struct Stretch {
@@ -89,8 +91,10 @@ std::vector<Word> split_quoted(const Stretch& rest, char escape) {
     while (at < text.size()) {
       rune = rune_at(text, at);
       if (!quote_char && is_space(rune.code)) break;
-      if (quote_char && rune.code == static_cast<uint32_t>(quote_char)) quote_char = 0;
-      else if (!quote_char && (rune.code == '"' || rune.code == '\'')) quote_char = static_cast<char>(rune.code);
+      if (quote_char && rune.code == static_cast<uint32_t>(quote_char))
+        quote_char = 0;
+      else if (!quote_char && (rune.code == '"' || rune.code == '\''))
+        quote_char = static_cast<char>(rune.code);
       if (rune.code == static_cast<uint32_t>(escape) && quote_char != '\'') {
         if (at + 1 == text.size()) {  // at the very end it is dropped
           at++;
@@ -178,7 +182,8 @@ void parse_key_values(Node& node, const Stretch& rest, std::string_view command,
   for (const Word& word : words) {
     size_t equals = word.text.find('=');
     if (equals == std::string::npos)
-      fail_at(word.span, fmt::format("Syntax error - can't find = in {}. Must be of the form: name=value", quote(word.text)));
+      fail_at(word.span, fmt::format("Syntax error - can't find = in {}. Must be of the form: name=value",
+                                     quote(word.text)));
     node.args.push_back(part_of(word, 0, equals));
     node.args.push_back(part_of(word, equals + 1, word.text.size()));
     node.args.push_back({"=", part_of(word, equals, equals + 1).span});
@@ -194,7 +199,8 @@ void parse_health(Node& node, const Stretch& rest) {
   parse_json_or_text(node, rest.from(end).trimmed());
 }
 
-// Takes the leading --flags off; the stretch behind them is returned. Quotes go, the escape character protects.
+// Takes the leading --flags off; the stretch behind them is returned. Quotes go, the escape character
+// protects.
 Stretch take_flags(Node& node, const Stretch& rest, char escape) {
   std::string_view text = rest.text();
   size_t at = 0;
@@ -241,8 +247,10 @@ void parse_arguments(Node& node, const Stretch& rest, char escape) {
       {"volume", [](Node& n, const Stretch& r, char) { parse_json_or_list(n, r); }},
   };
   static constexpr std::string_view kWholeRest[] = {"maintainer", "stopsignal", "user", "workdir"};
-  if (auto parser = kParsers.find(node.command); parser != kParsers.end()) return parser->second(node, rest, escape);
-  bool takes_rest = std::find(std::begin(kWholeRest), std::end(kWholeRest), node.command) != std::end(kWholeRest);
+  if (auto parser = kParsers.find(node.command); parser != kParsers.end())
+    return parser->second(node, rest, escape);
+  bool takes_rest =
+      std::find(std::begin(kWholeRest), std::end(kWholeRest), node.command) != std::end(kWholeRest);
   if (takes_rest && !rest.text().empty()) node.args.push_back(rest.word());
 }
 

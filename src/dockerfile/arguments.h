@@ -1,7 +1,8 @@
 // How the arguments of each instruction are split into words; private to the line parser.
 //
 // A cursor walks the logical line, so that each word keeps its place. Source: BuildKit
-// frontend/dockerfile/parser/{line_parsers,split_command}.go as measured; table in docs of the room's parser.h.
+// frontend/dockerfile/parser/{line_parsers,split_command}.go as measured; table in docs of the room's
+// parser.h.
 #pragma once
 #include <string>
 #include <string_view>

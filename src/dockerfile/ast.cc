@@ -23,8 +23,8 @@ const Instruction& instruction_of(const Command& command) {
 
 std::string_view keyword_of(const Command& command) {
   static constexpr std::string_view kKeywords[] = {
-      "RUN", "COPY", "ADD", "ENV", "LABEL", "ARG", "CMD", "ENTRYPOINT", "HEALTHCHECK", "EXPOSE", "VOLUME", "USER",
-      "WORKDIR", "STOPSIGNAL", "SHELL", "MAINTAINER", "ONBUILD"};
+      "RUN",    "COPY",   "ADD",  "ENV",     "LABEL",      "ARG",   "CMD",        "ENTRYPOINT", "HEALTHCHECK",
+      "EXPOSE", "VOLUME", "USER", "WORKDIR", "STOPSIGNAL", "SHELL", "MAINTAINER", "ONBUILD"};
   static_assert(std::size(kKeywords) == std::variant_size_v<Command>);
   return kKeywords[command.index()];
 }

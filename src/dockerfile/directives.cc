@@ -27,11 +27,16 @@ void DirectiveParser::add_line(std::string_view line, const SourceSpan& place) {
   word.span.column = place.column + static_cast<int>(value.data() - line.data());
   word.span.end_line = place.line;
   word.span.end_column = word.span.column + static_cast<int>(value.size());
-  bool is_second = key == "syntax" ? directives_.syntax.has_value() : key == "check" ? directives_.check.has_value() : has_escape_;
+  bool is_second = key == "syntax"  ? directives_.syntax.has_value()
+                   : key == "check" ? directives_.check.has_value()
+                                    : has_escape_;
   if (is_second)
-    throw Error(ErrorCode::kInvalid, fmt::format("only one {} parser directive can be used", key)).with_span(place);
-  if (key == "syntax") directives_.syntax = std::move(word);
-  else if (key == "check") directives_.check = std::move(word);
+    throw Error(ErrorCode::kInvalid, fmt::format("only one {} parser directive can be used", key))
+        .with_span(place);
+  if (key == "syntax")
+    directives_.syntax = std::move(word);
+  else if (key == "check")
+    directives_.check = std::move(word);
   else {
     if (value != "`" && value != "\\")
       throw Error(ErrorCode::kInvalid, fmt::format("invalid escape token '{}' does not match ` or \\", value))
@@ -55,15 +60,18 @@ CheckOptions parse_check_options(std::string_view value) {
     for (const std::string& rule : split(text, ',')) rules.emplace_back(trim(rule));
   };
   std::vector<std::string> parts = split(value, ';');
-  if (parts.size() > 3) fail(ErrorCode::kInvalid, "invalid check options {}: at most skip, error and experimental", quote(value));
+  if (parts.size() > 3)
+    fail(ErrorCode::kInvalid, "invalid check options {}: at most skip, error and experimental", quote(value));
   for (const std::string& part : parts) {
     std::string_view text = trim(part);
     size_t equals = text.find('=');
     if (equals == std::string_view::npos) fail(ErrorCode::kInvalid, "invalid check option {}", quote(text));
     std::string_view key = trim(text.substr(0, equals));
     std::string_view operand = trim(text.substr(equals + 1));
-    if (key == "skip") read_rules(operand, options.skip, options.skip_all);
-    else if (key == "experimental") read_rules(operand, options.experimental, options.experimental_all);
+    if (key == "skip")
+      read_rules(operand, options.skip, options.skip_all);
+    else if (key == "experimental")
+      read_rules(operand, options.experimental, options.experimental_all);
     else if (key == "error") {
       std::string word = to_lower(operand);
       if (word != "true" && word != "false" && word != "1" && word != "0")

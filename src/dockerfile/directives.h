@@ -1,6 +1,7 @@
 // `# syntax=`, `# escape=` and `# check=` at the head of a file.
 //
-// Source: Dockerfile reference "Parser directives"; BuildKit frontend/dockerfile/parser/directives.go as measured.
+// Source: Dockerfile reference "Parser directives"; BuildKit frontend/dockerfile/parser/directives.go as
+// measured.
 #pragma once
 #include <string>
 #include <string_view>
@@ -13,8 +14,8 @@ namespace corten::dockerfile {
 // Fed the lines of a file one by one; the first that is no known directive ends it for good.
 class DirectiveParser {
  public:
-  // `line` has no blanks in front and no line end. Throws Error(kInvalid) with the span for a second directive of one
-  // name and for an escape character that is none.
+  // `line` has no blanks in front and no line end. Throws Error(kInvalid) with the span for a second
+  // directive of one name and for an escape character that is none.
   void add_line(std::string_view line, const SourceSpan& place);
   const Directives& directives() const { return directives_; }
 
@@ -33,7 +34,7 @@ struct CheckOptions {
   std::vector<std::string> experimental;  // rule names
   bool skip_all = false;
   bool experimental_all = false;
-  bool is_error = false;                  // findings fail the build
+  bool is_error = false;  // findings fail the build
 };
 
 // `skip=RuleA,RuleB;error=true`. Throws Error(kInvalid).

@@ -10,8 +10,8 @@ namespace corten::dockerfile {
 
 namespace {
 
-constexpr int kContext = 2;          // lines before and after
-constexpr int kMostMarked = 20;      // longer spans are cut
+constexpr int kContext = 2;           // lines before and after
+constexpr int kMostMarked = 20;       // longer spans are cut
 constexpr size_t kLongestLine = 300;  // bytes shown
 constexpr std::string_view kRule = "--------------------\n";
 
@@ -46,7 +46,8 @@ std::string render_excerpt(std::string_view text, const SourceSpan& span) {
     std::string shown(line.substr(0, kLongestLine));
     std::string ellipsis = line.size() > kLongestLine ? "..." : "";
     result += fmt::format("{:4} | {} {}{}\n", number, is_marked ? ">>>" : "   ", printable(shown), ellipsis);
-    bool has_caret = number == span.line && span.column > 0 && static_cast<size_t>(span.column) <= line.size() &&
+    bool has_caret = number == span.line && span.column > 0 &&
+                     static_cast<size_t>(span.column) <= line.size() &&
                      static_cast<size_t>(span.column) <= kLongestLine;
     if (has_caret) result += "     |     " + caret_line(shown, span.column) + "\n";
   }

@@ -13,7 +13,8 @@ namespace corten::dockerfile {
 //    2 | >>> RUN --mont=type=cache make
 //      |         ^
 // --------------------
-// Control characters of the text are made visible. "" when the span has no line or the text does not reach it.
+// Control characters of the text are made visible. "" when the span has no line or the text does not reach
+// it.
 std::string render_excerpt(std::string_view text, const SourceSpan& span);
 
 }  // namespace corten::dockerfile

@@ -58,7 +58,8 @@ class Scanner {
 
   // Up to the end, or past the stop character.
   Piece scan_until(char32_t stop, bool keep_escapes) {
-    if (++depth_ > kDeepestNesting) fail(ErrorCode::kInvalid, "substitutions are nested more than {} deep", kDeepestNesting);
+    if (++depth_ > kDeepestNesting)
+      fail(ErrorCode::kInvalid, "substitutions are nested more than {} deep", kDeepestNesting);
     bool outer_keep = keep_escapes_;
     keep_escapes_ = keep_escapes;
     Piece piece = scan_pieces(stop);
@@ -119,7 +120,8 @@ class Scanner {
       }
     }
     if (stop != kNoStop)
-      fail(ErrorCode::kInvalid, "unexpected end of statement while looking for matching {}", static_cast<char>(stop));
+      fail(ErrorCode::kInvalid, "unexpected end of statement while looking for matching {}",
+           static_cast<char>(stop));
     return {std::move(result), words.take()};
   }
 
@@ -166,8 +168,10 @@ class Scanner {
         if (at_end()) continue;
         // Only these can be escaped; in front of others the escape character is one of the text.
         bool is_escapable = next_is('"') || next_is('$') || next_is(options_.escape);
-        if (is_escapable) rune = take();
-        else if (keep_escapes_) continue;
+        if (is_escapable)
+          rune = take();
+        else if (keep_escapes_)
+          continue;
       }
       result += rune;
     }
@@ -188,7 +192,8 @@ class Scanner {
   std::string scan_braces() {
     at_++;
     if (at_end()) fail(ErrorCode::kInvalid, "syntax error: missing '}}'");
-    if (next_is('{') || next_is('}') || next_is(':')) fail(ErrorCode::kInvalid, "syntax error: bad substitution");
+    if (next_is('{') || next_is('}') || next_is(':'))
+      fail(ErrorCode::kInvalid, "syntax error: bad substitution");
     std::string name = scan_name();
     if (at_end()) fail(ErrorCode::kInvalid, "syntax error: missing '}}'");
     std::string modifier(take());
@@ -226,11 +231,14 @@ class Scanner {
     if (!value && options_.keep_unset) return "${" + name + modifier + word + "}";
     bool is_missing = !value || (empty_is_unset && value->empty());
     switch (kind) {
-      case '-': return is_missing ? word : *value;
-      case '+': return is_missing ? "" : word;
+      case '-':
+        return is_missing ? word : *value;
+      case '+':
+        return is_missing ? "" : word;
       case '?':
         if (is_missing && !word.empty()) fail(ErrorCode::kInvalid, "{}: {}", name, word);
-        if (is_missing) fail(ErrorCode::kInvalid, "{}: is not allowed to be {}", name, value ? "empty" : "unset");
+        if (is_missing)
+          fail(ErrorCode::kInvalid, "{}: is not allowed to be {}", name, value ? "empty" : "unset");
         return *value;
     }
     if (empty_is_unset) fail_modifier(modifier);
@@ -247,7 +255,8 @@ class Scanner {
     std::string pattern = scan_operand('/', true, "syntax error: missing '/' in ${}");
     std::string replacement = scan_operand('}', true, "syntax error: missing '}'");
     auto value = look_up(name);
-    if (!value && options_.keep_unset) return "${" + name + (all ? "//" : "/") + pattern + "/" + replacement + "}";
+    if (!value && options_.keep_unset)
+      return "${" + name + (all ? "//" : "/") + pattern + "/" + replacement + "}";
     return replace_matching(pattern, value.value_or(""), replacement, all);
   }
 
@@ -258,7 +267,8 @@ class Scanner {
       while (!at_end() && isdigit(static_cast<unsigned char>(peek()))) name += take();
       return name;
     }
-    if (!at_end() && std::string_view("@*#?-$!").find(peek()) != std::string_view::npos) return std::string(take());
+    if (!at_end() && std::string_view("@*#?-$!").find(peek()) != std::string_view::npos)
+      return std::string(take());
     while (!at_end() && is_name_rune(rune_at(text_, at_).code)) name += take();
     return name;
   }
@@ -302,7 +312,8 @@ Expansion expand(std::string_view word, const Environment& environment, const Ex
   return result;
 }
 
-std::string process_word(std::string_view word, const Environment& environment, const ExpandOptions& options) {
+std::string process_word(std::string_view word, const Environment& environment,
+                         const ExpandOptions& options) {
   return expand(word, environment, options).text;
 }
 

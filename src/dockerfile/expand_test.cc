@@ -19,7 +19,8 @@ std::vector<std::string> lines_of(const std::string& path) {
   return lines;
 }
 
-const MapEnvironment::Values kHome = {{"PWD", "/home"}, {"SHELL", "bash"}, {"KOREAN", "한국어"}, {"NULL", ""}};
+const MapEnvironment::Values kHome = {
+    {"PWD", "/home"}, {"SHELL", "bash"}, {"KOREAN", "한국어"}, {"NULL", ""}};
 
 // The table's right side has lost its trailing blanks, and "error" stands for any failure.
 std::string outcome_of(const std::string& word, bool is_windows) {
@@ -41,7 +42,8 @@ TEST(Expand, PassesBuildKitsTable) {
     cases++;
     for (bool is_windows : {false, true}) {
       bool applies = platforms == "A" || platforms == (is_windows ? "W" : "U");
-      EXPECT_TRUE(!applies || outcome_of(word, is_windows) == expected) << line << " gave " << outcome_of(word, is_windows);
+      EXPECT_TRUE(!applies || outcome_of(word, is_windows) == expected)
+          << line << " gave " << outcome_of(word, is_windows);
     }
   }
   EXPECT_EQ(cases, 230);
@@ -79,8 +81,13 @@ struct Case {
 };
 
 std::string expand_or_error(std::string_view word) {
-  MapEnvironment environment(MapEnvironment::Values{{"v", "abcabc"}, {"path", "a/b/c.tar.gz"}, {"empty", ""}, {"star", "a*c"}, {"two", "x y"}, {"money", "$1"},
-                              {"han", "가나다"}});
+  MapEnvironment environment(MapEnvironment::Values{{"v", "abcabc"},
+                                                    {"path", "a/b/c.tar.gz"},
+                                                    {"empty", ""},
+                                                    {"star", "a*c"},
+                                                    {"two", "x y"},
+                                                    {"money", "$1"},
+                                                    {"han", "가나다"}});
   try {
     return process_word(word, environment);
   } catch (const Error& error) {
@@ -89,16 +96,41 @@ std::string expand_or_error(std::string_view word) {
 }
 
 TEST(Expand, Modifiers) {
-  for (const Case& c : std::initializer_list<Case>{
-           {"${v#a}", "bcabc"}, {"${v#*c}", "abc"}, {"${v##*c}", ""}, {"${v%c}", "abcab"}, {"${v%b*}", "abca"},
-           {"${v%%b*}", "a"}, {"${v#x}", "abcabc"}, {"${v#?}", "bcabc"}, {"${v%??}", "abca"},
-           {"${path##*/}", "c.tar.gz"}, {"${path%%.*}", "a/b/c"}, {"${path%.*}", "a/b/c.tar"},
-           {"${v/b/X}", "aXcabc"}, {"${v//b/X}", "aXcaXc"}, {"${v/b*/X}", "aX"}, {"${v//?c/X}", "aXaX"},
-           {"${path//\\//-}", "a-b-c.tar.gz"}, {"${v//b/}", "acac"}, {"${star#a\\*}", "c"}, {"${v#a\\*}", "abcabc"},
-           {"${v/b/$1}", "acabc"}, {"${v/b/$money}", "a$1cabc"}, {"${han#?}", "나다"}, {"${v#[ab]}", "abcabc"},
-           {"${v//*/X}", "X"}, {"${empty/*/X}", "X"}, {"${v//x*/-}", "abcabc"},
-           {"${none-d}", "d"}, {"${empty-d}", ""}, {"${empty:-d}", "d"}, {"${none+d}", ""}, {"${empty+d}", "d"},
-           {"${empty:+d}", ""}, {"${v:-${none:?x}}", "none: x"}, {"${v+${v%%b*}}", "a"}}) {
+  for (const Case& c : std::initializer_list<Case>{{"${v#a}", "bcabc"},
+                                                   {"${v#*c}", "abc"},
+                                                   {"${v##*c}", ""},
+                                                   {"${v%c}", "abcab"},
+                                                   {"${v%b*}", "abca"},
+                                                   {"${v%%b*}", "a"},
+                                                   {"${v#x}", "abcabc"},
+                                                   {"${v#?}", "bcabc"},
+                                                   {"${v%??}", "abca"},
+                                                   {"${path##*/}", "c.tar.gz"},
+                                                   {"${path%%.*}", "a/b/c"},
+                                                   {"${path%.*}", "a/b/c.tar"},
+                                                   {"${v/b/X}", "aXcabc"},
+                                                   {"${v//b/X}", "aXcaXc"},
+                                                   {"${v/b*/X}", "aX"},
+                                                   {"${v//?c/X}", "aXaX"},
+                                                   {"${path//\\//-}", "a-b-c.tar.gz"},
+                                                   {"${v//b/}", "acac"},
+                                                   {"${star#a\\*}", "c"},
+                                                   {"${v#a\\*}", "abcabc"},
+                                                   {"${v/b/$1}", "acabc"},
+                                                   {"${v/b/$money}", "a$1cabc"},
+                                                   {"${han#?}", "나다"},
+                                                   {"${v#[ab]}", "abcabc"},
+                                                   {"${v//*/X}", "X"},
+                                                   {"${empty/*/X}", "X"},
+                                                   {"${v//x*/-}", "abcabc"},
+                                                   {"${none-d}", "d"},
+                                                   {"${empty-d}", ""},
+                                                   {"${empty:-d}", "d"},
+                                                   {"${none+d}", ""},
+                                                   {"${empty+d}", "d"},
+                                                   {"${empty:+d}", ""},
+                                                   {"${v:-${none:?x}}", "none: x"},
+                                                   {"${v+${v%%b*}}", "a"}}) {
     EXPECT_EQ(expand_or_error(c.word), c.expected) << c.word;
   }
 }
@@ -107,13 +139,20 @@ TEST(Expand, ErrorTexts) {
   for (const Case& c : std::initializer_list<Case>{
            {"'a", "unexpected end of statement while looking for matching single-quote"},
            {"\"a", "unexpected end of statement while looking for matching double-quote"},
-           {"${}", "syntax error: bad substitution"}, {"${:x}", "syntax error: bad substitution"},
-           {"${{x}", "syntax error: bad substitution"}, {"${", "syntax error: missing '}'"},
-           {"${v:-x", "syntax error: missing '}'"}, {"${v/p}", "syntax error: missing '/' in ${}"},
-           {"${v/p/r", "syntax error: missing '}'"}, {"${v:=w}", "unsupported modifier (:=) in substitution"},
-           {"${v:#p}", "unsupported modifier (:#) in substitution"}, {"${v^}", "unsupported modifier (^) in substitution"},
-           {"${none?}", "none: is not allowed to be unset"}, {"${none:?}", "none: is not allowed to be unset"},
-           {"${empty:?}", "empty: is not allowed to be empty"}, {"${none?say $v}", "none: say abcabc"},
+           {"${}", "syntax error: bad substitution"},
+           {"${:x}", "syntax error: bad substitution"},
+           {"${{x}", "syntax error: bad substitution"},
+           {"${", "syntax error: missing '}'"},
+           {"${v:-x", "syntax error: missing '}'"},
+           {"${v/p}", "syntax error: missing '/' in ${}"},
+           {"${v/p/r", "syntax error: missing '}'"},
+           {"${v:=w}", "unsupported modifier (:=) in substitution"},
+           {"${v:#p}", "unsupported modifier (:#) in substitution"},
+           {"${v^}", "unsupported modifier (^) in substitution"},
+           {"${none?}", "none: is not allowed to be unset"},
+           {"${none:?}", "none: is not allowed to be unset"},
+           {"${empty:?}", "empty: is not allowed to be empty"},
+           {"${none?say $v}", "none: say abcabc"},
            {"${v#\\a}", "invalid pattern (\\a) in substitution: invalid escape '\\a'"}}) {
     EXPECT_EQ(expand_or_error(c.word), c.expected) << c.word;
   }
@@ -140,7 +179,8 @@ TEST(Expand, EscapeCharacterCanBeChanged) {
 
 TEST(Expand, HeredocBodiesKeepTheirQuotes) {
   MapEnvironment environment(MapEnvironment::Values{{"name", "world"}});
-  EXPECT_EQ(expand_heredoc("Hello '${name}'! \"$name\" \\$name\n", environment), "Hello 'world'! \"world\" $name\n");
+  EXPECT_EQ(expand_heredoc("Hello '${name}'! \"$name\" \\$name\n", environment),
+            "Hello 'world'! \"world\" $name\n");
 }
 
 TEST(Expand, NestingIsBounded) {
@@ -160,7 +200,9 @@ TEST(Runes, BrokenUtf8IsTakenByteByByte) {
   EXPECT_EQ(rune_at("\xE2\x82\xAC", 0).code, 0x20ACu);
   EXPECT_EQ(rune_at("\xE2\x82", 0).length, 1);
   EXPECT_EQ(rune_at("\xC0\x80", 0).length, 1);
-  EXPECT_EQ(process_word("\xFF$a\xFE", MapEnvironment(MapEnvironment::Values{{"a", "1"}})), "\xFF" "1\xFE");
+  EXPECT_EQ(process_word("\xFF$a\xFE", MapEnvironment(MapEnvironment::Values{{"a", "1"}})),
+            "\xFF"
+            "1\xFE");
 }
 
 }  // namespace

@@ -5,11 +5,15 @@
 
 namespace corten::dockerfile {
 
-Flags::Flags(const std::vector<Word>& words, std::initializer_list<std::pair<const std::string_view, FlagKind>> known) {
+Flags::Flags(const std::vector<Word>& words,
+             std::initializer_list<std::pair<const std::string_view, FlagKind>> known) {
   const std::map<std::string_view, FlagKind> kinds(known);
   for (const Word& word : words) {
-    auto fail_flag = [&](std::string message) { throw Error(ErrorCode::kInvalid, std::move(message)).with_span(word.span); };
-    std::string_view text = std::string_view(word.text).substr(2);  // the line parser only takes words with --
+    auto fail_flag = [&](std::string message) {
+      throw Error(ErrorCode::kInvalid, std::move(message)).with_span(word.span);
+    };
+    std::string_view text =
+        std::string_view(word.text).substr(2);  // the line parser only takes words with --
     size_t equals = text.find('=');
     bool has_value = equals != std::string_view::npos;
     std::string name(text.substr(0, equals));
@@ -23,7 +27,8 @@ Flags::Flags(const std::vector<Word>& words, std::initializer_list<std::pair<con
       fail_flag(fmt::format("unknown flag: --{}{}", name, did_you_mean(name, names)));
     }
     auto& values = values_[name];
-    if (!values.empty() && kind->second != FlagKind::kStrings) fail_flag(fmt::format("duplicate flag specified: --{}", name));
+    if (!values.empty() && kind->second != FlagKind::kStrings)
+      fail_flag(fmt::format("duplicate flag specified: --{}", name));
     if (kind->second == FlagKind::kBool) {
       if (has_value && value.text.empty()) fail_flag(fmt::format("missing a value on flag: --{}", name));
       if (has_value && !iequals(value.text, "true") && !iequals(value.text, "false"))

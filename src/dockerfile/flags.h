@@ -15,8 +15,10 @@ enum class FlagKind { kBool, kString, kStrings };
 
 class Flags {
  public:
-  // Throws Error(kInvalid) with the flag's span: unknown (with the nearest name), duplicate, missing value, no boolean.
-  Flags(const std::vector<Word>& words, std::initializer_list<std::pair<const std::string_view, FlagKind>> known);
+  // Throws Error(kInvalid) with the flag's span: unknown (with the nearest name), duplicate, missing value,
+  // no boolean.
+  Flags(const std::vector<Word>& words,
+        std::initializer_list<std::pair<const std::string_view, FlagKind>> known);
 
   std::optional<Word> string(std::string_view name) const;  // absent when not given; span is the value's
   std::optional<bool> boolean(std::string_view name) const;

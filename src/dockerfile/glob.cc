@@ -12,8 +12,8 @@ namespace corten::dockerfile {
 
 namespace {
 
-// Matching walks a set of pattern positions over the value, one character at a time: no backtracking, so the work is
-// bounded by pattern times value (times value again for a replacement), and the bound is checked.
+// Matching walks a set of pattern positions over the value, one character at a time: no backtracking, so the
+// work is bounded by pattern times value (times value again for a replacement), and the bound is checked.
 constexpr uint64_t kMostSteps = 20'000'000;
 
 enum class TokenKind : uint8_t { kLiteral, kAnyOne, kAnyRun };
@@ -28,14 +28,22 @@ std::vector<Token> parse_pattern(std::string_view pattern) {
   for (size_t at = 0; at < pattern.size();) {
     Rune rune = rune_at(pattern, at);
     at += rune.length;
-    if (rune.code == '*') { tokens.push_back({TokenKind::kAnyRun, 0}); continue; }
-    if (rune.code == '?') { tokens.push_back({TokenKind::kAnyOne, 0}); continue; }
+    if (rune.code == '*') {
+      tokens.push_back({TokenKind::kAnyRun, 0});
+      continue;
+    }
+    if (rune.code == '?') {
+      tokens.push_back({TokenKind::kAnyOne, 0});
+      continue;
+    }
     if (rune.code == '\\') {
       // Escaped only to keep it from ending the ${}: the backslash is not part of the pattern.
       if (at < pattern.size() && (pattern[at] == '}' || pattern[at] == '/')) continue;
-      std::string_view escaped = at < pattern.size() ? pattern.substr(at, rune_at(pattern, at).length) : std::string_view();
+      std::string_view escaped =
+          at < pattern.size() ? pattern.substr(at, rune_at(pattern, at).length) : std::string_view();
       if (escaped != "*" && escaped != "?" && escaped != "\\")
-        fail(ErrorCode::kInvalid, "invalid pattern ({}) in substitution: invalid escape '\\{}'", pattern, escaped);
+        fail(ErrorCode::kInvalid, "invalid pattern ({}) in substitution: invalid escape '\\{}'", pattern,
+             escaped);
       rune = rune_at(pattern, at);
       at += rune.length;
     }
@@ -76,7 +84,8 @@ class Matcher {
       }
       if (at == codes.size()) break;
       steps_ += tokens_.size() + 1;
-      if (steps_ > kMostSteps) fail(ErrorCode::kInvalid, "pattern and value in substitution are too large to match");
+      if (steps_ > kMostSteps)
+        fail(ErrorCode::kInvalid, "pattern and value in substitution are too large to match");
       std::fill(next.begin(), next.end(), 0);
       bool alive = false;
       for (size_t i = 0; i < tokens_.size(); i++) {
@@ -124,7 +133,8 @@ std::string trim_matching_suffix(std::string_view pattern, std::string_view valu
   return std::string(value.substr(0, text.offsets[text.codes.size() - taken.value_or(0)]));
 }
 
-std::string replace_matching(std::string_view pattern, std::string_view value, std::string_view replacement, bool all) {
+std::string replace_matching(std::string_view pattern, std::string_view value, std::string_view replacement,
+                             bool all) {
   Text text(value);
   Matcher matcher(parse_pattern(pattern));
   std::string result;
@@ -135,7 +145,10 @@ std::string replace_matching(std::string_view pattern, std::string_view value, s
   };
   for (size_t at = 0; at <= text.codes.size();) {
     auto taken = matcher.match_at(text.codes, at, GlobReach::kLongest);
-    if (!taken) { at++; continue; }
+    if (!taken) {
+      at++;
+      continue;
+    }
     // An empty match right behind another match is none (Go's regexp, and sed).
     bool is_behind_match = *taken == 0 && at == copied && at != 0;
     copy_until(at);

@@ -20,7 +20,8 @@ std::optional<Heredoc> parse_heredoc_mark(std::string_view word) {
   }
   rest = trim_left_space(rest);
   if (rest.empty() || rest.find('<') != std::string_view::npos) return std::nullopt;
-  for (char digit : word.substr(0, std::min<size_t>(digits, 9))) heredoc.descriptor = heredoc.descriptor * 10 + (digit - '0');
+  for (char digit : word.substr(0, std::min<size_t>(digits, 9)))
+    heredoc.descriptor = heredoc.descriptor * 10 + (digit - '0');
 
   MapEnvironment nothing;
   auto words = process_words(rest, nothing, {.keep_unset = true});
@@ -28,7 +29,8 @@ std::optional<Heredoc> parse_heredoc_mark(std::string_view word) {
   auto raw = process_words(rest, nothing, {.keep_quotes = true, .keep_unset = true});
   auto quotes_in = [](const std::vector<std::string>& list) {
     size_t count = 0;
-    for (const std::string& text : list) count += std::count_if(text.begin(), text.end(), [](char c) { return c == '\'' || c == '"'; });
+    for (const std::string& text : list)
+      count += std::count_if(text.begin(), text.end(), [](char c) { return c == '\'' || c == '"'; });
     return count;
   };
   heredoc.name = words[0];
@@ -39,7 +41,8 @@ std::optional<Heredoc> parse_heredoc_mark(std::string_view word) {
 std::vector<Heredoc> find_heredoc_marks(std::string_view line) {
   std::vector<std::string> words;
   try {
-    words = process_words(line, MapEnvironment(), {.keep_quotes = true, .keep_escapes = true, .keep_unset = true});
+    words = process_words(line, MapEnvironment(),
+                          {.keep_quotes = true, .keep_escapes = true, .keep_unset = true});
   } catch (const Error&) {
     return {};  // the shell may well make sense of it
   }

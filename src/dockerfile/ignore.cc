@@ -13,12 +13,12 @@ namespace corten::dockerfile {
 namespace {
 
 enum class TokenKind : uint8_t {
-  kLiteral,     // one character
-  kOne,         // ? : one, no slash
-  kRun,         // * : any number, no slash
-  kAll,         // ** at the end: anything
-  kDirectories, // **/ in the middle, or ** before other text: nothing, or anything that ends in a slash
-  kClass,       // [...]
+  kLiteral,      // one character
+  kOne,          // ? : one, no slash
+  kRun,          // * : any number, no slash
+  kAll,          // ** at the end: anything
+  kDirectories,  // **/ in the middle, or ** before other text: nothing, or anything that ends in a slash
+  kClass,        // [...]
 };
 
 struct Range {
@@ -32,7 +32,9 @@ struct Token {
   std::vector<Range> ranges;
 };
 
-[[noreturn]] void fail_pattern() { fail(ErrorCode::kInvalid, "syntax error in pattern"); }
+[[noreturn]] void fail_pattern() {
+  fail(ErrorCode::kInvalid, "syntax error in pattern");
+}
 
 class PatternReader {
  public:
@@ -119,10 +121,10 @@ bool in_class(const Token& token, uint32_t code) {
 struct IgnoreMatcher::Pattern {
   std::string text;
   bool is_negation = false;
-  bool is_literal = false;   // no wildcard: compare
+  bool is_literal = false;  // no wildcard: compare
   std::vector<Token> tokens;
-  // How to recognise what lies below a `**` quickly and as patternmatcher does: `**x` alone is a bare suffix, which
-  // needs no slash in front of it.
+  // How to recognise what lies below a `**` quickly and as patternmatcher does: `**x` alone is a bare suffix,
+  // which needs no slash in front of it.
   bool is_suffix = false;
   std::string suffix;
 
@@ -140,11 +142,13 @@ bool IgnoreMatcher::Pattern::matches(std::string_view path) const {
   return matches_tokens(path);
 }
 
-// Walks the set of token positions over the path; no backtracking, so a hostile pattern costs pattern times path.
+// Walks the set of token positions over the path; no backtracking, so a hostile pattern costs pattern times
+// path.
 bool IgnoreMatcher::Pattern::matches_tokens(std::string_view path) const {
   std::vector<char> here(tokens.size() + 1, 0);
   std::vector<char> next(tokens.size() + 1, 0);
-  // Behind `**/` stands whoever read nothing, or just read a slash; `inside` keeps those that are still reading.
+  // Behind `**/` stands whoever read nothing, or just read a slash; `inside` keeps those that are still
+  // reading.
   std::vector<char> inside(tokens.size() + 1, 0);
   auto add = [&](std::vector<char>& set, size_t i) {
     while (!set[i]) {
@@ -166,12 +170,23 @@ bool IgnoreMatcher::Pattern::matches_tokens(std::string_view path) const {
       if (!here[i]) continue;
       const Token& token = tokens[i];
       switch (token.kind) {
-        case TokenKind::kLiteral: if (rune.code == token.code) add(next, i + 1); break;
-        case TokenKind::kOne: if (rune.code != '/') add(next, i + 1); break;
-        case TokenKind::kRun: if (rune.code != '/') add(next, i); break;
-        case TokenKind::kAll: add(next, i); break;
-        case TokenKind::kClass: if (in_class(token, rune.code)) add(next, i + 1); break;
-        case TokenKind::kDirectories: break;
+        case TokenKind::kLiteral:
+          if (rune.code == token.code) add(next, i + 1);
+          break;
+        case TokenKind::kOne:
+          if (rune.code != '/') add(next, i + 1);
+          break;
+        case TokenKind::kRun:
+          if (rune.code != '/') add(next, i);
+          break;
+        case TokenKind::kAll:
+          add(next, i);
+          break;
+        case TokenKind::kClass:
+          if (in_class(token, rune.code)) add(next, i + 1);
+          break;
+        case TokenKind::kDirectories:
+          break;
       }
     }
     here.swap(next);
@@ -232,8 +247,8 @@ IgnoreMatcher::IgnoreMatcher(const std::vector<std::string>& patterns) {
     pattern.is_literal = std::all_of(pattern.tokens.begin(), pattern.tokens.end(),
                                      [](const Token& token) { return token.kind == TokenKind::kLiteral; }) &&
                          pattern.text.find('\\') == std::string::npos;
-    bool only_suffix = pattern.text.substr(0, 2) == "**" &&
-                       pattern.text.find_first_of("*?[]\\", 2) == std::string::npos;
+    bool only_suffix =
+        pattern.text.substr(0, 2) == "**" && pattern.text.find_first_of("*?[]\\", 2) == std::string::npos;
     if (only_suffix) {
       pattern.is_suffix = true;
       pattern.suffix = pattern.text.substr(2);
@@ -250,7 +265,8 @@ IgnoreMatcher::Match IgnoreMatcher::match(std::string_view path, const State& pa
     const Pattern& pattern = patterns_[i];
     bool is_match = has_parent && parent[i];
     if (!is_match) {
-      // A pattern that could not change the outcome is not asked, and so is not remembered for the children either.
+      // A pattern that could not change the outcome is not asked, and so is not remembered for the children
+      // either.
       if (pattern.is_negation != result.is_ignored) continue;
       is_match = pattern.matches(path);
       for (size_t slash = path.find('/'); !is_match && !has_parent && slash != std::string_view::npos;
@@ -263,23 +279,32 @@ IgnoreMatcher::Match IgnoreMatcher::match(std::string_view path, const State& pa
   return result;
 }
 
-bool IgnoreMatcher::is_ignored(std::string_view path) const { return match(path, {}).is_ignored; }
+bool IgnoreMatcher::is_ignored(std::string_view path) const {
+  return match(path, {}).is_ignored;
+}
 
 bool IgnoreMatcher::can_prune(std::string_view directory) const {
   for (const Pattern& pattern : patterns_) {
     if (!pattern.is_negation) continue;
     std::string prefix = pattern.literal_prefix();
     auto is_at_or_below = [](std::string_view path, std::string_view top) {
-      return top.empty() || path == top || (path.size() > top.size() && path.substr(0, top.size()) == top && path[top.size()] == '/');
+      return top.empty() || path == top ||
+             (path.size() > top.size() && path.substr(0, top.size()) == top && path[top.size()] == '/');
     };
-    // Either the pattern's fixed part leads into the directory, or the directory lies where its wildcards begin.
-    if (is_at_or_below(prefix, directory) || (!pattern.is_literal && is_at_or_below(directory, prefix))) return false;
+    // Either the pattern's fixed part leads into the directory, or the directory lies where its wildcards
+    // begin.
+    if (is_at_or_below(prefix, directory) || (!pattern.is_literal && is_at_or_below(directory, prefix)))
+      return false;
   }
   return true;
 }
 
-bool IgnoreMatcher::empty() const { return patterns_.empty(); }
-bool IgnoreMatcher::has_negations() const { return has_negations_; }
+bool IgnoreMatcher::empty() const {
+  return patterns_.empty();
+}
+bool IgnoreMatcher::has_negations() const {
+  return has_negations_;
+}
 
 bool IgnoreMatcher::has_match_all() const {
   return std::any_of(patterns_.begin(), patterns_.end(), [](const Pattern& pattern) {

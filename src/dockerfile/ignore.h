@@ -1,7 +1,7 @@
 // Ignore files (.dockerignore) and the patterns of COPY --exclude.
 //
-// A list of patterns, the last match wins; `!` takes back. A pattern that matches a directory matches all below it,
-// so a walk carries each directory's results along to its children (`Match::state`).
+// A list of patterns, the last match wins; `!` takes back. A pattern that matches a directory matches all
+// below it, so a walk carries each directory's results along to its children (`Match::state`).
 // `*` `?` stay within a component, `**` crosses components, [a-z] and backslash as in Go's filepath.Match.
 //
 // Source: Docker docs ".dockerignore files"; moby/patternmatcher (with its ignorefile) as measured.
@@ -12,7 +12,8 @@
 
 namespace corten::dockerfile {
 
-// The patterns of an ignore file's text: comments (a # in column 1) and blanks gone, paths cleaned, no leading slash.
+// The patterns of an ignore file's text: comments (a # in column 1) and blanks gone, paths cleaned, no
+// leading slash.
 std::vector<std::string> parse_ignore_file(std::string_view text);
 
 // Immutable; thread-safe.
@@ -32,7 +33,8 @@ class IgnoreMatcher {
     State state;  // for the children
   };
 
-  // `path` is relative, clean, with slashes. Give the parent directory's state (the root's is empty) when walking.
+  // `path` is relative, clean, with slashes. Give the parent directory's state (the root's is empty) when
+  // walking.
   Match match(std::string_view path, const State& parent) const;
 
   // The same without a walk: looks at the parents too.

@@ -38,7 +38,9 @@ void require_one(const Node& node, std::string_view command) {
   if (node.args.size() != 1) fail_at(node.span, fmt::format("{} requires exactly one argument", command));
 }
 
-void refuse_flags(const Node& node) { Flags(node.flags, {}); }
+void refuse_flags(const Node& node) {
+  Flags(node.flags, {});
+}
 
 // The text of a comment `NAME text` right above.
 std::string description_of(const Node& node, std::string_view name) {
@@ -66,7 +68,8 @@ std::vector<KeyValue> key_values_of(const Node& node, std::string_view command) 
   require_some(node, command);
   std::vector<KeyValue> entries;
   for (size_t i = 0; i + 2 < node.args.size(); i += 3) {
-    if (node.args[i].text.empty()) fail_at(node.args[i].span, fmt::format("{} names can not be blank", command));
+    if (node.args[i].text.empty())
+      fail_at(node.args[i].span, fmt::format("{} names can not be blank", command));
     entries.push_back({node.args[i], node.args[i + 1], node.args[i + 2].text.empty()});
   }
   return entries;
@@ -87,8 +90,10 @@ From parse_from(const Node& node) {
     from.name_as_written = args[2].text;
     from.as_keyword = args[1].text;
     if (!is_stage_name(from.name->text))
-      fail_at(args[2].span, fmt::format("invalid name for build stage: {}, name can't start with a number or contain symbols",
-                                        quote(args[2].text)));
+      fail_at(
+          args[2].span,
+          fmt::format("invalid name for build stage: {}, name can't start with a number or contain symbols",
+                      quote(args[2].text)));
   } else if (args.size() != 1) {
     fail_at(node.span, "FROM requires either one or three arguments");
   }
@@ -99,8 +104,10 @@ From parse_from(const Node& node) {
 
 Command parse_run(const Node& node) {
   Run run = make_instruction<Run>(node);
-  Flags flags(node.flags, {{"mount", FlagKind::kStrings}, {"network", FlagKind::kString},
-                           {"security", FlagKind::kString}, {"device", FlagKind::kStrings}});
+  Flags flags(node.flags, {{"mount", FlagKind::kStrings},
+                           {"network", FlagKind::kString},
+                           {"security", FlagKind::kString},
+                           {"device", FlagKind::kStrings}});
   run.command = command_line_of(node.args, node.is_json, node.span);
   run.heredocs = node.heredocs;
   run.mounts = flags.strings("mount");
@@ -108,15 +115,22 @@ Command parse_run(const Node& node) {
   run.devices = flags.strings("device");
   for (const Word& device : run.devices) parse_device(device);
   if (auto network = flags.string("network"); network && !network->text.empty()) {
-    if (network->text == "default") run.network = RunNetwork::kDefault;
-    else if (network->text == "none") run.network = RunNetwork::kNone;
-    else if (network->text == "host") run.network = RunNetwork::kHost;
-    else fail_at(network->span, fmt::format("invalid network mode {}", quote(network->text)));
+    if (network->text == "default")
+      run.network = RunNetwork::kDefault;
+    else if (network->text == "none")
+      run.network = RunNetwork::kNone;
+    else if (network->text == "host")
+      run.network = RunNetwork::kHost;
+    else
+      fail_at(network->span, fmt::format("invalid network mode {}", quote(network->text)));
   }
   if (auto security = flags.string("security"); security && !security->text.empty()) {
-    if (security->text == "sandbox") run.security = RunSecurity::kSandbox;
-    else if (security->text == "insecure") run.security = RunSecurity::kInsecure;
-    else fail_at(security->span, fmt::format("security {} is not valid", quote(security->text)));
+    if (security->text == "sandbox")
+      run.security = RunSecurity::kSandbox;
+    else if (security->text == "insecure")
+      run.security = RunSecurity::kInsecure;
+    else
+      fail_at(security->span, fmt::format("security {} is not valid", quote(security->text)));
   }
   return run;
 }
@@ -132,7 +146,8 @@ void read_transfer(Transfer& transfer, const Node& node, const Flags& flags, std
       mark.reset();  // its quotes are judged when the word is expanded
     }
     bool is_destination = i + 1 == node.args.size();
-    if (mark && is_destination) fail_at(word.span, fmt::format("{} cannot accept a heredoc as a destination", command));
+    if (mark && is_destination)
+      fail_at(word.span, fmt::format("{} cannot accept a heredoc as a destination", command));
     if (is_destination) {
       transfer.destination = word;
     } else if (!mark) {
@@ -152,13 +167,18 @@ void read_transfer(Transfer& transfer, const Node& node, const Flags& flags, std
 void require_destination(const Node& node, std::string_view command) {
   if (node.args.size() < 2)
     fail_at(node.span, fmt::format("{} requires at least two arguments, but only one was provided. "
-                                   "Destination could not be determined", command));
+                                   "Destination could not be determined",
+                                   command));
 }
 
 Command parse_copy(const Node& node) {
   require_destination(node, "COPY");
-  Flags flags(node.flags, {{"from", FlagKind::kString}, {"chown", FlagKind::kString}, {"chmod", FlagKind::kString},
-                           {"link", FlagKind::kBool}, {"parents", FlagKind::kBool}, {"exclude", FlagKind::kStrings}});
+  Flags flags(node.flags, {{"from", FlagKind::kString},
+                           {"chown", FlagKind::kString},
+                           {"chmod", FlagKind::kString},
+                           {"link", FlagKind::kBool},
+                           {"parents", FlagKind::kBool},
+                           {"exclude", FlagKind::kStrings}});
   Copy copy = make_instruction<Copy>(node);
   read_transfer(copy, node, flags, "COPY");
   copy.from = flags.string("from");
@@ -168,9 +188,13 @@ Command parse_copy(const Node& node) {
 
 Command parse_add(const Node& node) {
   require_destination(node, "ADD");
-  Flags flags(node.flags, {{"chown", FlagKind::kString}, {"chmod", FlagKind::kString}, {"link", FlagKind::kBool},
-                           {"keep-git-dir", FlagKind::kBool}, {"checksum", FlagKind::kString},
-                           {"unpack", FlagKind::kBool}, {"exclude", FlagKind::kStrings}});
+  Flags flags(node.flags, {{"chown", FlagKind::kString},
+                           {"chmod", FlagKind::kString},
+                           {"link", FlagKind::kBool},
+                           {"keep-git-dir", FlagKind::kBool},
+                           {"checksum", FlagKind::kString},
+                           {"unpack", FlagKind::kBool},
+                           {"exclude", FlagKind::kStrings}});
   Add add = make_instruction<Add>(node);
   read_transfer(add, node, flags, "ADD");
   add.keep_git_dir = flags.boolean("keep-git-dir");
@@ -232,7 +256,8 @@ int64_t parse_interval(const Flags& flags, std::string_view name) {
   if (!word || word->text.empty()) return 0;
   try {
     int64_t value = parse_duration_ns(word->text);
-    if (value != 0 && value < 1'000'000) fail(ErrorCode::kInvalid, "Interval {} cannot be less than 1ms", quote(name));
+    if (value != 0 && value < 1'000'000)
+      fail(ErrorCode::kInvalid, "Interval {} cannot be less than 1ms", quote(name));
     return value;
   } catch (Error& error) {
     error.set_span(word->span);
@@ -250,9 +275,13 @@ Command parse_healthcheck(const Node& node) {
     health.test = {type};
     return health;
   }
-  Flags flags(node.flags, {{"interval", FlagKind::kString}, {"timeout", FlagKind::kString}, {"start-period", FlagKind::kString},
-                           {"start-interval", FlagKind::kString}, {"retries", FlagKind::kString}});
-  if (type != "CMD") fail_at(node.args[0].span, fmt::format("Unknown type {} in HEALTHCHECK (try CMD)", quote(type)));
+  Flags flags(node.flags, {{"interval", FlagKind::kString},
+                           {"timeout", FlagKind::kString},
+                           {"start-period", FlagKind::kString},
+                           {"start-interval", FlagKind::kString},
+                           {"retries", FlagKind::kString}});
+  if (type != "CMD")
+    fail_at(node.args[0].span, fmt::format("Unknown type {} in HEALTHCHECK (try CMD)", quote(type)));
   CommandLine command = command_line_of(words, node.is_json, node.span);
   if (words.empty()) fail_at(node.span, "Missing command after HEALTHCHECK CMD");
   health.test = {command.is_shell ? "CMD-SHELL" : "CMD"};
@@ -264,7 +293,8 @@ Command parse_healthcheck(const Node& node) {
   if (auto retries = flags.string("retries"); retries && !retries->text.empty()) {
     auto count = parse_int(retries->text);
     if (!count || *count > INT32_MAX || *count < INT32_MIN)
-      fail_at(retries->span, fmt::format("strconv.ParseInt: parsing {}: invalid syntax", quote(retries->text)));
+      fail_at(retries->span,
+              fmt::format("strconv.ParseInt: parsing {}: invalid syntax", quote(retries->text)));
     if (*count < 0) fail_at(retries->span, fmt::format("--retries cannot be negative ({})", *count));
     health.retries = *count;
   }
@@ -316,7 +346,8 @@ Command parse_stop_signal(const Node& node) {
 
 Command parse_shell(const Node& node) {
   refuse_flags(node);
-  if (!node.is_json && !node.args.empty()) fail_at(node.span, "SHELL requires the arguments to be in JSON form");
+  if (!node.is_json && !node.args.empty())
+    fail_at(node.span, "SHELL requires the arguments to be in JSON form");
   require_some(node, "SHELL");
   Shell shell = make_instruction<Shell>(node);
   for (const Word& word : node.args) shell.argv.push_back(word.text);
@@ -347,12 +378,23 @@ Command parse_onbuild(const Node& node) {
 using InstructionParser = Command (*)(const Node&);
 
 const std::map<std::string_view, InstructionParser>& instruction_parsers() {
-  static const std::map<std::string_view, InstructionParser> parsers = {
-      {"add", parse_add}, {"arg", parse_arg}, {"cmd", parse_cmd}, {"copy", parse_copy},
-      {"entrypoint", parse_entrypoint}, {"env", parse_env}, {"expose", parse_expose},
-      {"healthcheck", parse_healthcheck}, {"label", parse_label}, {"maintainer", parse_maintainer},
-      {"onbuild", parse_onbuild}, {"run", parse_run}, {"shell", parse_shell}, {"stopsignal", parse_stop_signal},
-      {"user", parse_user}, {"volume", parse_volume}, {"workdir", parse_workdir}};
+  static const std::map<std::string_view, InstructionParser> parsers = {{"add", parse_add},
+                                                                        {"arg", parse_arg},
+                                                                        {"cmd", parse_cmd},
+                                                                        {"copy", parse_copy},
+                                                                        {"entrypoint", parse_entrypoint},
+                                                                        {"env", parse_env},
+                                                                        {"expose", parse_expose},
+                                                                        {"healthcheck", parse_healthcheck},
+                                                                        {"label", parse_label},
+                                                                        {"maintainer", parse_maintainer},
+                                                                        {"onbuild", parse_onbuild},
+                                                                        {"run", parse_run},
+                                                                        {"shell", parse_shell},
+                                                                        {"stopsignal", parse_stop_signal},
+                                                                        {"user", parse_user},
+                                                                        {"volume", parse_volume},
+                                                                        {"workdir", parse_workdir}};
   return parsers;
 }
 
@@ -361,7 +403,8 @@ Command parse_command(const Node& node) {
   if (parser != instruction_parsers().end()) return parser->second(node);
   std::vector<std::string> names = {"FROM"};
   for (const auto& [name, unused] : instruction_parsers()) names.push_back(to_upper(name));
-  fail_at(node.keyword_span, fmt::format("unknown instruction: {}{}", node.keyword, did_you_mean(to_upper(node.keyword), names)));
+  fail_at(node.keyword_span, fmt::format("unknown instruction: {}{}", node.keyword,
+                                         did_you_mean(to_upper(node.keyword), names)));
 }
 
 // Runs a parser and tells the line of its errors in the text, as BuildKit does.
@@ -381,8 +424,9 @@ void check_copy_from(const Command& command) {
   if (!copy || !copy->from) return;
   size_t dollar = copy->from->text.find('$');
   if (dollar == std::string::npos || dollar + 1 == copy->from->text.size()) return;
-  fail_at(copy->from->span, "variable expansion is not supported for --from, define a new stage with FROM using ARG from "
-                            "global scope as a workaround");
+  fail_at(copy->from->span,
+          "variable expansion is not supported for --from, define a new stage with FROM using ARG from "
+          "global scope as a workaround");
 }
 
 }  // namespace
@@ -395,7 +439,8 @@ Dockerfile parse_dockerfile(std::string_view text, std::string_view file_name) {
   for (const Node& node : lines.nodes) {
     if (node.command == "from") {
       result.stages.push_back({with_line(node, [&] { return parse_from(node); }), {}});
-      result.stages.back().description = description_of(node, result.stages.back().from.name ? result.stages.back().from.name->text : "");
+      result.stages.back().description =
+          description_of(node, result.stages.back().from.name ? result.stages.back().from.name->text : "");
       continue;
     }
     Command command = with_line(node, [&] { return parse_command(node); });

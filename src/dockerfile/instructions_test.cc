@@ -40,11 +40,16 @@ TEST(ParseDockerfile, ErrorTextsWithinAnInstruction) {
            {"ARG", "ARG requires at least one argument"},
            {"USER", "USER requires exactly one argument"},
            {"STOPSIGNAL", "STOPSIGNAL requires exactly one argument"},
-           {"COPY a", "COPY requires at least two arguments, but only one was provided. Destination could not be determined"},
-           {"ADD a", "ADD requires at least two arguments, but only one was provided. Destination could not be determined"},
+           {"COPY a",
+            "COPY requires at least two arguments, but only one was provided. Destination could not be "
+            "determined"},
+           {"ADD a",
+            "ADD requires at least two arguments, but only one was provided. Destination could not be "
+            "determined"},
            {"COPY a <<E\nx\nE", "COPY cannot accept a heredoc as a destination"},
            {"FROM a b", "FROM requires either one or three arguments"},
-           {"FROM a AS 1x", "invalid name for build stage: \"1x\", name can't start with a number or contain symbols"},
+           {"FROM a AS 1x",
+            "invalid name for build stage: \"1x\", name can't start with a number or contain symbols"},
            {"SHELL /bin/sh", "SHELL requires the arguments to be in JSON form"},
            {"SHELL []", "SHELL requires at least one argument"},
            {"VOLUME [\"\"]", "VOLUME specified can not be an empty string"},
@@ -62,7 +67,9 @@ TEST(ParseDockerfile, ErrorTextsWithinAnInstruction) {
            {"ONBUILD ONBUILD RUN x", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"},
            {"ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"},
            {"ONBUILD maintainer x", "MAINTAINER isn't allowed as an ONBUILD trigger"}}) {
-    EXPECT_EQ(error_of(std::string("FROM a\n") + c.text + "\n"), std::string("dockerfile parse error on line 2: ") + c.error) << c.text;
+    EXPECT_EQ(error_of(std::string("FROM a\n") + c.text + "\n"),
+              std::string("dockerfile parse error on line 2: ") + c.error)
+        << c.text;
   }
 }
 
@@ -71,13 +78,16 @@ TEST(ParseDockerfile, ErrorsWithoutTheLineInTheText) {
   EXPECT_EQ(error_of("ARG a=b\n"), "dockerfile contains no stages to build");
   EXPECT_EQ(error_of("FROM a\nONBUILD ENV x\n"), "ENV must have two arguments");
   EXPECT_EQ(error_of("FROM a\nCOPY --from=$x b c\n"),
-            "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround");
+            "variable expansion is not supported for --from, define a new stage with FROM using ARG from "
+            "global scope as a workaround");
 }
 
 TEST(ParseDockerfile, AcceptsWhatBuildKitAccepts) {
-  for (const char* text : {"RUN", "CMD", "ENTRYPOINT", "ENV $none=v", "EXPOSE 0", "STOPSIGNAL -9", "COPY --chown=1:2:3 a b", "ONBUILD RNU x",
-                           "ARG --flag x", "STOPSIGNAL --x 9", "HEALTHCHECK --bogus NONE", "RUN [\"a\"]junk", "RUN ['a']", "CMD []",
-                           "COPY --from=$ a b", "from b as C", "RUN --mount=type=nonsense x", "LABEL a=${x", "COPY ${x:?a b} /"}) {
+  for (const char* text :
+       {"RUN", "CMD", "ENTRYPOINT", "ENV $none=v", "EXPOSE 0", "STOPSIGNAL -9", "COPY --chown=1:2:3 a b",
+        "ONBUILD RNU x", "ARG --flag x", "STOPSIGNAL --x 9", "HEALTHCHECK --bogus NONE", "RUN [\"a\"]junk",
+        "RUN ['a']", "CMD []", "COPY --from=$ a b", "from b as C", "RUN --mount=type=nonsense x",
+        "LABEL a=${x", "COPY ${x:?a b} /"}) {
     EXPECT_EQ(error_of(std::string("FROM a\n") + text + "\n"), "accepted") << text;
   }
 }
@@ -90,7 +100,9 @@ T only(std::string_view line) {
 
 TEST(ParseDockerfile, Stages) {
   Dockerfile file = parse_dockerfile(
-      "# syntax=docker/dockerfile:1\nARG V=1 W\n# base is where it starts\nFROM --platform=$BUILDPLATFORM a:$V as Base\nRUN x\nFROM base\n", "D");
+      "# syntax=docker/dockerfile:1\nARG V=1 W\n# base is where it starts\nFROM --platform=$BUILDPLATFORM "
+      "a:$V as Base\nRUN x\nFROM base\n",
+      "D");
   ASSERT_EQ(file.meta_args.size(), 1u);
   EXPECT_EQ(file.meta_args[0].entries[0].value->text, "1");
   EXPECT_FALSE(file.meta_args[0].entries[1].value);
@@ -107,7 +119,9 @@ TEST(ParseDockerfile, Stages) {
 }
 
 TEST(ParseDockerfile, RunForms) {
-  dockerfile::Run run = only<dockerfile::Run>("RUN --mount=type=cache,target=/c --mount=target=/x --network=none --security=insecure --device=v/c=d  make  all ");
+  dockerfile::Run run = only<dockerfile::Run>(
+      "RUN --mount=type=cache,target=/c --mount=target=/x --network=none --security=insecure --device=v/c=d  "
+      "make  all ");
   EXPECT_TRUE(run.command.is_shell);
   EXPECT_EQ(run.command.args, std::vector<std::string>{"make  all"});
   EXPECT_EQ(run.mounts[1].text, "target=/x");
@@ -125,7 +139,8 @@ TEST(ParseDockerfile, RunForms) {
 }
 
 TEST(ParseDockerfile, CopyAndAdd) {
-  Copy copy = only<Copy>("COPY --from=b --chown=u:g --chmod=u+x --link --parents --exclude=*.md --exclude=\"a b\" x 'y' /z");
+  Copy copy = only<Copy>(
+      "COPY --from=b --chown=u:g --chmod=u+x --link --parents --exclude=*.md --exclude=\"a b\" x 'y' /z");
   EXPECT_EQ(copy.from->text, "b");
   EXPECT_EQ(copy.chown->text, "u:g");
   EXPECT_EQ(copy.chmod->text, "u+x");
@@ -232,7 +247,8 @@ TEST(Excerpt, MarksThePlace) {
   }
   EXPECT_EQ(render_excerpt(text, {.file = "D", .line = 99}), "");
   EXPECT_EQ(render_excerpt("a\nb\nc\nd", {.file = "D", .line = 1, .end_line = 2}),
-            "D:1\n--------------------\n   1 | >>> a\n   2 | >>> b\n   3 |     c\n   4 |     d\n--------------------\n");
+            "D:1\n--------------------\n   1 | >>> a\n   2 | >>> b\n   3 |     c\n   4 |     "
+            "d\n--------------------\n");
   EXPECT_EQ(render_excerpt("\x1b[31mred", {.file = "D", .line = 1}).find('\x1b'), std::string::npos);
 }
 

@@ -25,8 +25,8 @@ LetterCase case_of(std::string_view word) {
 
 // A key of which one part between underscores names a secret, and none says that it is meant to be seen.
 bool names_secret(std::string_view key) {
-  static const std::set<std::string, std::less<>> kSecret = {"apikey", "auth", "credential", "credentials", "key",  "password",
-                                                             "pword",  "passwd", "secret",   "token"};
+  static const std::set<std::string, std::less<>> kSecret = {
+      "apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token"};
   static const std::set<std::string, std::less<>> kPublic = {"public", "file", "version"};
   bool is_secret = false;
   for (const std::string& part : split(to_lower(key), '_')) {
@@ -38,8 +38,8 @@ bool names_secret(std::string_view key) {
 
 // What FROM may use without declaring it.
 const std::vector<std::string> kAutomaticArgs = {
-    "BUILDPLATFORM",  "BUILDOS",  "BUILDOSVERSION",  "BUILDARCH",  "BUILDVARIANT",
-    "TARGETPLATFORM", "TARGETOS", "TARGETOSVERSION", "TARGETARCH", "TARGETVARIANT", "TARGETSTAGE"};
+    "BUILDPLATFORM", "BUILDOS",         "BUILDOSVERSION", "BUILDARCH",     "BUILDVARIANT", "TARGETPLATFORM",
+    "TARGETOS",      "TARGETOSVERSION", "TARGETARCH",     "TARGETVARIANT", "TARGETSTAGE"};
 
 class Linter {
  public:
@@ -64,7 +64,8 @@ class Linter {
       if (comment.substr(0, 6) != "check=") continue;
       CheckOptions own;
       try {
-        own = parse_check_options(comment.substr(6, comment.find(' ') == std::string::npos ? std::string::npos : comment.find(' ') - 6));
+        own = parse_check_options(comment.substr(
+            6, comment.find(' ') == std::string::npos ? std::string::npos : comment.find(' ') - 6));
       } catch (const Error&) {
         continue;  // a comment after all
       }
@@ -78,11 +79,16 @@ class Linter {
   }
 
   void keep(Diagnostic finding, const CheckOptions& options) {
-    auto has = [&](const std::vector<std::string>& names) { return std::find(names.begin(), names.end(), finding.rule) != names.end(); };
+    auto has = [&](const std::vector<std::string>& names) {
+      return std::find(names.begin(), names.end(), finding.rule) != names.end();
+    };
     auto rules = lint_rules();
-    auto rule = std::find_if(rules.begin(), rules.end(), [&](const LintRule& known) { return known.name == finding.rule; });
+    auto rule = std::find_if(rules.begin(), rules.end(),
+                             [&](const LintRule& known) { return known.name == finding.rule; });
     bool is_experimental = rule != rules.end() && rule->is_experimental;
-    if (is_experimental ? !options.experimental_all && !has(options.experimental) : options.skip_all || has(options.skip)) return;
+    if (is_experimental ? !options.experimental_all && !has(options.experimental)
+                        : options.skip_all || has(options.skip))
+      return;
     is_error_ |= options.is_error;
     result_.findings.push_back(std::move(finding));
   }
@@ -112,7 +118,8 @@ class Linter {
                        majority_ == LetterCase::kLower ? "lowercase" : "uppercase"));
   }
 
-  void check_description(const Instruction& at, std::string_view keyword, std::string_view name, std::string_view description) {
+  void check_description(const Instruction& at, std::string_view keyword, std::string_view name,
+                         std::string_view description) {
     if (at.comments.empty() || name.empty() || !description.empty()) return;
     report("InvalidDefinitionDescription", at, at.span,
            fmt::format("Comment for {} should follow the format: `# {} <description>`", keyword, name));
@@ -125,7 +132,8 @@ class Linter {
         declared_.push_back(entry.name);
         if (entry.value) {
           try {
-            defaults_.set(entry.name, process_word(entry.value->text, defaults_, {.escape = file_.directives.escape}));
+            defaults_.set(entry.name,
+                          process_word(entry.value->text, defaults_, {.escape = file_.directives.escape}));
           } catch (const Error&) {
             has_broken_default_ = true;  // the build says so
           }
@@ -150,7 +158,8 @@ class Linter {
         const Instruction*& earlier = last[command.index()];
         if (earlier)
           report("MultipleInstructionsDisallowed", *earlier, earlier->span,
-                 fmt::format("Multiple {} instructions should not be used in the same stage because only the last one will be used",
+                 fmt::format("Multiple {} instructions should not be used in the same stage because only the "
+                             "last one will be used",
                              keyword_of(command)));
         earlier = &at;
       }
@@ -179,7 +188,8 @@ class Linter {
     const From& from = file_.stages[index].from;
     const std::string& name = from.name->text;
     if (from.name_as_written != name)
-      report("StageNameCasing", from, from.name->span, fmt::format("Stage name '{}' should be lowercase", from.name_as_written));
+      report("StageNameCasing", from, from.name->span,
+             fmt::format("Stage name '{}' should be lowercase", from.name_as_written));
     if (case_of(from.keyword) != LetterCase::kMixed && case_of(from.as_keyword) != case_of(from.keyword))
       report("FromAsCasing", from, from.span,
              fmt::format("'{}' and '{}' keywords' casing do not match", from.as_keyword, from.keyword));
@@ -195,7 +205,9 @@ class Linter {
     const Word& platform = *from.platform;
     if (platform.text == "$TARGETPLATFORM" || platform.text == "${TARGETPLATFORM}") {
       report("RedundantTargetPlatform", from, platform.span,
-             fmt::format("Setting platform to predefined {} in FROM is redundant as this is the default behavior", platform.text));
+             fmt::format(
+                 "Setting platform to predefined {} in FROM is redundant as this is the default behavior",
+                 platform.text));
       return;
     }
     if (platform.text.empty() || platform.text.find('$') != std::string::npos) return;
@@ -209,7 +221,8 @@ class Linter {
 
   void check_from_variables(const From& from, const Word& word) {
     try {
-      for (const std::string& name : expand(word.text, defaults_, {.escape = file_.directives.escape}).unmatched) {
+      for (const std::string& name :
+           expand(word.text, defaults_, {.escape = file_.directives.escape}).unmatched) {
         if (std::find(declared_.begin(), declared_.end(), name) != declared_.end()) continue;
         report("UndefinedArgInFrom", from, word.span,
                fmt::format("FROM argument '{}' is not declared{}", name, did_you_mean(name, declared_)));
@@ -231,10 +244,12 @@ class Linter {
       const std::string& text = base.text;
       constexpr std::string_view kSeparators = ":/@";
       bool is_invalid = text.empty() || kSeparators.find(text.front()) != std::string_view::npos ||
-                        kSeparators.find(text.back()) != std::string_view::npos || text.find("//") != std::string::npos;
+                        kSeparators.find(text.back()) != std::string_view::npos ||
+                        text.find("//") != std::string::npos;
       if (is_invalid)
         report("InvalidDefaultArgInFrom", from, from.image.span,
-               fmt::format("Default value for ARG {} results in empty or invalid base image name", from.image.text));
+               fmt::format("Default value for ARG {} results in empty or invalid base image name",
+                           from.image.text));
     } catch (const Error&) {
       // As above.
     }
@@ -245,16 +260,22 @@ class Linter {
 
   void check(const Shell&, StageState& state) { state.has_shell = true; }
   void check(const Cmd& cmd, StageState& state) { check_json(cmd, cmd.command, "CMD", state); }
-  void check(const Entrypoint& entrypoint, StageState& state) { check_json(entrypoint, entrypoint.command, "ENTRYPOINT", state); }
+  void check(const Entrypoint& entrypoint, StageState& state) {
+    check_json(entrypoint, entrypoint.command, "ENTRYPOINT", state);
+  }
 
-  void check_json(const Instruction& at, const CommandLine& command, std::string_view keyword, const StageState& state) {
+  void check_json(const Instruction& at, const CommandLine& command, std::string_view keyword,
+                  const StageState& state) {
     if (!command.is_shell || state.has_shell) return;
-    report("JSONArgsRecommended", at, at.span,
-           fmt::format("JSON arguments recommended for {} to prevent unintended behavior related to OS signals", keyword));
+    report(
+        "JSONArgsRecommended", at, at.span,
+        fmt::format("JSON arguments recommended for {} to prevent unintended behavior related to OS signals",
+                    keyword));
   }
 
   void check(const Maintainer& maintainer, StageState&) {
-    report("MaintainerDeprecated", maintainer, maintainer.span, "Maintainer instruction is deprecated in favor of using label");
+    report("MaintainerDeprecated", maintainer, maintainer.span,
+           "Maintainer instruction is deprecated in favor of using label");
   }
 
   void check(const Workdir& workdir, StageState& state) {
@@ -262,7 +283,8 @@ class Linter {
     bool may_be_absolute = path.find_first_of("/$\"'") == 0;  // a variable's value is not known here
     if (!state.has_workdir && !may_be_absolute)
       report("WorkdirRelativePath", workdir, workdir.span,
-             fmt::format("Relative workdir {} can have unexpected results if the base image changes", quote(path)));
+             fmt::format("Relative workdir {} can have unexpected results if the base image changes",
+                         quote(path)));
     state.has_workdir = true;
   }
 
@@ -282,13 +304,16 @@ class Linter {
     for (const KeyValue& entry : entries)
       if (entry.is_legacy)
         report("LegacyKeyValueFormat", at, at.span,
-               fmt::format("\"{0} key=value\" should be used instead of legacy \"{0} key value\" format", keyword));
+               fmt::format("\"{0} key=value\" should be used instead of legacy \"{0} key value\" format",
+                           keyword));
   }
 
-  void check_secret(const Instruction& at, const SourceSpan& span, std::string_view keyword, const std::string& name) {
+  void check_secret(const Instruction& at, const SourceSpan& span, std::string_view keyword,
+                    const std::string& name) {
     if (names_secret(name))
-      report("SecretsUsedInArgOrEnv", at, span,
-             fmt::format("Do not use ARG or ENV instructions for sensitive data ({} {})", keyword, quote(name)));
+      report(
+          "SecretsUsedInArgOrEnv", at, span,
+          fmt::format("Do not use ARG or ENV instructions for sensitive data ({} {})", keyword, quote(name)));
   }
 
   void check(const Expose& expose, StageState&) {
@@ -304,8 +329,10 @@ class Linter {
         report("ExposeProtoCasing", expose, word.span,
                fmt::format("Defined protocol '{}' in EXPOSE instruction should be lowercase", word.text));
       if (port.has_host_part)
-        report("ExposeInvalidFormat", expose, word.span,
-               fmt::format("EXPOSE instruction should not define an IP address or host-port mapping, found '{}'", word.text));
+        report(
+            "ExposeInvalidFormat", expose, word.span,
+            fmt::format("EXPOSE instruction should not define an IP address or host-port mapping, found '{}'",
+                        word.text));
     }
   }
 
@@ -344,14 +371,17 @@ std::string LintResult::error_message() const {
   return "lint violation found for rules: " + join(rules, ", ");
 }
 
-std::optional<Diagnostic> check_ignored_source(std::string_view keyword, const Word& source, const IgnoreMatcher& matcher) {
+std::optional<Diagnostic> check_ignored_source(std::string_view keyword, const Word& source,
+                                               const IgnoreMatcher& matcher) {
   if (matcher.empty() || matcher.has_negations()) return std::nullopt;
   std::string path = RootfsPath(source.text).str();
   bool is_ignored = path.empty() ? matcher.has_match_all() : matcher.is_ignored(path);
   if (!is_ignored) return std::nullopt;
   std::string verb = keyword == "ADD" ? "Add" : "Copy";
-  return make_diagnostic("CopyIgnoredFile",
-                         fmt::format("Attempting to {} file {} that is excluded by .dockerignore", verb, quote(source.text)), source.span);
+  return make_diagnostic(
+      "CopyIgnoredFile",
+      fmt::format("Attempting to {} file {} that is excluded by .dockerignore", verb, quote(source.text)),
+      source.span);
 }
 
 }  // namespace corten::dockerfile

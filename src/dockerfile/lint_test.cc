@@ -18,48 +18,74 @@ std::vector<std::string> findings_of(std::string_view text, const LintOptions& o
 using Lines = std::vector<std::string>;
 
 TEST(Lint, FindsNothingInACleanFile) {
-  EXPECT_EQ(findings_of("ARG V=1\n# base has the tools\nFROM --platform=$BUILDPLATFORM debian:$V AS base\nWORKDIR /a\nWORKDIR b\n"
-                        "ENV A=1 PUBLIC_KEY=x KEYS=1\nEXPOSE 80 443/udp\nSHELL [\"/bin/bash\", \"-c\"]\nCMD x\n"
-                        "FROM base AS amd64-x\nWORKDIR c\nCMD y\nFROM --platform=linux/amd64 a AS my-amd64\n"),
-            Lines{});
+  EXPECT_EQ(
+      findings_of("ARG V=1\n# base has the tools\nFROM --platform=$BUILDPLATFORM debian:$V AS base\nWORKDIR "
+                  "/a\nWORKDIR b\n"
+                  "ENV A=1 PUBLIC_KEY=x KEYS=1\nEXPOSE 80 443/udp\nSHELL [\"/bin/bash\", \"-c\"]\nCMD x\n"
+                  "FROM base AS amd64-x\nWORKDIR c\nCMD y\nFROM --platform=linux/amd64 a AS my-amd64\n"),
+      Lines{});
 }
 
 TEST(Lint, Rules) {
-  struct Case { const char* text; Lines expected; };
+  struct Case {
+    const char* text;
+    Lines expected;
+  };
   for (const Case& c : std::initializer_list<Case>{
            {"FROM a AS Base\n", {"1 StageNameCasing: Stage name 'Base' should be lowercase"}},
            {"FROM a as b\n", {"1 FromAsCasing: 'as' and 'FROM' keywords' casing do not match"}},
            {"FROM a\nRUN b \\\n\n c\n", {"3 NoEmptyContinuation: Empty continuation line"}},
            {"FROM a\nRUN b\nrun c\nRun d\n",
-            {"3 ConsistentInstructionCasing: Command 'run' should match the case of the command majority (uppercase)",
-             "4 ConsistentInstructionCasing: Command 'Run' should match the case of the command majority (uppercase)"}},
-           {"from a\nrun b\nRUN c\n", {"3 ConsistentInstructionCasing: Command 'RUN' should match the case of the command majority (lowercase)"}},
-           {"FROM a AS x\nFROM b AS x\n", {"2 DuplicateStageName: Duplicate stage name \"x\", stage names should be unique"}},
-           {"FROM a AS scratch\n", {"1 ReservedStageName: Stage name should not use the same name as reserved stage \"scratch\""}},
+            {"3 ConsistentInstructionCasing: Command 'run' should match the case of the command majority "
+             "(uppercase)",
+             "4 ConsistentInstructionCasing: Command 'Run' should match the case of the command majority "
+             "(uppercase)"}},
+           {"from a\nrun b\nRUN c\n",
+            {"3 ConsistentInstructionCasing: Command 'RUN' should match the case of the command majority "
+             "(lowercase)"}},
+           {"FROM a AS x\nFROM b AS x\n",
+            {"2 DuplicateStageName: Duplicate stage name \"x\", stage names should be unique"}},
+           {"FROM a AS scratch\n",
+            {"1 ReservedStageName: Stage name should not use the same name as reserved stage \"scratch\""}},
            {"FROM a\nCMD x\nENTRYPOINT [\"y\"]\n",
-            {"2 JSONArgsRecommended: JSON arguments recommended for CMD to prevent unintended behavior related to OS signals"}},
-           {"FROM a\nMAINTAINER me\n", {"2 MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label"}},
+            {"2 JSONArgsRecommended: JSON arguments recommended for CMD to prevent unintended behavior "
+             "related to OS signals"}},
+           {"FROM a\nMAINTAINER me\n",
+            {"2 MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label"}},
            {"ARG VERSION=1\nFROM a:$VERSOIN\n",
             {"2 UndefinedArgInFrom: FROM argument 'VERSOIN' is not declared (did you mean VERSION?)",
-             "2 InvalidDefaultArgInFrom: Default value for ARG a:$VERSOIN results in empty or invalid base image name"}},
-           {"ARG T\nFROM a:$T\n", {"2 InvalidDefaultArgInFrom: Default value for ARG a:$T results in empty or invalid base image name"}},
+             "2 InvalidDefaultArgInFrom: Default value for ARG a:$VERSOIN results in empty or invalid base "
+             "image name"}},
+           {"ARG T\nFROM a:$T\n",
+            {"2 InvalidDefaultArgInFrom: Default value for ARG a:$T results in empty or invalid base image "
+             "name"}},
            {"ARG T=x\nFROM a:$T-$TARGETARCH\n", {}},
            {"FROM a\nWORKDIR app\nWORKDIR x\n",
-            {"2 WorkdirRelativePath: Relative workdir \"app\" can have unexpected results if the base image changes"}},
+            {"2 WorkdirRelativePath: Relative workdir \"app\" can have unexpected results if the base image "
+             "changes"}},
            {"FROM a\nCMD [\"x\"]\nCMD [\"y\"]\nCMD [\"z\"]\n",
-            {"2 MultipleInstructionsDisallowed: Multiple CMD instructions should not be used in the same stage because only the last one will be used",
-             "3 MultipleInstructionsDisallowed: Multiple CMD instructions should not be used in the same stage because only the last one will be used"}},
-           {"FROM a\nENV b c\n", {"2 LegacyKeyValueFormat: \"ENV key=value\" should be used instead of legacy \"ENV key value\" format"}},
+            {"2 MultipleInstructionsDisallowed: Multiple CMD instructions should not be used in the same "
+             "stage because only the last one will be used",
+             "3 MultipleInstructionsDisallowed: Multiple CMD instructions should not be used in the same "
+             "stage because only the last one will be used"}},
+           {"FROM a\nENV b c\n",
+            {"2 LegacyKeyValueFormat: \"ENV key=value\" should be used instead of legacy \"ENV key value\" "
+             "format"}},
            {"FROM --platform=$TARGETPLATFORM a\n",
-            {"1 RedundantTargetPlatform: Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior"}},
+            {"1 RedundantTargetPlatform: Setting platform to predefined $TARGETPLATFORM in FROM is redundant "
+             "as this is the default behavior"}},
            {"FROM a\nARG API_KEY\nENV my_token=1 token_file=x\n",
-            {"2 SecretsUsedInArgOrEnv: Do not use ARG or ENV instructions for sensitive data (ARG \"API_KEY\")",
-             "3 SecretsUsedInArgOrEnv: Do not use ARG or ENV instructions for sensitive data (ENV \"my_token\")"}},
+            {"2 SecretsUsedInArgOrEnv: Do not use ARG or ENV instructions for sensitive data (ARG "
+             "\"API_KEY\")",
+             "3 SecretsUsedInArgOrEnv: Do not use ARG or ENV instructions for sensitive data (ENV "
+             "\"my_token\")"}},
            {"FROM --platform=linux/amd64 a\n",
-            {"1 FromPlatformFlagConstDisallowed: FROM --platform flag should not use constant value \"linux/amd64\""}},
+            {"1 FromPlatformFlagConstDisallowed: FROM --platform flag should not use constant value "
+             "\"linux/amd64\""}},
            {"FROM a\nEXPOSE 80/TCP 127.0.0.1:80:80 $x\n",
             {"2 ExposeProtoCasing: Defined protocol '80/TCP' in EXPOSE instruction should be lowercase",
-             "2 ExposeInvalidFormat: EXPOSE instruction should not define an IP address or host-port mapping, found '127.0.0.1:80:80'"}}})
+             "2 ExposeInvalidFormat: EXPOSE instruction should not define an IP address or host-port "
+             "mapping, found '127.0.0.1:80:80'"}}})
     EXPECT_EQ(findings_of(c.text), c.expected) << c.text;
 }
 
@@ -67,12 +93,14 @@ TEST(Lint, ChecksCanBeSkipped) {
   EXPECT_EQ(findings_of("# check=skip=MaintainerDeprecated\nFROM a\nMAINTAINER x\n"), Lines{});
   EXPECT_EQ(findings_of("# check=skip=all\nFROM a\nMAINTAINER x\n"), Lines{});
   EXPECT_EQ(findings_of("FROM a\n# check=skip=MaintainerDeprecated because\nMAINTAINER x\n"), Lines{});
-  EXPECT_EQ(findings_of("# check=skip=all\nFROM a\nMAINTAINER x\n", {.check_options = "error=false"}).size(), 1u);
+  EXPECT_EQ(findings_of("# check=skip=all\nFROM a\nMAINTAINER x\n", {.check_options = "error=false"}).size(),
+            1u);
   EXPECT_THROW(findings_of("# check=skp=all\nFROM a\n"), Error);
 }
 
 TEST(Lint, ErrorsAreAskedFor) {
-  LintResult result = lint(parse_dockerfile("# check=error=true\nFROM a as b\nMAINTAINER x\nMAINTAINER y\n", "D"));
+  LintResult result =
+      lint(parse_dockerfile("# check=error=true\nFROM a as b\nMAINTAINER x\nMAINTAINER y\n", "D"));
   EXPECT_TRUE(result.is_error);
   EXPECT_EQ(result.error_message(), "lint violation found for rules: FromAsCasing, MaintainerDeprecated");
   EXPECT_FALSE(lint(parse_dockerfile("# check=error=true\nFROM a\n", "D")).is_error);
@@ -80,8 +108,9 @@ TEST(Lint, ErrorsAreAskedFor) {
 
 TEST(Lint, ExperimentalRulesAreAskedFor) {
   EXPECT_EQ(findings_of("# what it is\nARG x\nFROM a\n"), Lines{});
-  EXPECT_EQ(findings_of("# check=experimental=all\n#\n# what it is\nARG x\n# x is y\nFROM a AS x\n"),
-            Lines{"4 InvalidDefinitionDescription: Comment for ARG should follow the format: `# x <description>`"});
+  EXPECT_EQ(
+      findings_of("# check=experimental=all\n#\n# what it is\nARG x\n# x is y\nFROM a AS x\n"),
+      Lines{"4 InvalidDefinitionDescription: Comment for ARG should follow the format: `# x <description>`"});
 }
 
 TEST(Lint, IgnoredSources) {
@@ -90,8 +119,10 @@ TEST(Lint, IgnoredSources) {
     auto finding = check_ignored_source(keyword, {std::move(path), {}}, matcher);
     return finding ? finding->message : "";
   };
-  EXPECT_EQ(message("COPY", "a.md", some), "Attempting to Copy file \"a.md\" that is excluded by .dockerignore");
-  EXPECT_EQ(message("ADD", "./dir/x", some), "Attempting to Add file \"./dir/x\" that is excluded by .dockerignore");
+  EXPECT_EQ(message("COPY", "a.md", some),
+            "Attempting to Copy file \"a.md\" that is excluded by .dockerignore");
+  EXPECT_EQ(message("ADD", "./dir/x", some),
+            "Attempting to Add file \"./dir/x\" that is excluded by .dockerignore");
   EXPECT_EQ(message("COPY", ".", some), "");
   EXPECT_NE(message("COPY", ".", IgnoreMatcher(std::vector<std::string>{"**"})), "");
   EXPECT_EQ(message("COPY", "a.md", IgnoreMatcher({"*.md", "!a.md"})), "");

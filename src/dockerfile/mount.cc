@@ -12,8 +12,9 @@ namespace {
 
 const std::vector<std::string> kTypes = {"bind", "cache", "tmpfs", "secret", "ssh"};
 const std::vector<std::string> kSharings = {"shared", "private", "locked"};
-const std::vector<std::string> kKeys = {"type",     "from", "source", "target", "readonly", "id",  "sharing", "required", "size",
-                                        "mode",     "uid",  "gid",    "src",    "dst",      "destination", "ro", "rw", "readwrite", "env"};
+const std::vector<std::string> kKeys = {
+    "type", "from", "source", "target", "readonly",    "id", "sharing", "required",  "size", "mode",
+    "uid",  "gid",  "src",    "dst",    "destination", "ro", "rw",      "readwrite", "env"};
 
 bool parse_bool(std::string_view key, std::string_view value) {
   static constexpr std::string_view kTrue[] = {"1", "t", "T", "true", "TRUE", "True"};
@@ -26,9 +27,12 @@ bool parse_bool(std::string_view key, std::string_view value) {
 uint32_t parse_number(std::string_view key, std::string_view value, bool is_octal) {
   std::optional<uint64_t> number;
   bool has_sign = !value.empty() && (value[0] == '-' || value[0] == '+');
-  if (is_octal) number = parse_octal(value);
-  else if (auto decimal = parse_int(value); decimal && *decimal >= 0) number = static_cast<uint64_t>(*decimal);
-  if (!number || has_sign || *number > UINT32_MAX) fail(ErrorCode::kInvalid, "invalid value {} for {}", value, key);
+  if (is_octal)
+    number = parse_octal(value);
+  else if (auto decimal = parse_int(value); decimal && *decimal >= 0)
+    number = static_cast<uint64_t>(*decimal);
+  if (!number || has_sign || *number > UINT32_MAX)
+    fail(ErrorCode::kInvalid, "invalid value {} for {}", value, key);
   return static_cast<uint32_t>(*number);
 }
 
@@ -39,8 +43,10 @@ class MountParser {
   Mount parse(const Word& csv) {
     for (const std::string& field : split_csv(csv.text)) read_field(field);
     check();
-    if (read_only_) mount_.read_only = *read_only_;
-    else mount_.read_only = mount_.type != MountType::kCache && mount_.type != MountType::kTmpfs;
+    if (read_only_)
+      mount_.read_only = *read_only_;
+    else
+      mount_.read_only = mount_.type != MountType::kCache && mount_.type != MountType::kTmpfs;
     mount_.span = csv.span;
     return std::move(mount_);
   }
@@ -58,10 +64,14 @@ class MountParser {
   }
 
   void read_bare(const std::string& key, const std::string& field) {
-    if (key == "readonly" || key == "ro") read_only_ = true;
-    else if (key == "readwrite" || key == "rw") read_only_ = false;
-    else if (key == "required") set_required(true);
-    else fail(ErrorCode::kInvalid, "invalid field '{}' must be a key=value pair", field);
+    if (key == "readonly" || key == "ro")
+      read_only_ = true;
+    else if (key == "readwrite" || key == "rw")
+      read_only_ = false;
+    else if (key == "required")
+      set_required(true);
+    else
+      fail(ErrorCode::kInvalid, "invalid field '{}' must be a key=value pair", field);
   }
 
   [[noreturn]] void fail_key(std::string_view key) const {
@@ -74,21 +84,36 @@ class MountParser {
   }
 
   void read_value(const std::string& key, const std::string& value, const std::string& field) {
-    if (key == "type") set_type(value);
-    else if (key == "from") mount_.from = value;
-    else if (key == "source" || key == "src") mount_.source = value;
-    else if (key == "target" || key == "dst" || key == "destination") mount_.target = value;
-    else if (key == "readonly" || key == "ro") read_only_ = parse_bool(key, value);
-    else if (key == "readwrite" || key == "rw") read_only_ = !parse_bool(key, value);
-    else if (key == "required") set_required(parse_bool(key, value));
-    else if (key == "size") set_size(value);
-    else if (key == "id") mount_.id = value;
-    else if (key == "sharing") set_sharing(value);
-    else if (key == "mode") mount_.mode = parse_number(key, value, true);
-    else if (key == "uid") mount_.uid = parse_number(key, value, false);
-    else if (key == "gid") mount_.gid = parse_number(key, value, false);
-    else if (key == "env") mount_.env = value;
-    else fail(ErrorCode::kInvalid, "unexpected key '{}' in '{}'{}", key, field, did_you_mean(key, kKeys));
+    if (key == "type")
+      set_type(value);
+    else if (key == "from")
+      mount_.from = value;
+    else if (key == "source" || key == "src")
+      mount_.source = value;
+    else if (key == "target" || key == "dst" || key == "destination")
+      mount_.target = value;
+    else if (key == "readonly" || key == "ro")
+      read_only_ = parse_bool(key, value);
+    else if (key == "readwrite" || key == "rw")
+      read_only_ = !parse_bool(key, value);
+    else if (key == "required")
+      set_required(parse_bool(key, value));
+    else if (key == "size")
+      set_size(value);
+    else if (key == "id")
+      mount_.id = value;
+    else if (key == "sharing")
+      set_sharing(value);
+    else if (key == "mode")
+      mount_.mode = parse_number(key, value, true);
+    else if (key == "uid")
+      mount_.uid = parse_number(key, value, false);
+    else if (key == "gid")
+      mount_.gid = parse_number(key, value, false);
+    else if (key == "env")
+      mount_.env = value;
+    else
+      fail(ErrorCode::kInvalid, "unexpected key '{}' in '{}'{}", key, field, did_you_mean(key, kKeys));
   }
 
   void set_type(const std::string& value) {
@@ -101,7 +126,8 @@ class MountParser {
   void set_sharing(const std::string& value) {
     auto found = std::find(kSharings.begin(), kSharings.end(), to_lower(value));
     if (found == kSharings.end())
-      fail(ErrorCode::kInvalid, "unsupported sharing value {}{}", quote(value), did_you_mean(value, kSharings));
+      fail(ErrorCode::kInvalid, "unsupported sharing value {}{}", quote(value),
+           did_you_mean(value, kSharings));
     mount_.sharing = static_cast<CacheSharing>(found - kSharings.begin());
     has_sharing_ = true;
   }
@@ -115,7 +141,9 @@ class MountParser {
 
   void check() const {
     if (mount_.type == MountType::kBind || mount_.type == MountType::kTmpfs) {
-      auto refuse = [&](std::string_view key) { fail(ErrorCode::kInvalid, "{} not allowed for {} type mounts", key, quote(type())); };
+      auto refuse = [&](std::string_view key) {
+        fail(ErrorCode::kInvalid, "{} not allowed for {} type mounts", key, quote(type()));
+      };
       if (mount_.mode) refuse("mode");
       if (mount_.uid) refuse("uid");
       if (mount_.gid) refuse("gid");
@@ -126,9 +154,11 @@ class MountParser {
       if (has_sharing_) fail(ErrorCode::kInvalid, "secret mount should not define sharing");
       if (mount_.source.empty() && mount_.target.empty() && mount_.id.empty())
         fail(ErrorCode::kInvalid, "invalid secret mount. one of source, target required");
-      if (!mount_.source.empty() && !mount_.id.empty()) fail(ErrorCode::kInvalid, "both source and id can't be set");
+      if (!mount_.source.empty() && !mount_.id.empty())
+        fail(ErrorCode::kInvalid, "both source and id can't be set");
     }
-    if (mount_.type == MountType::kSsh && !mount_.source.empty()) fail(ErrorCode::kInvalid, "ssh does not support source");
+    if (mount_.type == MountType::kSsh && !mount_.source.empty())
+      fail(ErrorCode::kInvalid, "ssh does not support source");
     if (has_sharing_ && mount_.type != MountType::kCache)
       fail(ErrorCode::kInvalid, "invalid cache sharing set for {} mount", type());
   }
@@ -151,7 +181,9 @@ auto at_span(const SourceSpan& span, F parse) {
 
 }  // namespace
 
-std::string_view mount_type_name(MountType type) { return kTypes[static_cast<size_t>(type)]; }
+std::string_view mount_type_name(MountType type) {
+  return kTypes[static_cast<size_t>(type)];
+}
 
 Mount parse_mount(const Word& csv, const Expander& expand) {
   return at_span(csv.span, [&] { return MountParser(expand).parse(csv); });
@@ -202,10 +234,14 @@ std::vector<std::string> split_csv(std::string_view line) {
     if (at < line.size() && line[at] == '"') {
       at++;
       while (true) {
-        if (at >= line.size()) fail(ErrorCode::kInvalid, "failed to parse csv: missing closing \" in quoted-field");
-        if (line[at] != '"') field += line[at++];
-        else if (at + 1 < line.size() && line[at + 1] == '"') field += '"', at += 2;
-        else break;
+        if (at >= line.size())
+          fail(ErrorCode::kInvalid, "failed to parse csv: missing closing \" in quoted-field");
+        if (line[at] != '"')
+          field += line[at++];
+        else if (at + 1 < line.size() && line[at + 1] == '"')
+          field += '"', at += 2;
+        else
+          break;
       }
       at++;
       if (at < line.size() && line[at] != ',')
@@ -213,7 +249,8 @@ std::vector<std::string> split_csv(std::string_view line) {
     } else {
       size_t end = std::min(line.find(',', at), line.size());
       field = line.substr(at, end - at);
-      if (field.find('"') != std::string::npos) fail(ErrorCode::kInvalid, "failed to parse csv: bare \" in non-quoted-field");
+      if (field.find('"') != std::string::npos)
+        fail(ErrorCode::kInvalid, "failed to parse csv: bare \" in non-quoted-field");
       at = end;
     }
     fields.push_back(std::move(field));

@@ -1,7 +1,7 @@
 // RUN --mount and --device: comma-separated key=value lists, whose values may hold variables.
 //
-// Source: Dockerfile reference "RUN --mount"; BuildKit frontend/dockerfile/instructions/commands_runmount.go and
-// commands_rundevice.go as measured.
+// Source: Dockerfile reference "RUN --mount"; BuildKit frontend/dockerfile/instructions/commands_runmount.go
+// and commands_rundevice.go as measured.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -22,28 +22,29 @@ enum class CacheSharing { kShared, kPrivate, kLocked };
 
 struct Mount {
   MountType type = MountType::kBind;
-  std::string target;          // as given, perhaps relative or ""; joined with WORKDIR by the one who runs it
-  std::string source;          // bind, cache: a path in `from`; secret: an id
+  std::string target;  // as given, perhaps relative or ""; joined with WORKDIR by the one who runs it
+  std::string source;  // bind, cache: a path in `from`; secret: an id
   std::optional<std::string> from;  // stage, named context or image; never expanded
-  bool read_only = false;      // the type's default is applied: bind, secret, ssh are read-only
-  std::string id;              // cache, secret, ssh; "" takes the type's default
+  bool read_only = false;           // the type's default is applied: bind, secret, ssh are read-only
+  std::string id;                   // cache, secret, ssh; "" takes the type's default
   CacheSharing sharing = CacheSharing::kShared;
   std::optional<uint32_t> mode;
   std::optional<uint32_t> uid;
   std::optional<uint32_t> gid;
-  uint64_t size_bytes = 0;     // tmpfs; 0: no limit
-  bool required = false;       // secret, ssh
+  uint64_t size_bytes = 0;         // tmpfs; 0: no limit
+  bool required = false;           // secret, ssh
   std::optional<std::string> env;  // secret: the variable that holds it
   SourceSpan span;
 };
 
 std::string_view mount_type_name(MountType type);  // "bind"
 
-// Throws Error(kInvalid) with the word's span. Keys are read in order: `required` must stand behind `type=secret`.
+// Throws Error(kInvalid) with the word's span. Keys are read in order: `required` must stand behind
+// `type=secret`.
 Mount parse_mount(const Word& csv, const Expander& expand);
 
-// What is checked of every mount when the file is parsed, also in stages that are not built: the list's form, and
-// that `from` holds no variable.
+// What is checked of every mount when the file is parsed, also in stages that are not built: the list's form,
+// and that `from` holds no variable.
 void check_mount_syntax(const Word& csv);
 
 struct Device {

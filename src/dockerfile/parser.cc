@@ -30,7 +30,8 @@ class LineParser {
     if (text_.empty()) throw Error(ErrorCode::kInvalid, "the Dockerfile cannot be empty").with_span(place(1));
     if (text_.substr(0, 3) == kByteOrderMark) text_.remove_prefix(3);
     while (auto line = next_line()) parse_from(*line);
-    if (result_.nodes.empty()) throw Error(ErrorCode::kInvalid, "file with no instructions").with_span(place(std::max(number_, 1)));
+    if (result_.nodes.empty())
+      throw Error(ErrorCode::kInvalid, "file with no instructions").with_span(place(std::max(number_, 1)));
     result_.directives = directives_.directives();
     return std::move(result_);
   }
@@ -45,15 +46,16 @@ class LineParser {
     size_t length = (end == std::string_view::npos ? text_.size() : end) - at_;
     number_++;
     if (length > kLongestLine)
-      throw Error(ErrorCode::kInvalid, fmt::format("dockerfile line greater than max allowed size of {}", kLongestLine))
+      throw Error(ErrorCode::kInvalid,
+                  fmt::format("dockerfile line greater than max allowed size of {}", kLongestLine))
           .with_span(place(number_));
     std::string_view line = text_.substr(at_, length + (end == std::string_view::npos ? 0 : 1));
     at_ += line.size();
     return line;
   }
 
-  // Cuts the escape character and the blanks behind it off, if the line goes on. The character before must not be
-  // another one: `\\` at the end of a line is text.
+  // Cuts the escape character and the blanks behind it off, if the line goes on. The character before must
+  // not be another one: `\\` at the end of a line is text.
   bool take_continuation(std::string_view& line) const {
     char escape = directives_.directives().escape;
     size_t end = line.size();
@@ -84,7 +86,8 @@ class LineParser {
     char escape = directives_.directives().escape;
     Node node = parse_node(logical, 0, logical.text().size(), escape);
     if (node.keyword.empty() && node.command.empty()) {
-      throw Error(ErrorCode::kInvalid, fmt::format("dockerfile parse error on line {}: unknown instruction: ", start))
+      throw Error(ErrorCode::kInvalid,
+                  fmt::format("dockerfile parse error on line {}: unknown instruction: ", start))
           .with_span(place(start));
     }
     read_heredocs(node, logical.text(), start);
@@ -101,8 +104,10 @@ class LineParser {
 
   void remember_comment(std::string_view text) {
     text = trim_space(text);
-    if (text.empty()) comments_.clear();
-    else comments_.emplace_back(text);
+    if (text.empty())
+      comments_.clear();
+    else
+      comments_.emplace_back(text);
   }
 
   void join_lines(LogicalLine& logical) {
@@ -114,7 +119,8 @@ class LineParser {
       std::string_view bare = trim_left_space(line);
       if (!bare.empty() && bare[0] == '#') continue;
       if (bare.empty()) {
-        result_.warnings.push_back(make_diagnostic("NoEmptyContinuation", "Empty continuation line", place(number_)));
+        result_.warnings.push_back(
+            make_diagnostic("NoEmptyContinuation", "Empty continuation line", place(number_)));
         continue;
       }
       goes_on = take_continuation(line);
@@ -138,8 +144,9 @@ class LineParser {
       if (!read_body(heredoc)) {
         SourceSpan span = place(start);
         span.end_line = number_;
-        throw Error(ErrorCode::kInvalid, "unterminated heredoc").with_span(span).with_hint(
-            fmt::format("a line with nothing but {} must follow", heredoc.name));
+        throw Error(ErrorCode::kInvalid, "unterminated heredoc")
+            .with_span(span)
+            .with_hint(fmt::format("a line with nothing but {} must follow", heredoc.name));
       }
       node.heredocs.push_back(std::move(heredoc));
     }
@@ -170,7 +177,9 @@ class LineParser {
 
 }  // namespace
 
-ParsedLines parse_lines(std::string_view text, std::string_view file_name) { return LineParser(text, file_name).parse(); }
+ParsedLines parse_lines(std::string_view text, std::string_view file_name) {
+  return LineParser(text, file_name).parse();
+}
 
 std::string Node::dump() const {
   std::string text = command;

@@ -1,11 +1,12 @@
-// Text to lines to nodes: the first of the two passes over a Dockerfile. It joins continuation lines, drops comments,
-// splits flags from arguments, reads exec-form JSON and heredoc bodies, and knows of each instruction only how its
-// arguments are split. The second pass (instructions.h) gives them meaning.
+// Text to lines to nodes: the first of the two passes over a Dockerfile. It joins continuation lines, drops
+// comments, splits flags from arguments, reads exec-form JSON and heredoc bodies, and knows of each
+// instruction only how its arguments are split. The second pass (instructions.h) gives them meaning.
 //
-// A logical line is put together from several lines of the file, so every offset in it is mapped back: the spans of
-// words are places in the file.
+// A logical line is put together from several lines of the file, so every offset in it is mapped back: the
+// spans of words are places in the file.
 //
-// Source: Dockerfile reference "Format", "Escape", "Here-Documents"; BuildKit frontend/dockerfile/parser as measured.
+// Source: Dockerfile reference "Format", "Escape", "Here-Documents"; BuildKit frontend/dockerfile/parser as
+// measured.
 #pragma once
 #include <string>
 #include <string_view>
@@ -16,14 +17,14 @@
 namespace corten::dockerfile {
 
 struct Node {
-  std::string keyword;         // as written
-  std::string command;         // in lower case
-  std::vector<Word> flags;     // "--name=value", quotes removed
-  std::vector<Word> args;      // ENV and LABEL: key, value, separator ("=" or "") in turn
-  bool is_json = false;        // args came from a JSON array
+  std::string keyword;      // as written
+  std::string command;      // in lower case
+  std::vector<Word> flags;  // "--name=value", quotes removed
+  std::vector<Word> args;   // ENV and LABEL: key, value, separator ("=" or "") in turn
+  bool is_json = false;     // args came from a JSON array
   std::vector<Heredoc> heredocs;
-  std::vector<Node> trigger;   // ONBUILD's inner node, at most one
-  std::string original;        // the logical line
+  std::vector<Node> trigger;  // ONBUILD's inner node, at most one
+  std::string original;       // the logical line
   SourceSpan span;
   SourceSpan keyword_span;
   std::vector<std::string> comments;

@@ -19,14 +19,17 @@ std::string read_data(const std::filesystem::path& path) {
   return (std::ostringstream() << in.rdbuf()).str();
 }
 
-std::filesystem::path data_directory() { return "tests/conformance/dockerfile/parser"; }
+std::filesystem::path data_directory() {
+  return "tests/conformance/dockerfile/parser";
+}
 
 TEST(ParseLines, GivesBuildKitsTrees) {
   int count = 0;
   for (const auto& entry : std::filesystem::directory_iterator(data_directory() / "testfiles")) {
     SCOPED_TRACE(entry.path().filename());
     std::string dump;
-    for (const Node& node : parse_lines(read_data(entry.path() / "Dockerfile"), "Dockerfile").nodes) dump += "(" + node.dump() + ")\n";
+    for (const Node& node : parse_lines(read_data(entry.path() / "Dockerfile"), "Dockerfile").nodes)
+      dump += "(" + node.dump() + ")\n";
     EXPECT_EQ(std::string(trim(dump)), std::string(trim(read_data(entry.path() / "result"))));
     count++;
   }
@@ -44,7 +47,8 @@ TEST(ParseLines, RefusesWhatBuildKitRefuses) {
 
 TEST(ParseLines, KnowsTheLines) {
   std::vector<std::pair<int, int>> lines;
-  for (const Node& node : parse_lines(read_data(data_directory() / "testfile-line/Dockerfile"), "Dockerfile").nodes)
+  for (const Node& node :
+       parse_lines(read_data(data_directory() / "testfile-line/Dockerfile"), "Dockerfile").nodes)
     lines.emplace_back(node.span.line, node.span.end_line);
   EXPECT_EQ(lines, (std::vector<std::pair<int, int>>{{5, 5}, {11, 12}, {17, 31}}));
 }
@@ -65,9 +69,12 @@ TEST(ParseLines, Errors) {
   EXPECT_EQ(error_of("# syntax=a\n#syntax=b\nFROM a\n"), "only one syntax parser directive can be used");
   EXPECT_EQ(error_of("FROM a\nRUN <<EOF\nfoo\n"), "unterminated heredoc");
   EXPECT_EQ(error_of("FROM a\nENV b\n"), "ENV must have two arguments");
-  EXPECT_EQ(error_of("FROM a\nENV b=1 c\n"), "Syntax error - can't find = in \"c\". Must be of the form: name=value");
-  EXPECT_EQ(error_of("FROM a\nRUN [\"a\", 1]\n"), "when using JSON array syntax, arrays must be comprised of strings only");
-  EXPECT_EQ(error_of("FROM a\nRUN " + std::string(65532, 'x')), "dockerfile line greater than max allowed size of 65535");
+  EXPECT_EQ(error_of("FROM a\nENV b=1 c\n"),
+            "Syntax error - can't find = in \"c\". Must be of the form: name=value");
+  EXPECT_EQ(error_of("FROM a\nRUN [\"a\", 1]\n"),
+            "when using JSON array syntax, arrays must be comprised of strings only");
+  EXPECT_EQ(error_of("FROM a\nRUN " + std::string(65532, 'x')),
+            "dockerfile line greater than max allowed size of 65535");
   EXPECT_EQ(error_of("FROM a\nRUN " + std::string(65531, 'x')), "no error");
 }
 
@@ -96,10 +103,14 @@ TEST(ParseLines, Directives) {
   EXPECT_EQ(parse("\xEF\xBB\xBF# escape=`\nFROM a\n").escape, '`');
 }
 
-const Node& node_at(const ParsedLines& lines, size_t index) { return lines.nodes.at(index); }
+const Node& node_at(const ParsedLines& lines, size_t index) {
+  return lines.nodes.at(index);
+}
 
 TEST(ParseLines, JoinsLinesAndKeepsPlaces) {
-  ParsedLines lines = parse_lines("FROM a\r\nRUN one \\\r\n# gone\n\n  two\\ \n three\n  COPY --link=\"x y\" a \\\n b c\\\\\nENV x=\\\n", "D");
+  ParsedLines lines = parse_lines(
+      "FROM a\r\nRUN one \\\r\n# gone\n\n  two\\ \n three\n  COPY --link=\"x y\" a \\\n b c\\\\\nENV x=\\\n",
+      "D");
   ASSERT_EQ(lines.nodes.size(), 4u);
   EXPECT_EQ(node_at(lines, 1).args[0].text, "one   two three");
   EXPECT_EQ(node_at(lines, 1).span.line, 2);
@@ -175,8 +186,10 @@ TEST(Heredocs, AreRead) {
 }
 
 TEST(Heredocs, MarksAreChecked) {
-  for (const char* word : {"", "EOF", "<<", "<<-", "<EOF", "<<<EOF", "<<EOF sh"}) EXPECT_FALSE(parse_heredoc_mark(word)) << word;
-  for (const char* word : {"<<EOF", "<<'EOF'", "<<-\"EOF\"", "<<EO\"F\"", "<< EOF"}) EXPECT_EQ(parse_heredoc_mark(word)->name, "EOF") << word;
+  for (const char* word : {"", "EOF", "<<", "<<-", "<EOF", "<<<EOF", "<<EOF sh"})
+    EXPECT_FALSE(parse_heredoc_mark(word)) << word;
+  for (const char* word : {"<<EOF", "<<'EOF'", "<<-\"EOF\"", "<<EO\"F\"", "<< EOF"})
+    EXPECT_EQ(parse_heredoc_mark(word)->name, "EOF") << word;
   for (const char* word : {"<<'EOF", "<<EOF\""}) EXPECT_THROW(parse_heredoc_mark(word), Error) << word;
 }
 

@@ -31,7 +31,8 @@ size_t find_target(const std::vector<Stage>& stages, std::string_view target) {
   std::vector<std::string> names;
   for (const Stage& stage : stages)
     if (stage.from.name) names.push_back(stage.from.name->text);
-  fail(ErrorCode::kNotFound, "target stage {} could not be found{}", quote(target), did_you_mean(target, names));
+  fail(ErrorCode::kNotFound, "target stage {} could not be found{}", quote(target),
+       did_you_mean(target, names));
 }
 
 std::string stage_label(const std::vector<Stage>& stages, size_t index) {

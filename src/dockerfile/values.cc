@@ -81,7 +81,8 @@ ModeChange ModeChange::parse(std::string_view text) {
   if (text[0] >= '0' && text[0] <= '9') {
     change.octal_ = parse_octal(text);
     if (!change.octal_ || *change.octal_ > 07777)
-      fail(ErrorCode::kInvalid, "invalid chmod parameter: '{}'. it should be octal string and between 0 and 07777", text);
+      fail(ErrorCode::kInvalid,
+           "invalid chmod parameter: '{}'. it should be octal string and between 0 and 07777", text);
     return change;
   }
   try {
@@ -100,11 +101,16 @@ std::vector<ModeChange::Clause> ModeChange::parse_symbolic(std::string_view text
     size_t at = 0;
     uint32_t who = 0;
     for (; at < part.size(); at++) {
-      if (part[at] == 'u') who |= kUser;
-      else if (part[at] == 'g') who |= kGroup;
-      else if (part[at] == 'o') who |= kOthers;
-      else if (part[at] == 'a') who |= kUser | kGroup | kOthers;
-      else break;
+      if (part[at] == 'u')
+        who |= kUser;
+      else if (part[at] == 'g')
+        who |= kGroup;
+      else if (part[at] == 'o')
+        who |= kOthers;
+      else if (part[at] == 'a')
+        who |= kUser | kGroup | kOthers;
+      else
+        break;
     }
     if (who == 0) who = kUser | kGroup | kOthers;
     if (at == part.size()) fail(ErrorCode::kInvalid, "invalid syntax");
@@ -120,13 +126,20 @@ std::vector<ModeChange::Clause> ModeChange::parse_symbolic(std::string_view text
       }
       for (; !is_copy && at < part.size(); at++) {
         char c = part[at];
-        if (c == 'r') clause.bits |= 0444;
-        else if (c == 'w') clause.bits |= 0222;
-        else if (c == 'x') clause.bits |= 0111;
-        else if (c == 'X') clause.conditional_execute = true;
-        else if (c == 's') clause.bits |= kSetUid | kSetGid;
-        else if (c == 't') clause.bits |= kSticky;
-        else break;
+        if (c == 'r')
+          clause.bits |= 0444;
+        else if (c == 'w')
+          clause.bits |= 0222;
+        else if (c == 'x')
+          clause.bits |= 0111;
+        else if (c == 'X')
+          clause.conditional_execute = true;
+        else if (c == 's')
+          clause.bits |= kSetUid | kSetGid;
+        else if (c == 't')
+          clause.bits |= kSticky;
+        else
+          break;
       }
       clauses.push_back(clause);
     }
@@ -147,9 +160,15 @@ uint32_t ModeChange::apply(uint32_t mode, bool is_directory) const {
     uint32_t cleared = clause.who;
     if (is_directory) cleared &= ~(kSetUid | kSetGid);
     switch (clause.operation) {
-      case Operation::kAdd: mode |= bits; break;
-      case Operation::kRemove: mode &= ~bits; break;
-      case Operation::kSet: mode = (mode & ~cleared) | bits; break;
+      case Operation::kAdd:
+        mode |= bits;
+        break;
+      case Operation::kRemove:
+        mode &= ~bits;
+        break;
+      case Operation::kSet:
+        mode = (mode & ~cleared) | bits;
+        break;
     }
   }
   return mode;
@@ -176,8 +195,9 @@ OwnerSpec parse_owner(std::string_view text) {
 
 int64_t parse_duration_ns(std::string_view text) {
   auto invalid = [&] { fail(ErrorCode::kInvalid, "time: invalid duration {}", quote(text)); };
-  static const std::map<std::string_view, double> kUnits = {{"ns", 1}, {"us", 1e3}, {"\u00B5s", 1e3}, {"\u03BCs", 1e3},
-                                                           {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
+  static const std::map<std::string_view, double> kUnits = {{"ns", 1},        {"us", 1e3},  {"\u00B5s", 1e3},
+                                                            {"\u03BCs", 1e3}, {"ms", 1e6},  {"s", 1e9},
+                                                            {"m", 60e9},      {"h", 3600e9}};
   std::string_view rest = text;
   bool is_negative = !rest.empty() && rest[0] == '-';
   if (!rest.empty() && (rest[0] == '-' || rest[0] == '+')) rest.remove_prefix(1);
@@ -187,7 +207,9 @@ int64_t parse_duration_ns(std::string_view text) {
   while (!rest.empty()) {
     size_t length = std::min(rest.find_first_not_of("0123456789."), rest.size());
     std::string number(rest.substr(0, length));
-    if (number.empty() || number == "." || std::count(number.begin(), number.end(), '.') > 1 || number.size() > 40) invalid();
+    if (number.empty() || number == "." || std::count(number.begin(), number.end(), '.') > 1 ||
+        number.size() > 40)
+      invalid();
     rest.remove_prefix(length);
     size_t unit_length = std::min(rest.find_first_of("0123456789."), rest.size());
     std::string_view unit = rest.substr(0, unit_length);
@@ -206,7 +228,8 @@ int64_t parse_duration_ns(std::string_view text) {
 std::string format_duration(int64_t nanoseconds) {
   if (nanoseconds == 0) return "0s";
   std::string sign = nanoseconds < 0 ? "-" : "";
-  uint64_t rest = nanoseconds < 0 ? 0 - static_cast<uint64_t>(nanoseconds) : static_cast<uint64_t>(nanoseconds);
+  uint64_t rest =
+      nanoseconds < 0 ? 0 - static_cast<uint64_t>(nanoseconds) : static_cast<uint64_t>(nanoseconds);
   auto fraction = [](uint64_t value, uint64_t unit) {
     std::string text = std::to_string(value / unit);
     std::string decimals = std::to_string(unit + value % unit).substr(1);

@@ -36,11 +36,11 @@ class ModeChange {
  private:
   enum class Operation : char { kAdd = '+', kRemove = '-', kSet = '=' };
   struct Clause {
-    uint32_t who = 0;        // the bits of the classes it touches
+    uint32_t who = 0;  // the bits of the classes it touches
     Operation operation = Operation::kAdd;
     uint32_t bits = 0;
     bool conditional_execute = false;  // X
-    int copied_shift = -1;   // 6, 3, 0: the permissions of user, group, others
+    int copied_shift = -1;             // 6, 3, 0: the permissions of user, group, others
   };
   static std::vector<Clause> parse_symbolic(std::string_view text);
   std::string text_;
@@ -48,12 +48,12 @@ class ModeChange {
   std::vector<Clause> clauses_;
 };
 
-// COPY --chown: `user[:group]`, split at the first colon. A name is looked up in the stage's /etc/passwd, /etc/group
-// by whoever has them.
+// COPY --chown: `user[:group]`, split at the first colon. A name is looked up in the stage's /etc/passwd,
+// /etc/group by whoever has them.
 struct OwnerSpec {
-  std::string user;                  // "" for ":group": user 0
+  std::string user;  // "" for ":group": user 0
   std::optional<std::string> group;
-  std::optional<uint32_t> uid;       // set when the user is "root" or a number; never looked up then
+  std::optional<uint32_t> uid;  // set when the user is "root" or a number; never looked up then
   std::optional<uint32_t> gid;
 };
 OwnerSpec parse_owner(std::string_view text);

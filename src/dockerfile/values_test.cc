@@ -42,17 +42,35 @@ TEST(ModeChange, Octal) {
   EXPECT_EQ(ModeChange::parse("").apply(0640, true), 0640u);
   for (const char* bad : {"64a", "10000", "0x1"})
     EXPECT_EQ(error_of([&] { ModeChange::parse(bad); }),
-              std::string("invalid chmod parameter: '") + bad + "'. it should be octal string and between 0 and 07777");
+              std::string("invalid chmod parameter: '") + bad +
+                  "'. it should be octal string and between 0 and 07777");
 }
 
 TEST(ModeChange, SymbolicAsChmodDoesIt) {
-  struct Case { const char* text; uint32_t mode; bool is_directory; uint32_t expected; };
-  for (const Case& c : std::initializer_list<Case>{
-           {"go-w", 0666, false, 0644}, {"a+X", 0644, false, 0644}, {"a+X", 0744, false, 0755}, {"a+X", 0644, true, 0755},
-           {"u=rw,g=r,o=r", 0777, false, 0644}, {"u=rwX,go=rX", 0600, true, 0755}, {"g=u", 0640, false, 0660},
-           {"+x", 0644, false, 0755}, {"u+s", 0755, false, 04755}, {"g+s", 0755, true, 02755}, {"+t", 0755, true, 01755},
-           {"o=", 0777, false, 0770}, {"u=g-x", 0754, false, 0454}, {"g=rx", 02755, true, 02755}, {"g=rx", 02755, false, 0755},
-           {"o=u-w", 0700, false, 0705}, {"a=", 0777, false, 0}, {"ug=rw,o-r", 0444, false, 0660}})
+  struct Case {
+    const char* text;
+    uint32_t mode;
+    bool is_directory;
+    uint32_t expected;
+  };
+  for (const Case& c : std::initializer_list<Case>{{"go-w", 0666, false, 0644},
+                                                   {"a+X", 0644, false, 0644},
+                                                   {"a+X", 0744, false, 0755},
+                                                   {"a+X", 0644, true, 0755},
+                                                   {"u=rw,g=r,o=r", 0777, false, 0644},
+                                                   {"u=rwX,go=rX", 0600, true, 0755},
+                                                   {"g=u", 0640, false, 0660},
+                                                   {"+x", 0644, false, 0755},
+                                                   {"u+s", 0755, false, 04755},
+                                                   {"g+s", 0755, true, 02755},
+                                                   {"+t", 0755, true, 01755},
+                                                   {"o=", 0777, false, 0770},
+                                                   {"u=g-x", 0754, false, 0454},
+                                                   {"g=rx", 02755, true, 02755},
+                                                   {"g=rx", 02755, false, 0755},
+                                                   {"o=u-w", 0700, false, 0705},
+                                                   {"a=", 0777, false, 0},
+                                                   {"ug=rw,o-r", 0444, false, 0660}})
     EXPECT_EQ(ModeChange::parse(c.text).apply(c.mode, c.is_directory), c.expected) << c.text;
   for (const char* bad : {"u+q", "-1", "u", "rwx", "u+x,", ",", "u+x g-w"})
     EXPECT_EQ(error_of([&] { ModeChange::parse(bad); }), "invalid syntax") << bad;
@@ -99,11 +117,13 @@ TEST(StopSignal, NamesAndNumbers) {
 
 Mount mount_of(std::string csv) {
   MapEnvironment environment(MapEnvironment::Values{{"T", "cache"}, {"P", "/p"}, {"ID", "k"}});
-  return parse_mount({std::move(csv), {}}, [&](std::string_view text) { return process_word(text, environment); });
+  return parse_mount({std::move(csv), {}},
+                     [&](std::string_view text) { return process_word(text, environment); });
 }
 
 TEST(Mount, ReadsAllKeys) {
-  Mount mount = mount_of("type=$T,target=$P,id=$ID,sharing=locked,uid=1001,gid=1002,mode=0751,from=x,source=s,ro");
+  Mount mount =
+      mount_of("type=$T,target=$P,id=$ID,sharing=locked,uid=1001,gid=1002,mode=0751,from=x,source=s,ro");
   EXPECT_EQ(mount.type, MountType::kCache);
   EXPECT_EQ(mount.target, "/p");
   EXPECT_EQ(mount.id, "k");
@@ -124,7 +144,10 @@ TEST(Mount, ReadsAllKeys) {
 }
 
 TEST(Mount, ErrorTexts) {
-  struct Case { const char* csv; const char* error; };
+  struct Case {
+    const char* csv;
+    const char* error;
+  };
   for (const Case& c : std::initializer_list<Case>{
            {"type=tmp", "unsupported mount type \"tmp\""},
            {"typ=tmpfs", "unexpected key 'typ' in 'typ=tmpfs' (did you mean type?)"},
@@ -146,7 +169,9 @@ TEST(Mount, ErrorTexts) {
     std::string error = error_of([&] { mount_of(c.csv); });
     EXPECT_EQ(error.substr(0, strlen(c.error)), c.error) << c.csv;
   }
-  EXPECT_EQ(error_of([] { check_mount_syntax({"type=cache,from=${x}", {}}); }),
+  EXPECT_EQ(error_of([] {
+              check_mount_syntax({"type=cache,from=${x}", {}});
+            }),
             "'from' doesn't support variable expansion, define alias stage instead");
   EXPECT_EQ(error_of([] { check_mount_syntax({"from=$", {}}); }), "accepted");
 }

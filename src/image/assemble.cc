@@ -7,13 +7,16 @@ namespace corten::image {
 
 namespace {
 
-// As many entries that made a layer as there are layers: surplus ones are marked empty, missing ones are added.
+// As many entries that made a layer as there are layers: surplus ones are marked empty, missing ones are
+// added.
 void even_out_history(oci::ImageConfig& config, size_t layers) {
   size_t seen = 0;
   for (oci::History& entry : config.history) {
     if (entry.empty_layer) continue;
-    if (seen == layers) entry.empty_layer = true;
-    else seen++;
+    if (seen == layers)
+      entry.empty_layer = true;
+    else
+      seen++;
   }
   for (; seen < layers; seen++) {
     oci::History entry;
@@ -34,7 +37,8 @@ store::Image assemble(const AssembleInput& input, store::Store& store, unsigned 
   oci::ImageConfig config = input.config;
   config.raw.clear();
   std::vector<DiffId> diff_ids(input.layers.size());
-  parallel_for(input.layers.size(), threads, [&](size_t i) { diff_ids[i] = ensure_diff(input.layers[i], store).diff_id; });
+  parallel_for(input.layers.size(), threads,
+               [&](size_t i) { diff_ids[i] = ensure_diff(input.layers[i], store).diff_id; });
   config.diff_ids = std::move(diff_ids);
   config.created = input.created;
   even_out_history(config, input.layers.size());

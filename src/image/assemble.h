@@ -16,8 +16,9 @@ struct AssembleInput {
   std::vector<std::string> tags;  // full references
 };
 
-// Makes diff ids, completes history (BuildKit's rules: entries without a layer and layers without an entry are evened out),
-// and makes the config. The image's id is the config's digest. Nothing is kept yet: Store::save_image does it.
+// Makes diff ids, completes history (BuildKit's rules: entries without a layer and layers without an entry
+// are evened out), and makes the config. The image's id is the config's digest. Nothing is kept yet:
+// Store::save_image does it.
 store::Image assemble(const AssembleInput& input, store::Store& store, unsigned threads);
 
 }  // namespace corten::image

@@ -29,7 +29,8 @@ store::Manifest flatten(const store::Image& image, store::Store& store) {
     // A name whose first is hidden by an upper layer stands for itself.
     if (copy.is_hard_link()) {
       const Entry* first = view.find(copy.hard_link);
-      if (!first || first->type != EntryType::kFile || first->content != copy.content) copy.hard_link = RootfsPath();
+      if (!first || first->type != EntryType::kFile || first->content != copy.content)
+        copy.hard_link = RootfsPath();
     }
     entries.push_back(std::move(copy));
   });
@@ -38,9 +39,11 @@ store::Manifest flatten(const store::Image& image, store::Store& store) {
 
 }  // namespace
 
-void write_files_tar(const store::Image& image, std::optional<int64_t> time, store::Store& store, archive::ByteSink& to) {
+void write_files_tar(const store::Image& image, std::optional<int64_t> time, store::Store& store,
+                     archive::ByteSink& to) {
   archive::TarWriter tar(to);
-  store::write_layer_tar(flatten(image, store), {.time = time.value_or(0), .clamp = time}, store.contents(), tar);
+  store::write_layer_tar(flatten(image, store), {.time = time.value_or(0), .clamp = time}, store.contents(),
+                         tar);
   tar.finish();
 }
 
@@ -52,7 +55,8 @@ void write_files(const store::Image& image, const std::string& directory, store:
     timespec at{*e.time_ns / 1'000'000'000, *e.time_ns % 1'000'000'000};
     if (at.tv_nsec < 0) at.tv_sec--, at.tv_nsec += 1'000'000'000;
     timespec both[2] = {at, at};
-    if (utimensat(dir, name.c_str(), both, AT_SYMLINK_NOFOLLOW) != 0) fail_errno("set time of {}", e.path.absolute());
+    if (utimensat(dir, name.c_str(), both, AT_SYMLINK_NOFOLLOW) != 0)
+      fail_errno("set time of {}", e.path.absolute());
   };
   for (const Entry& e : files.entries()) {
     if (e.is_directory()) {
@@ -61,9 +65,11 @@ void write_files(const store::Image& image, const std::string& directory, store:
     }
     UniqueFd parent = make_directories(root.get(), e.path.parent().str());
     std::string name(e.path.filename());
-    if (unlinkat(parent.get(), name.c_str(), 0) != 0 && errno != ENOENT) fail_errno("replace {}", e.path.absolute());
+    if (unlinkat(parent.get(), name.c_str(), 0) != 0 && errno != ENOENT)
+      fail_errno("replace {}", e.path.absolute());
     if (e.type == EntryType::kSymlink) {
-      if (symlinkat(e.link.c_str(), parent.get(), name.c_str()) != 0) fail_errno("make link {}", e.path.absolute());
+      if (symlinkat(e.link.c_str(), parent.get(), name.c_str()) != 0)
+        fail_errno("make link {}", e.path.absolute());
       set_time(parent.get(), name, e);
     } else if (e.type == EntryType::kFile) {
       UniqueFd file = open_at(parent.get(), name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
@@ -80,7 +86,8 @@ void write_files(const store::Image& image, const std::string& directory, store:
     if (!e->is_directory()) continue;
     UniqueFd parent = make_directories(root.get(), e->path.parent().str());
     std::string name(e->path.filename());
-    if (fchmodat(parent.get(), name.c_str(), e->mode & 01777, 0) != 0) fail_errno("set mode of {}", e->path.absolute());
+    if (fchmodat(parent.get(), name.c_str(), e->mode & 01777, 0) != 0)
+      fail_errno("set mode of {}", e->path.absolute());
     set_time(parent.get(), name, *e);
   }
 }

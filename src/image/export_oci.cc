@@ -18,10 +18,12 @@ ExportedImage make_manifest(const store::Image& image, const ExportOptions& opti
   ExportedImage exported;
   oci::Manifest manifest;
   if (options.docker_media_types) manifest.media_type = std::string(oci::kDockerManifest);
-  manifest.config = oci::describe(options.docker_media_types ? oci::kDockerConfig : oci::kOciConfig, image.config);
+  manifest.config =
+      oci::describe(options.docker_media_types ? oci::kDockerConfig : oci::kOciConfig, image.config);
   for (const store::LayerRef& layer : image.layers) {
     oci::Descriptor blob = ensure_blob(layer, options.compression, options.threads, store);
-    if (options.docker_media_types) blob.media_type = std::string(oci::layer_media_type(oci::layer_compression(blob.media_type), true));
+    if (options.docker_media_types)
+      blob.media_type = std::string(oci::layer_media_type(oci::layer_compression(blob.media_type), true));
     exported.compressed_bytes += blob.size;
     manifest.layers.push_back(std::move(blob));
   }
@@ -36,8 +38,10 @@ ExportedImage make_manifest(const store::Image& image, const ExportOptions& opti
 
 namespace {
 
-// One entry in the index for each name, as BuildKit and skopeo write and read them; one without names when there is none.
-void add_to_index(oci::Index& index, const oci::Descriptor& manifest, const std::vector<oci::Reference>& names, const std::string& created) {
+// One entry in the index for each name, as BuildKit and skopeo write and read them; one without names when
+// there is none.
+void add_to_index(oci::Index& index, const oci::Descriptor& manifest,
+                  const std::vector<oci::Reference>& names, const std::string& created) {
   auto entry = manifest;
   if (!created.empty()) entry.annotations[std::string(oci::kCreatedAnnotation)] = created;
   if (names.empty()) oci::put_in_layout(index, entry);
@@ -49,7 +53,8 @@ void add_to_index(oci::Index& index, const oci::Descriptor& manifest, const std:
 }
 
 std::vector<oci::Descriptor> blobs_of(const oci::Descriptor& manifest, store::Store& store) {
-  oci::Manifest parsed = oci::parse_manifest(store.read_blob(manifest.digest, oci::kMaxManifestBytes), manifest.media_type);
+  oci::Manifest parsed =
+      oci::parse_manifest(store.read_blob(manifest.digest, oci::kMaxManifestBytes), manifest.media_type);
   std::vector<oci::Descriptor> blobs = parsed.layers;
   blobs.push_back(parsed.config);
   blobs.push_back(manifest);
@@ -67,7 +72,8 @@ archive::TarHeader member(std::string path, archive::TarType type, uint64_t size
 
 }  // namespace
 
-ExportedImage write_archive(const std::vector<NamedImage>& images, const ExportOptions& options, bool docker, store::Store& store, archive::ByteSink& to) {
+ExportedImage write_archive(const std::vector<NamedImage>& images, const ExportOptions& options, bool docker,
+                            store::Store& store, archive::ByteSink& to) {
   oci::Index index;
   Json docker_manifest = Json::array();
   std::map<std::string, oci::Descriptor> blobs;  // by path
@@ -84,7 +90,9 @@ ExportedImage write_archive(const std::vector<NamedImage>& images, const ExportO
     }
     Json tags = Json::array();
     for (const oci::Reference& name : named.names) tags.push_back(name.familiar());
-    docker_manifest.push_back(Json::object({{"Config", oci::blob_path(named.image.id)}, {"RepoTags", tags.size() ? tags : Json()}, {"Layers", layers}}));
+    docker_manifest.push_back(Json::object({{"Config", oci::blob_path(named.image.id)},
+                                            {"RepoTags", tags.size() ? tags : Json()},
+                                            {"Layers", layers}}));
   }
   archive::TarWriter tar(to);
   tar.add(member("blobs", archive::TarType::kDirectory, 0), std::string_view());
@@ -95,7 +103,9 @@ ExportedImage write_archive(const std::vector<NamedImage>& images, const ExportO
     archive::VerifyingSource verified(from, blob.digest, blob.size, path);
     tar.add(member(path, archive::TarType::kFile, blob.size), verified);
   }
-  auto add_text = [&](std::string_view name, const std::string& text) { tar.add(member(std::string(name), archive::TarType::kFile, text.size()), text); };
+  auto add_text = [&](std::string_view name, const std::string& text) {
+    tar.add(member(std::string(name), archive::TarType::kFile, text.size()), text);
+  };
   add_text(oci::kLayoutIndexName, oci::emit_index(index));
   if (docker) add_text("manifest.json", docker_manifest.dump());
   add_text(oci::kLayoutFileName, oci::emit_layout_file());
@@ -103,7 +113,8 @@ ExportedImage write_archive(const std::vector<NamedImage>& images, const ExportO
   return first;
 }
 
-ExportedImage write_layout(const NamedImage& named, const ExportOptions& options, const std::string& directory, store::Store& store) {
+ExportedImage write_layout(const NamedImage& named, const ExportOptions& options,
+                           const std::string& directory, store::Store& store) {
   ExportedImage exported = make_manifest(named.image, options, store);
   make_directories_on_host(directory);
   UniqueFd root = open_file(directory, O_RDONLY | O_DIRECTORY);

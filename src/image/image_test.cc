@@ -25,11 +25,14 @@ class ImageTest : public testing::Test {
   store::Image make() {
     store::Entry etc = store::default_root();
     etc.path = RootfsPath("etc");
-    store::LayerRef one{store_.layers().save(store::Manifest({etc, file("etc/a", "one"), file("etc/b", "two", 04755)})), 1000};
+    store::LayerRef one{
+        store_.layers().save(store::Manifest({etc, file("etc/a", "one"), file("etc/b", "two", 04755)})),
+        1000};
     store::Entry gone;
     gone.path = RootfsPath("etc/a");
     gone.type = store::EntryType::kWhiteout;
-    store::LayerRef two{store_.layers().save(store::Manifest({gone, file("new", std::string(100'000, 'n'))})), 2000};
+    store::LayerRef two{store_.layers().save(store::Manifest({gone, file("new", std::string(100'000, 'n'))})),
+                        2000};
     AssembleInput input;
     input.config.platform = {"linux", "amd64", "", "", {}};
     input.layers = {one, two};
@@ -69,7 +72,9 @@ TEST_F(ImageTest, ArchivesAreTheSameWithAnyNumberOfThreads) {
 TEST_F(ImageTest, ALayoutIsReadBySkopeo) {
   store::Image image = make();
   write_layout({image, {oci::Reference::parse("x:v1")}}, {}, dir_ / "layout", store_);
-  write_layout({image, {oci::Reference::parse("x:v2")}}, {.compression = {.kind = oci::LayerCompression::kZstd, .force = true}}, dir_ / "layout", store_);
+  write_layout({image, {oci::Reference::parse("x:v2")}},
+               {.compression = {.kind = oci::LayerCompression::kZstd, .force = true}}, dir_ / "layout",
+               store_);
   SubprocessResult result = run_subprocess({"skopeo", "inspect", "oci:" + (dir_ / "layout") + ":v1"});
   EXPECT_EQ(result.exit_code, 0) << result.error_output;
   EXPECT_NE(result.output.find("amd64"), std::string::npos);

@@ -28,9 +28,11 @@ class Tee : public archive::ByteSink {
   archive::ByteSink& b_;
 };
 
-void write_own_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to, archive::TarHints* hints) {
+void write_own_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to,
+                   archive::TarHints* hints) {
   archive::TarWriter writer(to, hints);
-  store::write_layer_tar(*store.layers().load(layer.id), {.time = layer.time, .clamp = {}}, store.contents(), writer);
+  store::write_layer_tar(*store.layers().load(layer.id), {.time = layer.time, .clamp = {}}, store.contents(),
+                         writer);
   writer.finish();
 }
 
@@ -44,9 +46,12 @@ oci::LayerCompression compression_of(const store::LayerBlob& blob, store::Store&
   std::string head(6, '\0');
   head.resize(read_fully(fd.get(), head.data(), head.size(), "blob"));
   switch (archive::detect_compression(head)) {
-    case archive::Compression::kGzip: return oci::LayerCompression::kGzip;
-    case archive::Compression::kZstd: return oci::LayerCompression::kZstd;
-    default: return oci::LayerCompression::kNone;
+    case archive::Compression::kGzip:
+      return oci::LayerCompression::kGzip;
+    case archive::Compression::kZstd:
+      return oci::LayerCompression::kZstd;
+    default:
+      return oci::LayerCompression::kNone;
   }
 }
 
@@ -60,9 +65,12 @@ oci::Descriptor descriptor_of(const store::LayerBlob& blob, oci::LayerCompressio
 
 std::string format_name(const Compression& compression) {
   switch (compression.kind) {
-    case oci::LayerCompression::kGzip: return std::string(archive::kGzipFormatName);
-    case oci::LayerCompression::kZstd: return fmt::format("zstd-{}", compression.level);
-    default: return "tar";
+    case oci::LayerCompression::kGzip:
+      return std::string(archive::kGzipFormatName);
+    case oci::LayerCompression::kZstd:
+      return fmt::format("zstd-{}", compression.level);
+    default:
+      return "tar";
   }
 }
 
@@ -92,13 +100,15 @@ store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store) 
   return diff;
 }
 
-oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads, store::Store& store) {
+oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads,
+                            store::Store& store) {
   auto diff = store.layers().find_diff(layer);
   std::optional<store::LayerBlob> came_as = diff ? imported_blob(diff->diff_id, store) : std::nullopt;
   if (came_as && !compression.force) return descriptor_of(*came_as, compression_of(*came_as, store));
   std::string format = format_name(compression);
   if (diff)
-    if (auto known = store.layers().find_blob(diff->diff_id, format); known && store.has_blob(known->digest)) return descriptor_of(*known, compression.kind);
+    if (auto known = store.layers().find_blob(diff->diff_id, format); known && store.has_blob(known->digest))
+      return descriptor_of(*known, compression.kind);
 
   TempDir place = store.temporary("blob");
   UniqueFd file = open_file(place / "blob", O_WRONLY | O_CREAT | O_EXCL, 0644);
@@ -107,8 +117,10 @@ oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& com
   archive::HashingSink plain;
   auto produce = [&](archive::ByteSink& compressor, archive::TarHints* hints) {
     Tee both(plain, compressor);
-    if (came_as) write_tar(layer, store, both);
-    else write_own_tar(layer, store, both, hints);
+    if (came_as)
+      write_tar(layer, store, both);
+    else
+      write_own_tar(layer, store, both, hints);
   };
   if (compression.kind == oci::LayerCompression::kGzip) {
     archive::GzipWriter gzip(compressed, {.threads = threads});
@@ -125,7 +137,8 @@ oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& com
   uint64_t tar_bytes = plain.size();
   DiffId diff_id{plain.digest()};
   if (diff && diff->diff_id != diff_id)
-    fail(ErrorCode::kCorrupt, "layer {}: its tar is {}, and was {}", layer.id.short_hex(), diff_id.digest.to_string(), diff->diff_id.digest.to_string());
+    fail(ErrorCode::kCorrupt, "layer {}: its tar is {}, and was {}", layer.id.short_hex(),
+         diff_id.digest.to_string(), diff->diff_id.digest.to_string());
   uint64_t size = compressed.size();
   store::LayerBlob blob{compressed.digest(), size};
   store.place_blob(place / "blob", blob.digest);

@@ -11,8 +11,8 @@ namespace corten::image {
 
 struct Compression {
   oci::LayerCompression kind = oci::LayerCompression::kGzip;
-  int level = 3;        // zstd alone; gzip has one form, gz1
-  bool force = false;   // also layers that came compressed in another way
+  int level = 3;       // zstd alone; gzip has one form, gz1
+  bool force = false;  // also layers that came compressed in another way
 };
 
 // The diff id, made by writing the tar into a hash when it is not known. Thread-safe.
@@ -20,7 +20,8 @@ store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store);
 
 // The layer as a blob of the store. A layer that was imported keeps the blob that it came as, unless `force`.
 // `threads` compress at once; they change no byte.
-oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads, store::Store& store);
+oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads,
+                            store::Store& store);
 
 // The uncompressed tar.
 void write_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to);

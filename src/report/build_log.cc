@@ -10,7 +10,8 @@ namespace corten::report {
 
 static constexpr size_t kLastLines = 20;
 
-BuildLog::BuildLog(const std::string& file) : file_(file), fd_(open_file(file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600)) {}
+BuildLog::BuildLog(const std::string& file)
+    : file_(file), fd_(open_file(file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600)) {}
 
 void BuildLog::planned(const build::VertexInfo& vertex) {
   std::lock_guard lock(mutex_);

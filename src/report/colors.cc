@@ -8,9 +8,10 @@ namespace corten::report {
 
 static std::optional<std::string> parse_color(std::string_view text) {
   constexpr std::pair<std::string_view, std::string_view> kNames[] = {
-      {"black", "30"},        {"red", "31"},       {"green", "32"},        {"yellow", "33"},   {"blue", "34"},          {"magenta", "35"},
-      {"cyan", "36"},         {"white", "37"},     {"light-black", "90"},  {"light-red", "91"}, {"light-green", "92"},  {"light-yellow", "93"},
-      {"light-blue", "94"},   {"light-magenta", "95"}, {"light-cyan", "96"}, {"light-white", "97"}};
+      {"black", "30"},       {"red", "31"},           {"green", "32"},       {"yellow", "33"},
+      {"blue", "34"},        {"magenta", "35"},       {"cyan", "36"},        {"white", "37"},
+      {"light-black", "90"}, {"light-red", "91"},     {"light-green", "92"}, {"light-yellow", "93"},
+      {"light-blue", "94"},  {"light-magenta", "95"}, {"light-cyan", "96"},  {"light-white", "97"}};
   for (const auto& [name, code] : kNames)
     if (text == name) return std::string(code);
   std::vector<std::string> parts = split(text, ',');
@@ -30,10 +31,14 @@ Colors parse_colors(std::string_view text) {
     auto color = parse_color(field.substr(equals + 1));
     if (!color) continue;
     std::string name = field.substr(0, equals);
-    if (name == "run") colors.run = *color;
-    else if (name == "cancel") colors.cancel = *color;
-    else if (name == "error") colors.error = *color;
-    else if (name == "warning") colors.warning = *color;
+    if (name == "run")
+      colors.run = *color;
+    else if (name == "cancel")
+      colors.cancel = *color;
+    else if (name == "error")
+      colors.error = *color;
+    else if (name == "warning")
+      colors.warning = *color;
   }
   return colors;
 }

@@ -1,4 +1,5 @@
-// The colours of a build's picture: BUILDKIT_COLORS as BuildKit reads it, e.g. `run=green:cancel=255,165,0:error=red:warning=yellow`.
+// The colours of a build's picture: BUILDKIT_COLORS as BuildKit reads it, e.g.
+// `run=green:cancel=255,165,0:error=red:warning=yellow`.
 #pragma once
 #include <string>
 #include <string_view>

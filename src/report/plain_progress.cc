@@ -1,4 +1,5 @@
-// BuildKit's plain form, which scripts and people's eyes know: `#4 [build 2/5] RUN make`, `#4 0.123 a line`, `#4 DONE 0.5s`.
+// BuildKit's plain form, which scripts and people's eyes know: `#4 [build 2/5] RUN make`, `#4 0.123 a line`,
+// `#4 DONE 0.5s`.
 #include <map>
 #include <mutex>
 
@@ -34,7 +35,8 @@ class PlainProgress : public Progress {
   void output(int id, int stream, std::string_view bytes) override {
     std::lock_guard lock(mutex_);
     Vertex& v = vertices_[id];
-    v.lines[stream == 2].add(bytes, [&](std::string_view line) { say(v, fmt::format("{:.3f} {}", age(v), printable(line))); });
+    v.lines[stream == 2].add(
+        bytes, [&](std::string_view line) { say(v, fmt::format("{:.3f} {}", age(v), printable(line))); });
   }
 
   void note(int id, std::string_view text) override {
@@ -49,10 +51,18 @@ class PlainProgress : public Progress {
     for (LineSplitter& lines : v.lines)
       lines.flush([&](std::string_view line) { say(v, fmt::format("{:.3f} {}", age(v), printable(line))); });
     switch (outcome) {
-      case build::Outcome::kCached: say(v, "CACHED"); break;
-      case build::Outcome::kDone: say(v, "DONE " + seconds_text(monotonic_ns() - v.started_ns)); break;
-      case build::Outcome::kFailed: say(v, "ERROR: " + printable(error)); break;
-      case build::Outcome::kCancelled: say(v, "CANCELED"); break;
+      case build::Outcome::kCached:
+        say(v, "CACHED");
+        break;
+      case build::Outcome::kDone:
+        say(v, "DONE " + seconds_text(monotonic_ns() - v.started_ns));
+        break;
+      case build::Outcome::kFailed:
+        say(v, "ERROR: " + printable(error));
+        break;
+      case build::Outcome::kCancelled:
+        say(v, "CANCELED");
+        break;
     }
     print("\n");
     current_ = 0;
@@ -75,7 +85,8 @@ class PlainProgress : public Progress {
 
   static double age(const Vertex& v) { return static_cast<double>(monotonic_ns() - v.started_ns) / 1e9; }
 
-  // A line of a vertex; its name stands once before its first line, and the number again when another one spoke between.
+  // A line of a vertex; its name stands once before its first line, and the number again when another one
+  // spoke between.
   void say(Vertex& v, const std::string& text) {
     if (current_ != 0 && current_ != v.number) print(fmt::format("#{} ...\n\n", current_));
     if (!v.is_named || current_ != v.number) print(fmt::format("#{} {}\n", v.number, v.name));
@@ -101,6 +112,8 @@ class PlainProgress : public Progress {
 
 }  // namespace
 
-std::unique_ptr<Progress> make_plain_progress(const ProgressOptions& options) { return std::make_unique<PlainProgress>(options); }
+std::unique_ptr<Progress> make_plain_progress(const ProgressOptions& options) {
+  return std::make_unique<PlainProgress>(options);
+}
 
 }  // namespace corten::report

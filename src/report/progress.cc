@@ -12,16 +12,22 @@ ProgressMode parse_progress_mode(std::string_view text) {
   if (text == "plain") return ProgressMode::kPlain;
   if (text == "rawjson") return ProgressMode::kRawJson;
   if (text == "quiet" || text == "none") return ProgressMode::kQuiet;
-  throw Error(ErrorCode::kUsage, fmt::format("invalid progress mode {}", text)).with_hint("it is one of auto, tty, plain, rawjson, quiet");
+  throw Error(ErrorCode::kUsage, fmt::format("invalid progress mode {}", text))
+      .with_hint("it is one of auto, tty, plain, rawjson, quiet");
 }
 
 std::unique_ptr<Progress> make_progress(const ProgressOptions& options) {
   switch (options.mode) {
-    case ProgressMode::kAuto: return isatty(options.fd) ? make_tty_progress(options) : make_plain_progress(options);
-    case ProgressMode::kTty: return make_tty_progress(options);
-    case ProgressMode::kPlain: return make_plain_progress(options);
-    case ProgressMode::kRawJson: return make_rawjson_progress(options);
-    case ProgressMode::kQuiet: break;
+    case ProgressMode::kAuto:
+      return isatty(options.fd) ? make_tty_progress(options) : make_plain_progress(options);
+    case ProgressMode::kTty:
+      return make_tty_progress(options);
+    case ProgressMode::kPlain:
+      return make_plain_progress(options);
+    case ProgressMode::kRawJson:
+      return make_rawjson_progress(options);
+    case ProgressMode::kQuiet:
+      break;
   }
   return std::make_unique<Progress>();
 }
@@ -50,6 +56,8 @@ void LineSplitter::flush(const std::function<void(std::string_view)>& line) {
   rest_.clear();
 }
 
-std::string seconds_text(int64_t ns) { return fmt::format("{:.1f}s", static_cast<double>(ns) / 1e9); }
+std::string seconds_text(int64_t ns) {
+  return fmt::format("{:.1f}s", static_cast<double>(ns) / 1e9);
+}
 
 }  // namespace corten::report

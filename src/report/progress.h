@@ -19,9 +19,9 @@ ProgressMode parse_progress_mode(std::string_view text);
 struct ProgressOptions {
   ProgressMode mode = ProgressMode::kAuto;
   int fd = 2;
-  bool color = false;          // NO_COLOR unset and a terminal
+  bool color = false;  // NO_COLOR unset and a terminal
   Colors colors;
-  std::string headline;        // "linux/amd64 as root"
+  std::string headline;  // "linux/amd64 as root"
 };
 
 class Progress : public build::Events {
@@ -41,12 +41,24 @@ std::unique_ptr<Progress> make_rawjson_progress(const ProgressOptions& options);
 class Fan : public build::Events {
  public:
   explicit Fan(std::vector<build::Events*> listeners) : listeners_(std::move(listeners)) {}
-  void planned(const build::VertexInfo& v) override { for (auto* l : listeners_) l->planned(v); }
-  void started(int id) override { for (auto* l : listeners_) l->started(id); }
-  void output(int id, int stream, std::string_view bytes) override { for (auto* l : listeners_) l->output(id, stream, bytes); }
-  void note(int id, std::string_view text) override { for (auto* l : listeners_) l->note(id, text); }
-  void finished(int id, build::Outcome outcome, std::string_view error) override { for (auto* l : listeners_) l->finished(id, outcome, error); }
-  void warning(const std::string& message, const SourceSpan& where) override { for (auto* l : listeners_) l->warning(message, where); }
+  void planned(const build::VertexInfo& v) override {
+    for (auto* l : listeners_) l->planned(v);
+  }
+  void started(int id) override {
+    for (auto* l : listeners_) l->started(id);
+  }
+  void output(int id, int stream, std::string_view bytes) override {
+    for (auto* l : listeners_) l->output(id, stream, bytes);
+  }
+  void note(int id, std::string_view text) override {
+    for (auto* l : listeners_) l->note(id, text);
+  }
+  void finished(int id, build::Outcome outcome, std::string_view error) override {
+    for (auto* l : listeners_) l->finished(id, outcome, error);
+  }
+  void warning(const std::string& message, const SourceSpan& where) override {
+    for (auto* l : listeners_) l->warning(message, where);
+  }
 
  private:
   std::vector<build::Events*> listeners_;
@@ -55,7 +67,8 @@ class Fan : public build::Events {
 // Bytes to whole lines: what is not ended yet is kept for each key.
 class LineSplitter {
  public:
-  // Calls `line` for each whole line, without its end; a carriage return starts the line anew, as on a terminal.
+  // Calls `line` for each whole line, without its end; a carriage return starts the line anew, as on a
+  // terminal.
   void add(std::string_view bytes, const std::function<void(std::string_view)>& line);
   void flush(const std::function<void(std::string_view)>& line);
 

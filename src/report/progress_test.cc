@@ -54,7 +54,8 @@ TEST(RawJsonProgress, OneObjectALine) {
   for (const std::string& line : split(trim(text), '\n')) {
     Json json = Json::parse(line);
     if (const Json* logs = json.find("logs")) log += *base64_decode(logs->as_array()[0].get_string("data"));
-    if (const Json* vertexes = json.find("vertexes")) saw_error |= vertexes->as_array()[0].get_string("error") == "exit code: 2";
+    if (const Json* vertexes = json.find("vertexes"))
+      saw_error |= vertexes->as_array()[0].get_string("error") == "exit code: 2";
   }
   EXPECT_EQ(log, "first line\nbar 1%\rbar 100%\nevil \x1b[2J");
   EXPECT_TRUE(saw_error);
@@ -66,7 +67,9 @@ TEST(TtyProgress, EndsWithTheWholePicture) {
   EXPECT_NE(text.find("ERROR [2/2] RUN make"), std::string::npos);
 }
 
-TEST(QuietProgress, SaysNothing) { EXPECT_EQ(shown(ProgressMode::kQuiet), ""); }
+TEST(QuietProgress, SaysNothing) {
+  EXPECT_EQ(shown(ProgressMode::kQuiet), "");
+}
 
 TEST(BuildLogTest, KeepsEverythingAndTheLastLines) {
   TempDir dir = TempDir::for_test();
@@ -84,6 +87,8 @@ TEST(ColorsTest, AsBuildKitReadsThem) {
   EXPECT_EQ(colors.error, Colors().error);
 }
 
-TEST(ProgressModeTest, RefusesOthers) { EXPECT_THROW(parse_progress_mode("fancy"), Error); }
+TEST(ProgressModeTest, RefusesOthers) {
+  EXPECT_THROW(parse_progress_mode("fancy"), Error);
+}
 
 }  // namespace corten::report

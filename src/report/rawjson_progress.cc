@@ -30,22 +30,28 @@ class RawJsonProgress : public Progress {
   }
   void output(int id, int stream, std::string_view bytes) override {
     std::lock_guard lock(mutex_);
-    Json log = Json::object({{"vertex", digest(id)}, {"stream", stream}, {"data", base64_encode(bytes)}, {"timestamp", now()}});
+    Json log = Json::object(
+        {{"vertex", digest(id)}, {"stream", stream}, {"data", base64_encode(bytes)}, {"timestamp", now()}});
     emit("logs", std::move(log));
   }
   void note(int id, std::string_view text) override {
     std::lock_guard lock(mutex_);
-    emit("statuses", Json::object({{"id", std::string(text)}, {"vertex", digest(id)}, {"current", 0}, {"timestamp", now()}}));
+    emit("statuses",
+         Json::object(
+             {{"id", std::string(text)}, {"vertex", digest(id)}, {"current", 0}, {"timestamp", now()}}));
   }
   void finished(int id, build::Outcome outcome, std::string_view error) override {
     std::lock_guard lock(mutex_);
-    emit_vertex(id, outcome == build::Outcome::kCached, outcome == build::Outcome::kCancelled ? "canceled" : error, true);
+    emit_vertex(id, outcome == build::Outcome::kCached,
+                outcome == build::Outcome::kCancelled ? "canceled" : error, true);
   }
   void warning(const std::string& message, const SourceSpan& where) override {
     std::lock_guard lock(mutex_);
     Json warning = Json::object({{"level", 1}, {"short", base64_encode(message)}});
     if (where.line)
-      warning.set("range", Json(Json::Array{Json::object({{"start", Json::object({{"line", where.line}})}, {"end", Json::object({{"line", std::max(where.line, where.end_line)}})}})}));
+      warning.set("range", Json(Json::Array{Json::object(
+                               {{"start", Json::object({{"line", where.line}})},
+                                {"end", Json::object({{"line", std::max(where.line, where.end_line)}})}})}));
     emit("warnings", std::move(warning));
   }
 
@@ -59,7 +65,9 @@ class RawJsonProgress : public Progress {
     int64_t ns = SystemClock().now_ns();
     return format_rfc3339(ns / 1'000'000'000, ns % 1'000'000'000);
   }
-  std::string digest(int id) { return Digest::of(fmt::format("{} {}", id, vertices_[id].info.name)).to_string(); }
+  std::string digest(int id) {
+    return Digest::of(fmt::format("{} {}", id, vertices_[id].info.name)).to_string();
+  }
 
   void emit_vertex(int id, bool cached, std::string_view error, bool is_completed) {
     const Vertex& v = vertices_[id];
@@ -93,6 +101,8 @@ class RawJsonProgress : public Progress {
 
 }  // namespace
 
-std::unique_ptr<Progress> make_rawjson_progress(const ProgressOptions& options) { return std::make_unique<RawJsonProgress>(options); }
+std::unique_ptr<Progress> make_rawjson_progress(const ProgressOptions& options) {
+  return std::make_unique<RawJsonProgress>(options);
+}
 
 }  // namespace corten::report

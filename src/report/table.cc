@@ -35,7 +35,9 @@ std::string Table::text() const {
 }
 
 std::string age_text(int64_t seconds) {
-  auto some = [](int64_t n, const char* unit) { return fmt::format("{} {}{} ago", n, unit, n == 1 ? "" : "s"); };
+  auto some = [](int64_t n, const char* unit) {
+    return fmt::format("{} {}{} ago", n, unit, n == 1 ? "" : "s");
+  };
   if (seconds < 1) return "Less than a second ago";
   if (seconds < 60) return some(seconds, "second");
   if (seconds < 120) return "About a minute ago";

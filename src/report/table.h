@@ -1,4 +1,5 @@
-// Tables for people, as Docker's commands print them: columns as wide as their widest cell, three blanks between.
+// Tables for people, as Docker's commands print them: columns as wide as their widest cell, three blanks
+// between.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -1,5 +1,6 @@
-// The picture on a terminal: one line a step, running ones with their own clock and their last lines of output, redrawn ten
-// times a second. Each frame is one write, so nothing flickers; cached steps are folded into one line when they are many.
+// The picture on a terminal: one line a step, running ones with their own clock and their last lines of
+// output, redrawn ten times a second. Each frame is one write, so nothing flickers; cached steps are folded
+// into one line when they are many.
 #include <sys/ioctl.h>
 
 #include <condition_variable>
@@ -37,7 +38,8 @@ std::string fit(std::string_view text, size_t columns) {
 
 class TtyProgress : public Progress {
  public:
-  explicit TtyProgress(const ProgressOptions& options) : options_(options), began_ns_(monotonic_ns()), drawer_([this] { draw_until_finished(); }) {}
+  explicit TtyProgress(const ProgressOptions& options)
+      : options_(options), began_ns_(monotonic_ns()), drawer_([this] { draw_until_finished(); }) {}
   ~TtyProgress() override { stop(); }
 
   void planned(const build::VertexInfo& vertex) override {
@@ -68,10 +70,18 @@ class TtyProgress : public Progress {
     v.ended_ns = monotonic_ns();
     v.note.clear();
     switch (outcome) {
-      case build::Outcome::kCached: v.state = State::kCached; break;
-      case build::Outcome::kDone: v.state = State::kDone; break;
-      case build::Outcome::kFailed: v.state = State::kFailed; break;
-      case build::Outcome::kCancelled: v.state = State::kCancelled; break;
+      case build::Outcome::kCached:
+        v.state = State::kCached;
+        break;
+      case build::Outcome::kDone:
+        v.state = State::kDone;
+        break;
+      case build::Outcome::kFailed:
+        v.state = State::kFailed;
+        break;
+      case build::Outcome::kCancelled:
+        v.state = State::kCancelled;
+        break;
     }
   }
   void warning(const std::string& message, const SourceSpan& where) override {
@@ -113,7 +123,8 @@ class TtyProgress : public Progress {
   }
 
   // A name on the left, a time on the right.
-  std::string row(std::string_view mark, const std::string& name, const std::string& right, size_t columns, std::string_view code) const {
+  std::string row(std::string_view mark, const std::string& name, const std::string& right, size_t columns,
+                  std::string_view code) const {
     size_t room = columns > right.size() + mark.size() + 4 ? columns - right.size() - mark.size() - 4 : 10;
     std::string left = fit(name, room);
     size_t shown = 0;
@@ -141,27 +152,41 @@ class TtyProgress : public Progress {
       std::string time = seconds_text((v.ended_ns ? v.ended_ns : now) - v.started_ns);
       switch (v.state) {
         case State::kCached:
-          if (cached > 3) folded++;
-          else body.push_back(row("=>", "CACHED " + v.name, time, columns, options_.colors.run));
+          if (cached > 3)
+            folded++;
+          else
+            body.push_back(row("=>", "CACHED " + v.name, time, columns, options_.colors.run));
           break;
-        case State::kDone: body.push_back(row("=>", v.name, time, columns, options_.colors.run)); break;
-        case State::kFailed: body.push_back(row("=>", "ERROR " + v.name, time, columns, options_.colors.error)); break;
-        case State::kCancelled: body.push_back(row("=>", "CANCELED " + v.name, time, columns, options_.colors.cancel)); break;
-        case State::kWaiting: break;
+        case State::kDone:
+          body.push_back(row("=>", v.name, time, columns, options_.colors.run));
+          break;
+        case State::kFailed:
+          body.push_back(row("=>", "ERROR " + v.name, time, columns, options_.colors.error));
+          break;
+        case State::kCancelled:
+          body.push_back(row("=>", "CANCELED " + v.name, time, columns, options_.colors.cancel));
+          break;
+        case State::kWaiting:
+          break;
         case State::kRunning:
           body.push_back(row("=>", v.name, time, columns, "0"));
-          if (!v.note.empty()) body.push_back(color(options_.colors.warning, fit(" => => " + v.note, columns - 1)) + "\n");
+          if (!v.note.empty())
+            body.push_back(color(options_.colors.warning, fit(" => => " + v.note, columns - 1)) + "\n");
           if (!is_last)
-            for (const std::string& line : v.log) body.push_back(color(options_.colors.dim, fit(" => => # " + line, columns - 1)) + "\n");
+            for (const std::string& line : v.log)
+              body.push_back(color(options_.colors.dim, fit(" => => # " + line, columns - 1)) + "\n");
           break;
       }
     }
-    if (folded) body.insert(body.begin(), row("=>", fmt::format("CACHED {} steps", folded), "", columns, options_.colors.run));
+    if (folded)
+      body.insert(body.begin(),
+                  row("=>", fmt::format("CACHED {} steps", folded), "", columns, options_.colors.run));
     // What does not fit is scrolled out at the top, except on the last picture.
-    if (!is_last && body.size() + 2 > rows) body.erase(body.begin(), body.begin() + static_cast<long>(body.size() + 2 - rows));
+    if (!is_last && body.size() + 2 > rows)
+      body.erase(body.begin(), body.begin() + static_cast<long>(body.size() + 2 - rows));
     std::string status = is_last ? (is_failed ? "FAILED" : "FINISHED") : "";
-    std::string head = fmt::format("[+] Building {} ({}/{}) {}{}", seconds_text(now - began_ns_), done, vertices_.size(), status,
-                                   cached ? fmt::format(" {} cached", cached) : "");
+    std::string head = fmt::format("[+] Building {} ({}/{}) {}{}", seconds_text(now - began_ns_), done,
+                                   vertices_.size(), status, cached ? fmt::format(" {} cached", cached) : "");
     std::string frame;
     if (drawn_rows_) frame += fmt::format("\x1b[{}A\r\x1b[J", drawn_rows_);
     frame += "\x1b[?25l" + fit(head, columns - 1) + "\n";
@@ -193,6 +218,8 @@ class TtyProgress : public Progress {
 
 }  // namespace
 
-std::unique_ptr<Progress> make_tty_progress(const ProgressOptions& options) { return std::make_unique<TtyProgress>(options); }
+std::unique_ptr<Progress> make_tty_progress(const ProgressOptions& options) {
+  return std::make_unique<TtyProgress>(options);
+}
 
 }  // namespace corten::report

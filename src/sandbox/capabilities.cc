@@ -1,7 +1,8 @@
 // Who the program is: ids, capabilities, and what it can never gain again.
 //
-// The calls go to the kernel directly: the C library's would tell all threads of *our* process to change their ids too.
-// As with Docker: root has the set as permitted and effective, others only as their bound; inheritable and ambient are empty.
+// The calls go to the kernel directly: the C library's would tell all threads of *our* process to change
+// their ids too. As with Docker: root has the set as permitted and effective, others only as their bound;
+// inheritable and ambient are empty.
 #include <linux/capability.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
@@ -9,8 +10,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <csignal>
+#include <cstring>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -26,7 +27,8 @@ constexpr int kMaxCapability = 63;
 int drop_bound(Child&, const Operation& op) {
   for (int capability = 0; capability <= kMaxCapability; capability++) {
     if ((op.flags >> capability & 1) != 0) continue;
-    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) return errno == EINVAL ? 0 : -errno;  // past the kernel's last
+    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+      return errno == EINVAL ? 0 : -errno;  // past the kernel's last
   }
   return 0;
 }
@@ -49,9 +51,13 @@ int set_capabilities(Child&, const Operation& op) {
   return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 ? 0 : -errno;
 }
 
-int forbid_new_privileges(Child&, const Operation&) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : -errno; }
+int forbid_new_privileges(Child&, const Operation&) {
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : -errno;
+}
 
-int set_death_signal(Child&, const Operation& op) { return prctl(PR_SET_PDEATHSIG, op.number, 0, 0, 0) == 0 ? 0 : -errno; }
+int set_death_signal(Child&, const Operation& op) {
+  return prctl(PR_SET_PDEATHSIG, op.number, 0, 0, 0) == 0 ? 0 : -errno;
+}
 
 uint64_t own_capabilities() {
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};

@@ -27,15 +27,17 @@ UniqueFd make_tmpfs(const TmpfsOptions& options, std::string_view what) {
 }
 
 UniqueFd open_source(const Source& source, std::string_view what) {
-  UniqueFd fd(source.fd >= 0 ? fcntl(source.fd, F_DUPFD_CLOEXEC, 3) : open(source.path.c_str(), O_PATH | O_CLOEXEC));
+  UniqueFd fd(source.fd >= 0 ? fcntl(source.fd, F_DUPFD_CLOEXEC, 3)
+                             : open(source.path.c_str(), O_PATH | O_CLOEXEC));
   if (!fd) fail_errno("{}: open {}", what, source.fd >= 0 ? "its descriptor" : source.path.value);
   return fd;
 }
 
 UniqueFd clone_tree(const Source& source, std::string_view what) {
   const unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
-  UniqueFd tree(static_cast<int>(source.fd >= 0 ? syscall(SYS_open_tree, source.fd, "", flags | AT_EMPTY_PATH)
-                                                : syscall(SYS_open_tree, AT_FDCWD, source.path.c_str(), flags)));
+  UniqueFd tree(static_cast<int>(source.fd >= 0
+                                     ? syscall(SYS_open_tree, source.fd, "", flags | AT_EMPTY_PATH)
+                                     : syscall(SYS_open_tree, AT_FDCWD, source.path.c_str(), flags)));
   if (!tree) fail_errno("{}: bind {}", what, source.fd >= 0 ? "its descriptor" : source.path.value);
   return tree;
 }

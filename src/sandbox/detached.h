@@ -1,4 +1,5 @@
-// Mounts that are nowhere yet: made by us with all our means (strings, exceptions), attached by the child, which has none.
+// Mounts that are nowhere yet: made by us with all our means (strings, exceptions), attached by the child,
+// which has none.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -27,13 +28,13 @@ void set_attributes(int mount, uint64_t attributes, std::string_view what);
 UniqueFd open_source(const Source& source, std::string_view what);
 
 struct OverlayOptions {
-  std::vector<Source> lowers;  // top first; none: an empty one is made
-  HostPath upper, work;        // both unset: in memory
+  std::vector<Source> lowers;            // top first; none: an empty one is made
+  HostPath upper, work;                  // both unset: in memory
   std::optional<uint64_t> memory_bytes;  // limit of an upper in memory
   uint64_t attributes = 0;
 };
-// An overlay with userxattr (marks of one form on every rung; without it a user namespace mounts something that fails later)
-// and volatile (the caller's own sync makes a layer durable).
+// An overlay with userxattr (marks of one form on every rung; without it a user namespace mounts something
+// that fails later) and volatile (the caller's own sync makes a layer durable).
 UniqueFd make_overlay(const OverlayOptions& options, std::string_view what);
 
 }  // namespace corten::sandbox

@@ -1,7 +1,8 @@
 // /dev: a small tmpfs with the devices that every program may expect (OCI runtime spec, "Default Devices").
 //
-// Real root makes the nodes: a bind of the machine's /dev/null would let a step chmod it for everyone. Elsewhere the kernel
-// refuses nodes; a bind is made read-only then, which leaves the device writable and its mode and owner not.
+// Real root makes the nodes: a bind of the machine's /dev/null would let a step chmod it for everyone.
+// Elsewhere the kernel refuses nodes; a bind is made read-only then, which leaves the device writable and its
+// mode and owner not.
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sys/stat.h>
@@ -25,27 +26,33 @@ struct Device {
   const char* name;
   unsigned major, minor;
 };
-constexpr Device kDevices[] = {{"null", 1, 3}, {"zero", 1, 5},   {"full", 1, 7},
+constexpr Device kDevices[] = {{"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
                                {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
 struct Link {
   const char *name, *text;
 };
-constexpr Link kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
-                           {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"}, {"core", "/proc/kcore"}};
+constexpr Link kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"},
+                           {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"},
+                           {"ptmx", "pts/ptmx"},          {"core", "/proc/kcore"}};
 constexpr gid_t kTtyGroup = 5;
 
 int attach_dev(Child& child, const Operation& op) {
   child.dev = op.fd;
   Target target;
   if (int result = resolve_target(child, "dev", true, false, target); result != 0) return result;
-  int result = syscall(SYS_move_mount, op.fd, "", target.fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0 ? 0 : -errno;
+  int result = syscall(SYS_move_mount, op.fd, "", target.fd, "",
+                       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0
+                   ? 0
+                   : -errno;
   close(target.fd);
   return result;
 }
 
 // Binds onto a name in our own /dev, which holds nothing that an image could have put there.
 int attach_in_dev(Child& child, const Operation& op) {
-  return syscall(SYS_move_mount, op.fd, "", child.dev, op.text.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0 ? 0 : -errno;
+  return syscall(SYS_move_mount, op.fd, "", child.dev, op.text.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0
+             ? 0
+             : -errno;
 }
 
 // POSIX message queues belong to the IPC namespace of whoever opens the file system, so the child does.
@@ -76,7 +83,8 @@ UniqueFd make_devpts() {
     ok = ok && syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
     if (!ok && with_group) continue;
     if (!ok) break;
-    UniqueFd mount(static_cast<int>(syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)));
+    UniqueFd mount(static_cast<int>(
+        syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)));
     if (!mount) break;
     return mount;
   }
@@ -114,7 +122,9 @@ void attach_directory(const char* name, UniqueFd mount, Plan& plan) {
 }  // namespace
 
 void plan_devices(const Spec& spec, Plan& plan) {
-  plan.dev = plan.keep(make_tmpfs({.size_bytes = 65536, .mode = 0755, .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME}, "mount /dev"));
+  plan.dev = plan.keep(make_tmpfs(
+      {.size_bytes = 65536, .mode = 0755, .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME},
+      "mount /dev"));
   Operation attach{.apply = attach_dev, .what = "mount /dev"};
   attach.fd = plan.dev;
   plan.add(std::move(attach));
@@ -122,8 +132,12 @@ void plan_devices(const Spec& spec, Plan& plan) {
   for (const Link& link : kLinks)
     if (symlinkat(link.text, plan.dev, link.name) != 0) fail_errno("make /dev/{}", link.name);
   attach_directory("pts", make_devpts(), plan);
-  attach_directory("shm", make_tmpfs({.size_bytes = spec.shm_bytes, .mode = 01777,
-                                      .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC}, "mount /dev/shm"), plan);
+  attach_directory("shm",
+                   make_tmpfs({.size_bytes = spec.shm_bytes,
+                               .mode = 01777,
+                               .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC},
+                              "mount /dev/shm"),
+                   plan);
   if (mkdirat(plan.dev, "mqueue", 0755) != 0) fail_errno("make /dev/mqueue");
   plan.add({.apply = attach_mqueue, .what = "mount /dev/mqueue"});
 }

@@ -1,5 +1,5 @@
-// What this machine gives, found by doing it: one child climbs as a build would and tries each thing there; its findings
-// come back through a pipe, so whatever breaks, breaks there.
+// What this machine gives, found by doing it: one child climbs as a build would and tries each thing there;
+// its findings come back through a pipe, so whatever breaks, breaks there.
 #include "sandbox/doctor.h"
 
 #include <fcntl.h>
@@ -35,12 +35,17 @@ constexpr uint32_t kUsualIds = 65536;
 constexpr int kScopeAbi = 6;
 
 Json to_json(const Finding& finding) {
-  return Json::object({{"state", static_cast<int>(finding.state)}, {"subject", finding.subject}, {"what", finding.what}, {"climb", finding.climb}});
+  return Json::object({{"state", static_cast<int>(finding.state)},
+                       {"subject", finding.subject},
+                       {"what", finding.what},
+                       {"climb", finding.climb}});
 }
 
 Finding from_json(const Json& json) {
-  return {.state = static_cast<State>(json.get_int("state")), .subject = json.get_string("subject"),
-          .what = json.get_string("what"), .climb = json.get_string("climb")};
+  return {.state = static_cast<State>(json.get_int("state")),
+          .subject = json.get_string("subject"),
+          .what = json.get_string("what"),
+          .climb = json.get_string("climb")};
 }
 
 std::vector<Finding> in_child(const std::function<std::vector<Finding>()>& attempt) {
@@ -53,25 +58,31 @@ std::vector<Finding> in_child(const std::function<std::vector<Finding>()>& attem
     try {
       for (const Finding& finding : attempt()) list.push_back(to_json(finding));
     } catch (const Error& error) {
-      list.push_back(to_json({.state = State::kMissing, .subject = "examination", .what = error.what(), .climb = error.hint()}));
+      list.push_back(to_json(
+          {.state = State::kMissing, .subject = "examination", .what = error.what(), .climb = error.hint()}));
     } catch (const std::exception& error) {
-      list.push_back(to_json({.state = State::kMissing, .subject = "examination", .what = error.what(), .climb = {}}));
+      list.push_back(
+          to_json({.state = State::kMissing, .subject = "examination", .what = error.what(), .climb = {}}));
     }
     const std::string text = list.dump();
     _exit(::write(pipe.write.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : 1);
   }
   pipe.write.reset();
   const std::string text = read_all(pipe.read.get(), "examination", 1 << 20);
-  while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
+  while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
   std::vector<Finding> findings;
-  if (text.empty()) return {{.state = State::kMissing, .subject = "examination", .what = "ended without a word", .climb = {}}};
+  if (text.empty())
+    return {
+        {.state = State::kMissing, .subject = "examination", .what = "ended without a word", .climb = {}}};
   const Json list = Json::parse(text);
   for (const Json& json : list.as_array()) findings.push_back(from_json(json));
   return findings;
 }
 
 // Turns what is thrown into a finding.
-Finding attempt(std::string subject, State when_failed, std::string climb, const std::function<std::string()>& body) {
+Finding attempt(std::string subject, State when_failed, std::string climb,
+                const std::function<std::string()>& body) {
   Finding finding{.state = State::kOk, .subject = std::move(subject), .what = {}, .climb = {}};
   try {
     finding.what = body();
@@ -84,10 +95,14 @@ Finding attempt(std::string subject, State when_failed, std::string climb, const
 }
 
 Finding privilege_finding(Rung rung) {
-  Finding finding{.state = State::kOk, .subject = "privilege", .what = std::string(rung_name(rung)), .climb = {}};
+  Finding finding{
+      .state = State::kOk, .subject = "privilege", .what = std::string(rung_name(rung)), .climb = {}};
   if (rung == Rung::kRoot || rung == Rung::kRange) return finding;
   finding.state = rung == Rung::kNothing ? State::kMissing : State::kLimited;
-  for (const Finding& why : in_child([]() -> std::vector<Finding> { enter(); return {}; })) {
+  for (const Finding& why : in_child([]() -> std::vector<Finding> {
+         enter();
+         return {};
+       })) {
     finding.what += "; " + why.what;
     finding.climb = why.climb;
   }
@@ -96,7 +111,10 @@ Finding privilege_finding(Rung rung) {
 
 Finding ids_finding(const IdMapping& mapping) {
   const uint32_t count = mapping.usable_ids();
-  Finding finding{.state = State::kOk, .subject = "ids", .what = fmt::format("{} ids ({})", count, mapping.to_string()), .climb = {}};
+  Finding finding{.state = State::kOk,
+                  .subject = "ids",
+                  .what = fmt::format("{} ids ({})", count, mapping.to_string()),
+                  .climb = {}};
   if (mapping.to_string() == "root") finding.what = "all ids";
   if (count < kUsualIds) {
     finding.state = State::kLimited;
@@ -114,10 +132,15 @@ HostPath nearest_directory(HostPath path) {
 std::string try_overlay(const std::string& place) {
   TempDir directory = TempDir::make(place, ".corten-examine-");
   for (const char* name : {"lower", "lower/dir", "upper", "work"}) make_directories_on_host(directory / name);
-  UniqueFd mount = make_overlay({.lowers = {{.path = {directory / "lower"}, .fd = -1}}, .upper = {directory / "upper"},
-                                 .work = {directory / "work"}, .memory_bytes = std::nullopt, .attributes = 0}, "overlay");
+  UniqueFd mount = make_overlay({.lowers = {{.path = {directory / "lower"}, .fd = -1}},
+                                 .upper = {directory / "upper"},
+                                 .work = {directory / "work"},
+                                 .memory_bytes = std::nullopt,
+                                 .attributes = 0},
+                                "overlay");
   // The trap of a plain overlay in a user namespace: it mounts, and this fails.
-  if (unlinkat(mount.get(), "dir", AT_REMOVEDIR) != 0 || mkdirat(mount.get(), "dir", 0755) != 0) fail_errno("replace a directory");
+  if (unlinkat(mount.get(), "dir", AT_REMOVEDIR) != 0 || mkdirat(mount.get(), "dir", 0755) != 0)
+    fail_errno("replace a directory");
   return "writable layers here";
 }
 
@@ -134,11 +157,15 @@ Finding kernel_finding() {
   std::vector<std::string> has, lacks;
   UniqueFd context(static_cast<int>(syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC)));
   UniqueFd root = open_file("/", O_PATH | O_DIRECTORY);
-  auto note = [&](Feature feature, bool works) { (works ? has : lacks).push_back(std::string(feature_name(feature))); };
-  note(Feature::kLowerdirPlus, !is_forbidden(Feature::kLowerdirPlus) && context &&
-       syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_STRING, "lowerdir+", "/", 0) == 0);
-  note(Feature::kOverlayFd, !is_forbidden(Feature::kOverlayFd) && context &&
-       syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_FD, "lowerdir+", nullptr, root.get()) == 0);
+  auto note = [&](Feature feature, bool works) {
+    (works ? has : lacks).push_back(std::string(feature_name(feature)));
+  };
+  note(Feature::kLowerdirPlus,
+       !is_forbidden(Feature::kLowerdirPlus) && context &&
+           syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_STRING, "lowerdir+", "/", 0) == 0);
+  note(Feature::kOverlayFd,
+       !is_forbidden(Feature::kOverlayFd) && context &&
+           syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_FD, "lowerdir+", nullptr, root.get()) == 0);
   finding.what = "has " + (has.empty() ? std::string("none of the newer calls") : join(has, ", "));
   if (!lacks.empty()) {
     finding.state = State::kLimited;
@@ -151,9 +178,15 @@ Finding kernel_finding() {
 Finding landlock_finding() {
   const int abi = landlock_abi();
   if (make_socket_scope().is_open())
-    return {.state = State::kOk, .subject = "landlock", .what = fmt::format("ABI {}: abstract sockets are closed off", abi), .climb = {}};
-  return {.state = State::kLimited, .subject = "landlock",
-          .what = fmt::format("ABI {}, of {} needed: a step on the host's network reaches the machine's abstract sockets", abi, kScopeAbi),
+    return {.state = State::kOk,
+            .subject = "landlock",
+            .what = fmt::format("ABI {}: abstract sockets are closed off", abi),
+            .climb = {}};
+  return {.state = State::kLimited,
+          .subject = "landlock",
+          .what = fmt::format(
+              "ABI {}, of {} needed: a step on the host's network reaches the machine's abstract sockets",
+              abi, kScopeAbi),
           .climb = "Linux 6.12 or later with landlock among its security modules, or RUN --network=none"};
 }
 
@@ -174,11 +207,14 @@ Finding network_finding() {
 Finding cgroup_finding() {
   if (path_exists("/sys/fs/cgroup/cgroup.controllers"))
     return {.state = State::kOk, .subject = "cgroup", .what = "version 2", .climb = {}};
-  return {.state = State::kLimited, .subject = "cgroup", .what = "no version 2 at /sys/fs/cgroup: programs do not see the machine's limits",
+  return {.state = State::kLimited,
+          .subject = "cgroup",
+          .what = "no version 2 at /sys/fs/cgroup: programs do not see the machine's limits",
           .climb = "boot with systemd.unified_cgroup_hierarchy=1"};
 }
 
-// A whole box: an empty root cannot execute anything, and that very answer shows that all of the setting up worked.
+// A whole box: an empty root cannot execute anything, and that very answer shows that all of the setting up
+// worked.
 Finding box_finding() {
   return attempt("sandbox", State::kMissing, "", [] {
     Spec spec;
@@ -202,7 +238,8 @@ std::vector<Finding> inside(const HostPath& store) {
   const Entered entered = enter();
   std::vector<Finding> findings{ids_finding(entered.mapping)};
   const std::string place = nearest_directory(store).value;
-  findings.push_back(attempt("overlay on the store", State::kLimited, "", [&] { return try_overlay(place); }));
+  findings.push_back(
+      attempt("overlay on the store", State::kLimited, "", [&] { return try_overlay(place); }));
   findings.push_back(attempt("overlay in memory", State::kMissing, "", [] {
     TempDir directory = TempDir::make("/tmp", "corten-examine-");
     mount_memory({directory.path()});

@@ -15,7 +15,8 @@ struct Finding {
   std::string climb;    // the line that mends it; empty when nothing needs to be mended
 };
 
-// Each is tried in a child process. `store` need not exist: the nearest directory above it that does is tried. No threads yet.
+// Each is tried in a child process. `store` need not exist: the nearest directory above it that does is
+// tried. No threads yet.
 std::vector<Finding> examine(const HostPath& store);
 
 }  // namespace corten::sandbox

@@ -11,14 +11,16 @@ namespace corten::sandbox {
 namespace {
 
 const Finding* find(const std::vector<Finding>& findings, const std::string& subject) {
-  auto it = std::find_if(findings.begin(), findings.end(), [&](const Finding& f) { return f.subject == subject; });
+  auto it =
+      std::find_if(findings.begin(), findings.end(), [&](const Finding& f) { return f.subject == subject; });
   return it == findings.end() ? nullptr : &*it;
 }
 
 TEST(Doctor, TriesEverythingAndLeavesNothing) {
   TempDir store = TempDir::for_test();
   const auto findings = examine({store / "not/yet/there"});
-  for (const char* subject : {"privilege", "store", "landlock", "cgroup"}) EXPECT_NE(find(findings, subject), nullptr) << subject;
+  for (const char* subject : {"privilege", "store", "landlock", "cgroup"})
+    EXPECT_NE(find(findings, subject), nullptr) << subject;
   for (const Finding& finding : findings) {
     EXPECT_FALSE(finding.what.empty()) << finding.subject;
     EXPECT_TRUE(finding.state != Finding::State::kOk || finding.climb.empty()) << finding.subject;
@@ -26,7 +28,8 @@ TEST(Doctor, TriesEverythingAndLeavesNothing) {
   const Finding* privilege = find(findings, "privilege");
   ASSERT_NE(privilege, nullptr);
   if (privilege->state != Finding::State::kOk) return;
-  for (const char* subject : {"ids", "overlay on the store", "overlay in memory", "kernel", "network", "sandbox"}) {
+  for (const char* subject :
+       {"ids", "overlay on the store", "overlay in memory", "kernel", "network", "sandbox"}) {
     ASSERT_NE(find(findings, subject), nullptr) << subject;
     EXPECT_NE(find(findings, subject)->state, Finding::State::kMissing) << find(findings, subject)->what;
   }

@@ -1,4 +1,5 @@
-// The system call filter and the socket scope, tried in a forked child of the test: what busybox cannot ask for.
+// The system call filter and the socket scope, tried in a forked child of the test: what busybox cannot ask
+// for.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/capability.h>
@@ -74,8 +75,10 @@ TEST_F(Filter, NewCallsFallBackAsLibrariesExpect) {
   EXPECT_EQ(filtered([] { return syscall(SYS_clone3, nullptr, 0); }), ENOSYS);
   constexpr long kFchmodat2 = 452, kFileSetattr = 469, kOfTheFuture = 1000;
   const int without = [] { return syscall(kFchmodat2, -1, "/tmp", 0755, 0x8000) == -1 ? errno : 0; }();
-  EXPECT_EQ(filtered([] { return syscall(kFchmodat2, -1, "/tmp", 0755, 0x8000); }), without);  // as the kernel itself answers
-  EXPECT_EQ(filtered([] { return syscall(kFileSetattr, -1, "", nullptr, 0, 0); }), EPERM) << "known, and not in the profile";
+  EXPECT_EQ(filtered([] { return syscall(kFchmodat2, -1, "/tmp", 0755, 0x8000); }),
+            without);  // as the kernel itself answers
+  EXPECT_EQ(filtered([] { return syscall(kFileSetattr, -1, "", nullptr, 0, 0); }), EPERM)
+      << "known, and not in the profile";
   EXPECT_EQ(filtered([] { return syscall(kOfTheFuture); }), ENOSYS);
 }
 
@@ -98,7 +101,10 @@ TEST_F(Filter, OldCallsOfI386AreFilteredToo) {
   // int 0x80 with the numbers of i386: 20 getpid, 286 add_key.
   auto call32 = [](long number) {
     long result;
-    asm volatile("int $0x80" : "=a"(result) : "a"(number), "b"(0), "c"(0), "d"(0), "S"(0), "D"(0) : "memory", "r8", "r9", "r10", "r11");
+    asm volatile("int $0x80"
+                 : "=a"(result)
+                 : "a"(number), "b"(0), "c"(0), "d"(0), "S"(0), "D"(0)
+                 : "memory", "r8", "r9", "r10", "r11");
     if (result >= 0) return 0L;
     errno = static_cast<int>(-result);
     return -1L;
@@ -113,7 +119,11 @@ TEST_F(Filter, OldCallsOfI386AreFilteredToo) {
 TEST_F(Filter, AProfileThatIsNotUnderstoodIsRefused) {
   EXPECT_THROW(compile_seccomp_profile("{}", 0), Error);
   EXPECT_THROW(compile_seccomp_profile(R"({"defaultAction":"SCMP_ACT_ERRNO"})", 0), Error);
-  EXPECT_THROW(compile_seccomp_profile(R"({"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_TRAP"}]})", 0), Error);
+  EXPECT_THROW(
+      compile_seccomp_profile(
+          R"({"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_TRAP"}]})",
+          0),
+      Error);
 }
 
 TEST_F(Filter, AbstractSocketsOfTheMachineAreClosedOff) {
@@ -126,7 +136,10 @@ TEST_F(Filter, AbstractSocketsOfTheMachineAreClosedOff) {
   UniqueFd server(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   ASSERT_EQ(bind(server.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
   ASSERT_EQ(listen(server.get(), 5), 0);
-  auto reach = [&] { return static_cast<long>(connect(socket(AF_UNIX, SOCK_STREAM, 0), reinterpret_cast<sockaddr*>(&address), size)); };
+  auto reach = [&] {
+    return static_cast<long>(
+        connect(socket(AF_UNIX, SOCK_STREAM, 0), reinterpret_cast<sockaddr*>(&address), size));
+  };
   EXPECT_EQ(errno_under(Plan(), reach), 0);
   Plan plan;
   plan_landlock(Spec{}, plan);

@@ -29,7 +29,8 @@ std::string to_string(const std::vector<IdRange>& ranges) {
   for (const IdRange& range : ranges) {
     if (!text.empty()) text += ',';
     if (range.inside != expected) text += fmt::format("{}:", range.inside);
-    text += range.count == 1 ? fmt::format("{}", range.outside) : fmt::format("{}+{}", range.outside, range.count);
+    text += range.count == 1 ? fmt::format("{}", range.outside)
+                             : fmt::format("{}+{}", range.outside, range.count);
     expected = uint64_t{range.inside} + range.count;
   }
   return text;
@@ -64,9 +65,13 @@ std::string IdMapping::to_string() const {
   return u == g ? u : u + "/" + g;
 }
 
-uint32_t IdMapping::usable_ids() const { return std::min(contiguous(uids), contiguous(gids)); }
+uint32_t IdMapping::usable_ids() const {
+  return std::min(contiguous(uids), contiguous(gids));
+}
 
-bool IdMapping::has(uint32_t uid, uint32_t gid) const { return holds(uids, uid) && holds(gids, gid); }
+bool IdMapping::has(uint32_t uid, uint32_t gid) const {
+  return holds(uids, uid) && holds(gids, gid);
+}
 
 std::optional<SubIds> parse_subids(std::string_view text, std::string_view user, uid_t uid) {
   const std::string number = fmt::format("{}", uid);
@@ -74,7 +79,8 @@ std::optional<SubIds> parse_subids(std::string_view text, std::string_view user,
     const std::vector<std::string> fields = split(trim(line), ':');
     if (fields.size() != 3 || (fields[0] != number && (user.empty() || fields[0] != user))) continue;
     const auto start = parse_id(fields[1]), count = parse_id(fields[2]);
-    if (start && count && *count > 0 && uint64_t{*start} + *count < kAllIds) return SubIds{.start = *start, .count = *count};
+    if (start && count && *count > 0 && uint64_t{*start} + *count < kAllIds)
+      return SubIds{.start = *start, .count = *count};
   }
   return std::nullopt;
 }
@@ -102,8 +108,10 @@ std::vector<IdRange> parse_id_map(std::string_view text) {
     const std::vector<std::string> words = split_words(line);
     if (words.size() != 3) continue;
     const auto inside = parse_int(words[0]), outside = parse_int(words[1]), count = parse_int(words[2]);
-    if (!inside || !outside || !count || *inside < 0 || *outside < 0 || *count <= 0 || *count > kAllIds) continue;
-    ranges.push_back({.inside = static_cast<uint32_t>(*inside), .outside = static_cast<uint32_t>(*outside),
+    if (!inside || !outside || !count || *inside < 0 || *outside < 0 || *count <= 0 || *count > kAllIds)
+      continue;
+    ranges.push_back({.inside = static_cast<uint32_t>(*inside),
+                      .outside = static_cast<uint32_t>(*outside),
                       .count = static_cast<uint32_t>(*count)});
   }
   return ranges;
@@ -114,8 +122,10 @@ std::optional<IdMapping> planned_mapping() {
   const auto uids = own_subids("/etc/subuid"), gids = own_subids("/etc/subgid");
   if (!uids || !gids) return std::nullopt;
   IdMapping mapping;
-  mapping.uids = {{.inside = 0, .outside = geteuid(), .count = 1}, {.inside = 1, .outside = uids->start, .count = uids->count}};
-  mapping.gids = {{.inside = 0, .outside = getegid(), .count = 1}, {.inside = 1, .outside = gids->start, .count = gids->count}};
+  mapping.uids = {{.inside = 0, .outside = geteuid(), .count = 1},
+                  {.inside = 1, .outside = uids->start, .count = uids->count}};
+  mapping.gids = {{.inside = 0, .outside = getegid(), .count = 1},
+                  {.inside = 1, .outside = gids->start, .count = gids->count}};
   return mapping;
 }
 

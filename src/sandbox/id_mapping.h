@@ -1,4 +1,5 @@
-// The ids that /etc/subuid and /etc/subgid give to a user (subuid(5)). Read by ourselves: libsubid needs dlopen.
+// The ids that /etc/subuid and /etc/subgid give to a user (subuid(5)). Read by ourselves: libsubid needs
+// dlopen.
 #pragma once
 #include <sys/types.h>
 
@@ -15,7 +16,8 @@ struct SubIds {
   uint32_t start = 0, count = 0;
 };
 
-// The first range of the user, whom a line may name or number. Lines that are not understood are skipped, as shadow does. Pure.
+// The first range of the user, whom a line may name or number. Lines that are not understood are skipped, as
+// shadow does. Pure.
 std::optional<SubIds> parse_subids(std::string_view text, std::string_view user, uid_t uid);
 
 // The name that passwd(5) has for the id; "" when it has none. Pure.

@@ -16,7 +16,8 @@ TEST(SubIds, FirstRangeByNameOrNumber) {
 }
 
 TEST(SubIds, LinesThatMeanNothingAreSkipped) {
-  for (const char* text : {"joe", "joe:1", "joe:x:5", "joe:5:0", "joe:-1:5", "joe:4294967290:100", "joe:1:99999999999", "joe:1:2:3", "", "\n\n"})
+  for (const char* text : {"joe", "joe:1", "joe:x:5", "joe:5:0", "joe:-1:5", "joe:4294967290:100",
+                           "joe:1:99999999999", "joe:1:2:3", "", "\n\n"})
     EXPECT_FALSE(parse_subids(text, "joe", 1)) << text;
   EXPECT_EQ(parse_subids("joe:x:5\njoe:7:8", "joe", 1)->start, 7u);
 }
@@ -29,7 +30,8 @@ TEST(SubIds, NamesOfUsers) {
 TEST(IdMapping, ItsName) {
   EXPECT_EQ(IdMapping{}.to_string(), "root");
   IdMapping mapping;
-  mapping.uids = mapping.gids = {{.inside = 0, .outside = 1000, .count = 1}, {.inside = 1, .outside = 100000, .count = 65536}};
+  mapping.uids = mapping.gids = {{.inside = 0, .outside = 1000, .count = 1},
+                                 {.inside = 1, .outside = 100000, .count = 65536}};
   EXPECT_EQ(mapping.to_string(), "1000,100000+65536");
   EXPECT_EQ(mapping.usable_ids(), 65537u);
   EXPECT_TRUE(mapping.has(65536, 0));
@@ -43,7 +45,8 @@ TEST(IdMapping, ItsName) {
 }
 
 TEST(IdMapping, ParsesTheKernelsForm) {
-  const auto ranges = parse_id_map("         0       1000          1\n         1     100000      65536\nrubbish\n");
+  const auto ranges =
+      parse_id_map("         0       1000          1\n         1     100000      65536\nrubbish\n");
   ASSERT_EQ(ranges.size(), 2u);
   EXPECT_EQ(ranges[1], (IdRange{.inside = 1, .outside = 100000, .count = 65536}));
 }

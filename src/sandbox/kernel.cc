@@ -25,17 +25,25 @@ uint32_t read_forbidden() {
 
 std::string_view feature_name(Feature feature) {
   switch (feature) {
-    case Feature::kLowerdirPlus: return "lowerdir+";
-    case Feature::kOverlayFd: return "overlay-fd";
-    case Feature::kLandlockScope: return "landlock-scope";
-    case Feature::kFreshProc: return "fresh-proc";
-    case Feature::kFreshSysfs: return "fresh-sysfs";
-    case Feature::kMknod: return "mknod";
+    case Feature::kLowerdirPlus:
+      return "lowerdir+";
+    case Feature::kOverlayFd:
+      return "overlay-fd";
+    case Feature::kLandlockScope:
+      return "landlock-scope";
+    case Feature::kFreshProc:
+      return "fresh-proc";
+    case Feature::kFreshSysfs:
+      return "fresh-sysfs";
+    case Feature::kMknod:
+      return "mknod";
   }
   return "";
 }
 
-std::span<const Feature> all_features() { return kFeatures; }
+std::span<const Feature> all_features() {
+  return kFeatures;
+}
 
 bool is_forbidden(Feature feature) {
   static const uint32_t bits = read_forbidden();

@@ -1,7 +1,8 @@
 // The kernel calls that are newer than 5.15, each behind a probe that a test can forbid.
 //
-// A feature is tried where it is used and the older way taken when it fails. CORTEN_FORBID=lowerdir+,overlay-fd makes the
-// named ones fail everywhere, so that the older ways are tested on a new kernel.
+// A feature is tried where it is used and the older way taken when it fails.
+// CORTEN_FORBID=lowerdir+,overlay-fd makes the named ones fail everywhere, so that the older ways are tested
+// on a new kernel.
 #pragma once
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -27,7 +28,6 @@ std::span<const Feature> all_features();
 
 // Named by CORTEN_FORBID. Read once; thread-safe.
 bool is_forbidden(Feature feature);
-
 
 // openat2(2); nothing is allocated. Links are followed below `root` only.
 inline int open_beneath_root(int root, const char* path, uint64_t flags, uint64_t more_resolve = 0) {

@@ -1,5 +1,6 @@
-// Abstract unix sockets have no file, so no mount hides the machine's from a step that shares its network. Landlock's scope
-// does, from ABI 6 (Linux 6.12). Nothing else is restricted: mounts, files and signals are the namespaces' business.
+// Abstract unix sockets have no file, so no mount hides the machine's from a step that shares its network.
+// Landlock's scope does, from ABI 6 (Linux 6.12). Nothing else is restricted: mounts, files and signals are
+// the namespaces' business.
 #include "sandbox/landlock.h"
 
 #include <sys/syscall.h>
@@ -33,7 +34,8 @@ int landlock_abi() {
 
 UniqueFd make_socket_scope() {
   if (is_forbidden(Feature::kLandlockScope)) return {};
-  const RulesetAttributes attributes{.handled_access_fs = 0, .handled_access_net = 0, .scoped = kScopeAbstractUnixSocket};
+  const RulesetAttributes attributes{
+      .handled_access_fs = 0, .handled_access_net = 0, .scoped = kScopeAbstractUnixSocket};
   return UniqueFd(static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0)));
 }
 

@@ -1,7 +1,8 @@
 // Resource limits.
 //
-// A core file would hold the step's secrets. The core limit is 1, not 0: a machine whose core_pattern is a pipe (systemd,
-// apport) ignores 0, but refuses to dump at 1 (fs/coredump.c), and a file of one byte is never begun.
+// A core file would hold the step's secrets. The core limit is 1, not 0: a machine whose core_pattern is a
+// pipe (systemd, apport) ignores 0, but refuses to dump at 1 (fs/coredump.c), and a file of one byte is never
+// begun.
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,7 +24,8 @@ int set_limit(Child&, const Operation& op) {
 }
 
 void add_limit(const ResourceLimit& limit, Plan& plan) {
-  Operation op{.apply = set_limit, .what = fmt::format("set resource limit {} to {}:{}", limit.resource, limit.soft, limit.hard)};
+  Operation op{.apply = set_limit,
+               .what = fmt::format("set resource limit {} to {}:{}", limit.resource, limit.soft, limit.hard)};
   op.fd = limit.resource;
   op.flags = limit.soft;
   op.number = limit.hard;

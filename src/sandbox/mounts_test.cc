@@ -28,7 +28,9 @@ class Mounts : public ::testing::Test {
     GTEST_SKIP() << problem;
   }
 
-  void link(const std::string& text, const std::string& name) { ASSERT_EQ(symlink(text.c_str(), (box.lower() + "/" + name).c_str()), 0); }
+  void link(const std::string& text, const std::string& name) {
+    ASSERT_EQ(symlink(text.c_str(), (box.lower() + "/" + name).c_str()), 0);
+  }
   std::string error_of(const Spec& spec) {
     try {
       box.run(spec);
@@ -63,7 +65,8 @@ class Mounts : public ::testing::Test {
 };
 
 TEST_F(Mounts, TheListIsKnown) {
-  // Nothing of the machine is mounted, not even beneath the root: a box entered from outside would land there.
+  // Nothing of the machine is mounted, not even beneath the root: a box entered from outside would land
+  // there.
   const Result result = box.shell("cut -d' ' -f5 /proc/self/mountinfo | sort");
   for (const std::string& point : split_words(result.output)) {
     const bool known = point == "/" || point == "/dev" || point.starts_with("/dev/") || point == "/proc" ||
@@ -121,7 +124,8 @@ TEST_F(Mounts, AMissingLayerIsNamed) {
 }
 
 TEST_F(Mounts, AReadOnlyRootStillHasItsMountPoints) {
-  Spec spec = shell_spec("cat /new/point/file; touch /x 2>/dev/null || echo refused; touch /tmp/x && echo tmp");
+  Spec spec =
+      shell_spec("cat /new/point/file; touch /x 2>/dev/null || echo refused; touch /tmp/x && echo tmp");
   spec.root.upper = spec.root.work = {};
   spec.mounts = {bind(make_source(), "/new/point"), tmpfs("/tmp")};
   EXPECT_EQ(box.run(spec).output, "from the host\nrefused\ntmp\n");
@@ -166,7 +170,8 @@ TEST_F(Mounts, AResolverThatIsADanglingLinkIsFollowedInside) {
 
 TEST_F(Mounts, StubsAreReportedParentsFirst) {
   Spec spec = shell_spec("true");
-  spec.mounts = {bind(make_source(), "/a/b/c"), bind(make_source(), "/etc"), bind(make_source() + "/file", "/a/file")};
+  spec.mounts = {bind(make_source(), "/a/b/c"), bind(make_source(), "/etc"),
+                 bind(make_source() + "/file", "/a/file")};
   const Result result = box.run(spec);
   std::vector<std::string> names;
   for (const Stub& stub : result.stubs) names.push_back(stub.path.str() + (stub.is_directory ? "/" : ""));
@@ -229,7 +234,9 @@ TEST_F(Mounts, OfTwoOnOneTargetTheLaterWins) {
 TEST_F(Mounts, ModesAndOptionsOfTmpfs) {
   make_directories_on_host(box.lower() + "/private");
   chmod((box.lower() + "/private").c_str(), 0710);
-  Spec spec = shell_spec("stat -c %a /private /fresh /given; cp /bin/busybox /fresh/b; /fresh/b true || echo no exec; touch /ro/x 2>/dev/null || echo read-only");
+  Spec spec = shell_spec(
+      "stat -c %a /private /fresh /given; cp /bin/busybox /fresh/b; /fresh/b true || echo no exec; touch "
+      "/ro/x 2>/dev/null || echo read-only");
   spec.mounts = {tmpfs("/private"), tmpfs("/fresh"), tmpfs("/given"), tmpfs("/ro")};
   spec.mounts[1].no_exec = true;
   spec.mounts[2].mode = 0700;

@@ -21,12 +21,15 @@ int new_session(Child&, const Operation&) {
 }
 
 int set_host_name(Child&, const Operation& op) {
-  // Docker's own filter refuses this to a builder that runs in a container: the name of the outer one is then kept.
+  // Docker's own filter refuses this to a builder that runs in a container: the name of the outer one is then
+  // kept.
   if (sethostname(op.text.c_str(), op.text.size()) == 0 || errno == EPERM) return 0;
   return -errno;
 }
 
-int join_network(Child&, const Operation& op) { return setns(op.fd, CLONE_NEWNET) == 0 ? 0 : -errno; }
+int join_network(Child&, const Operation& op) {
+  return setns(op.fd, CLONE_NEWNET) == 0 ? 0 : -errno;
+}
 
 constexpr size_t kMaxHostName = 64;
 

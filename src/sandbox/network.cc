@@ -29,21 +29,31 @@ int bring_lo_up() {
   return result;
 }
 
-int bring_up(Child&, const Operation&) { return bring_lo_up(); }
+int bring_up(Child&, const Operation&) {
+  return bring_lo_up();
+}
 
 }  // namespace
 
 void plan_network(const Spec& spec, Plan& plan) {
-  if (spec.network == Network::kNone) plan.add({.apply = bring_up, .what = "bring the loopback interface up"});
+  if (spec.network == Network::kNone)
+    plan.add({.apply = bring_up, .what = "bring the loopback interface up"});
 }
 
 UniqueFd make_network_namespace() {
-  // A thread of its own has a namespace of its own; its descriptor keeps the namespace when the thread is gone.
+  // A thread of its own has a namespace of its own; its descriptor keeps the namespace when the thread is
+  // gone.
   UniqueFd fd;
   int error = 0;
   std::thread maker([&] {
-    if (unshare(CLONE_NEWNET) != 0) { error = errno; return; }
-    if (int result = bring_lo_up(); result != 0) { error = -result; return; }
+    if (unshare(CLONE_NEWNET) != 0) {
+      error = errno;
+      return;
+    }
+    if (int result = bring_lo_up(); result != 0) {
+      error = -result;
+      return;
+    }
     fd = UniqueFd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
     if (!fd) error = errno;
   });

@@ -1,13 +1,16 @@
 // Stacks of layers.
 //
-// A layer is given by descriptor wherever the kernel takes one: then no byte of its name matters (':', ',', '\' all mean
-// something in the strings) and no name can be exchanged between check and mount. Three ways, best first:
+// A layer is given by descriptor wherever the kernel takes one: then no byte of its name matters (':', ',',
+// '\' all mean something in the strings) and no name can be exchanged between check and mount. Three ways,
+// best first:
 //   lowerdir+ with FSCONFIG_SET_FD   6.13
 //   lowerdir+ with /proc/self/fd/N   6.5
-//   mount(2) with lowerdir=/proc/self/fd/N:...  one page of options, so some 200 layers; the mount is made at a place of
-//                                    ours, cloned off it and taken away again, since mount(2) gives no descriptor.
-// A lower that stands alone without an upper is refused by the kernel; an upper is therefore always there, in memory if
-// need be, and a root without one is made read-only later, when its mount points have been made.
+//   mount(2) with lowerdir=/proc/self/fd/N:...  one page of options, so some 200 layers; the mount is made at
+//   a place of
+//                                    ours, cloned off it and taken away again, since mount(2) gives no
+//                                    descriptor.
+// A lower that stands alone without an upper is refused by the kernel; an upper is therefore always there, in
+// memory if need be, and a root without one is made read-only later, when its mount points have been made.
 // Kernel: Documentation/filesystems/overlayfs.rst.
 #include <fcntl.h>
 #include <linux/mount.h>
@@ -34,7 +37,9 @@ struct Layers {
   UniqueFd memory, empty;  // what was made for them
 };
 
-std::string fd_path(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
+std::string fd_path(int fd) {
+  return fmt::format("/proc/self/fd/{}", fd);
+}
 
 UniqueFd subdirectory(int parent, const char* name, std::string_view what) {
   if (mkdirat(parent, name, 0755) != 0) fail_errno("{}: make {}", what, name);
@@ -45,7 +50,8 @@ UniqueFd subdirectory(int parent, const char* name, std::string_view what) {
 
 Layers open_layers(const OverlayOptions& options, std::string_view what) {
   if (options.lowers.size() > kMaxLowers)
-    fail(ErrorCode::kUnsupported, "{}: {} layers; the kernel takes {}", what, options.lowers.size(), kMaxLowers);
+    fail(ErrorCode::kUnsupported, "{}: {} layers; the kernel takes {}", what, options.lowers.size(),
+         kMaxLowers);
   Layers layers;
   for (const Source& source : options.lowers) {
     UniqueFd fd = open_source(source, what);
@@ -63,7 +69,8 @@ Layers open_layers(const OverlayOptions& options, std::string_view what) {
     layers.upper = subdirectory(layers.memory.get(), "upper", what);
     layers.work = subdirectory(layers.memory.get(), "work", what);
     struct stat st;  // what is mounted has the attributes of the upper; they shall be those of the top layer
-    if (fstat(layers.lowers.front().get(), &st) != 0 || fchown(layers.upper.get(), st.st_uid, st.st_gid) != 0 ||
+    if (fstat(layers.lowers.front().get(), &st) != 0 ||
+        fchown(layers.upper.get(), st.st_uid, st.st_gid) != 0 ||
         fchmod(layers.upper.get(), st.st_mode & 07777) != 0)
       fail_errno("{}: give the upper its owner and mode", what);
   } else {
@@ -73,7 +80,8 @@ Layers open_layers(const OverlayOptions& options, std::string_view what) {
   return layers;
 }
 
-// The kernel's own words, when it left some in the context ("e overlay: ..."): the errno alone is always EINVAL.
+// The kernel's own words, when it left some in the context ("e overlay: ..."): the errno alone is always
+// EINVAL.
 std::string kernel_words(int context) {
   char buffer[512];
   std::string words;
@@ -88,18 +96,23 @@ std::string kernel_words(int context) {
   return words.empty() ? words : words + ")";
 }
 
-[[noreturn]] void fail_overlay(int error, const OverlayOptions& options, std::string_view what, const std::string& words) {
-  Error failure = errno_error(error, fmt::format("{}: mount an overlay of {} layers{}", what, options.lowers.size(), words));
+[[noreturn]] void fail_overlay(int error, const OverlayOptions& options, std::string_view what,
+                               const std::string& words) {
+  Error failure = errno_error(
+      error, fmt::format("{}: mount an overlay of {} layers{}", what, options.lowers.size(), words));
   if (error == EINVAL && !options.upper.value.empty())
-    failure.set_hint("the upper directory cannot lie on an overlay or a network file system: put the store elsewhere, such as a volume "
-                     "(CORTEN_STORE=DIR), or see 'corten doctor'");
+    failure.set_hint(
+        "the upper directory cannot lie on an overlay or a network file system: put the store elsewhere, "
+        "such as a volume "
+        "(CORTEN_STORE=DIR), or see 'corten doctor'");
   throw failure;
 }
 
 enum class Way { kFd, kPath };
 
 // Empty when the kernel does not know that way.
-std::optional<UniqueFd> mount_by_context(const OverlayOptions& options, const Layers& layers, Way way, std::string_view what) {
+std::optional<UniqueFd> mount_by_context(const OverlayOptions& options, const Layers& layers, Way way,
+                                         std::string_view what) {
   UniqueFd context(static_cast<int>(syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC)));
   if (!context) fail_errno("{}: open the overlay file system", what);
   auto set = [&](const char* key, int fd) {
@@ -134,12 +147,15 @@ std::optional<UniqueFd> mount_by_context(const OverlayOptions& options, const La
 
 UniqueFd mount_by_options(const OverlayOptions& options, const Layers& layers, std::string_view what) {
   std::string text = "userxattr,volatile,lowerdir=";
-  for (size_t i = 0; i < layers.lowers.size(); i++) text += (i == 0 ? "" : ":") + fd_path(layers.lowers[i].get());
+  for (size_t i = 0; i < layers.lowers.size(); i++)
+    text += (i == 0 ? "" : ":") + fd_path(layers.lowers[i].get());
   text += fmt::format(",upperdir={},workdir={}", fd_path(layers.upper.get()), fd_path(layers.work.get()));
   if (text.size() > kMaxOptionBytes)
-    fail(ErrorCode::kUnsupported, "{}: {} layers are too many for this kernel (Linux 6.5 takes 500)", what, layers.lowers.size());
+    fail(ErrorCode::kUnsupported, "{}: {} layers are too many for this kernel (Linux 6.5 takes 500)", what,
+         layers.lowers.size());
   TempDir place = TempDir::make("/tmp", "corten-overlay-");
-  if (mount("corten", place.path().c_str(), "overlay", 0, text.c_str()) != 0) fail_overlay(errno, options, what, {});
+  if (mount("corten", place.path().c_str(), "overlay", 0, text.c_str()) != 0)
+    fail_overlay(errno, options, what, {});
   UniqueFd tree(static_cast<int>(
       syscall(SYS_open_tree, AT_FDCWD, place.path().c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
   int error = errno;

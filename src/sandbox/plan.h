@@ -1,9 +1,10 @@
 // What the child does between clone and exec, as data.
 //
-// Each kernel subject (one file each) turns its part of a Spec into operations: an operation is a function of that file and
-// its prepared operands. The child walks the list; it shares our memory (CLONE_VM), so it allocates, throws and logs nothing,
-// and leaves the number and errno of the operation that failed, and the mount points that it made, in the Report. We are
-// suspended meanwhile (CLONE_VFORK), so a large parent costs nothing and no pipe is needed.
+// Each kernel subject (one file each) turns its part of a Spec into operations: an operation is a function of
+// that file and its prepared operands. The child walks the list; it shares our memory (CLONE_VM), so it
+// allocates, throws and logs nothing, and leaves the number and errno of the operation that failed, and the
+// mount points that it made, in the Report. We are suspended meanwhile (CLONE_VFORK), so a large parent costs
+// nothing and no pipe is needed.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -30,8 +31,8 @@ struct Report {
 // What the operations of the child share.
 struct Child {
   Report* report = nullptr;
-  int root = -1;     // the root's mount
-  int files = -1;    // the tmpfs that holds private files and an empty directory; never seen as a whole
+  int root = -1;   // the root's mount
+  int files = -1;  // the tmpfs that holds private files and an empty directory; never seen as a whole
   int dev = -1, proc = -1, sys = -1;
   uint64_t root_mount_id = 0;
 };

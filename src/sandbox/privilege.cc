@@ -1,8 +1,8 @@
 // Climbing: see privilege.h.
 //
-// A user namespace's map is written by somebody who is *outside*: a child that was forked before we went in. It runs
-// newuidmap and newgidmap, which hold the one privilege that is needed, or writes the map itself when it may (root of a
-// container, root with --userns).
+// A user namespace's map is written by somebody who is *outside*: a child that was forked before we went in.
+// It runs newuidmap and newgidmap, which hold the one privilege that is needed, or writes the map itself when
+// it may (root of a container, root with --userns).
 #include "sandbox/privilege.h"
 
 #include <fcntl.h>
@@ -34,7 +34,8 @@ enum class Writer { kHelpers, kOurselves };
 bool has_capability(int capability) {
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
   __user_cap_data_struct data[2] = {};
-  return syscall(SYS_capget, &header, data) == 0 && (data[capability / 32].effective >> (capability % 32) & 1) != 0;
+  return syscall(SYS_capget, &header, data) == 0 &&
+         (data[capability / 32].effective >> (capability % 32) & 1) != 0;
 }
 
 std::string read_setting(const char* path) {
@@ -48,22 +49,28 @@ std::string read_setting(const char* path) {
 std::string namespaces_hint(int error) {
   if (error == ENOSPC) return "as root: sysctl -w user.max_user_namespaces=15000";
   if (read_setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1")
-    return "as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give corten an AppArmor profile with 'userns,' (Ubuntu 23.10 and later)";
-  if (read_setting("/proc/sys/kernel/unprivileged_userns_clone") == "0") return "as root: sysctl -w kernel.unprivileged_userns_clone=1";
-  if (read_setting("/proc/sys/user/max_user_namespaces") == "0") return "as root: sysctl -w user.max_user_namespaces=15000";
-  return "a container or a chroot can forbid them: in Kubernetes set securityContext.seccompProfile.type to Unconfined, in Docker "
+    return "as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give corten an AppArmor "
+           "profile with 'userns,' (Ubuntu 23.10 and later)";
+  if (read_setting("/proc/sys/kernel/unprivileged_userns_clone") == "0")
+    return "as root: sysctl -w kernel.unprivileged_userns_clone=1";
+  if (read_setting("/proc/sys/user/max_user_namespaces") == "0")
+    return "as root: sysctl -w user.max_user_namespaces=15000";
+  return "a container or a chroot can forbid them: in Kubernetes set securityContext.seccompProfile.type to "
+         "Unconfined, in Docker "
          "pass --security-opt seccomp=unconfined";
 }
 
 std::string subids_hint() {
   const std::string name = own_user_name();
-  if (name.empty()) return fmt::format("as root: echo {0}:100000:65536 | tee -a /etc/subuid >> /etc/subgid", getuid());
+  if (name.empty())
+    return fmt::format("as root: echo {0}:100000:65536 | tee -a /etc/subuid >> /etc/subgid", getuid());
   return fmt::format("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}", name);
 }
 
 std::string map_text(const std::vector<IdRange>& ranges) {
   std::string text;
-  for (const IdRange& range : ranges) text += fmt::format("{} {} {}\n", range.inside, range.outside, range.count);
+  for (const IdRange& range : ranges)
+    text += fmt::format("{} {} {}\n", range.inside, range.outside, range.count);
   return text;
 }
 
@@ -71,7 +78,8 @@ void run_helper(const char* program, pid_t pid, const std::vector<IdRange>& rang
   std::vector<std::string> argv = {program, fmt::format("{}", pid)};
   for (const std::string& word : split_words(replace_all(map_text(ranges), "\n", " "))) argv.push_back(word);
   const SubprocessResult result = run_subprocess(argv);
-  if (result.exit_code != 0) fail(ErrorCode::kPermission, "{}: {}", program, printable(trim(result.error_output)));
+  if (result.exit_code != 0)
+    fail(ErrorCode::kPermission, "{}: {}", program, printable(trim(result.error_output)));
 }
 
 void write_maps(pid_t pid, const IdMapping& mapping, Writer writer) {
@@ -106,7 +114,9 @@ class MapWriter {
   }
   ~MapWriter() {
     go_.reset();
-    if (pid_ > 0) while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {}
+    if (pid_ > 0)
+      while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+      }
   }
   MapWriter(const MapWriter&) = delete;
 
@@ -114,8 +124,10 @@ class MapWriter {
     write_fully(go_.get(), "g", "map writer");
     const std::string answer = read_all(answer_.get(), "map writer", 64 << 10);
     if (answer != "ok")
-      throw Error(ErrorCode::kPermission, answer.empty() ? "map writer: ended without an answer" : answer).with_hint(
-          "check that newuidmap and newgidmap (package uidmap) are setuid root, and the ranges of /etc/subuid and /etc/subgid");
+      throw Error(ErrorCode::kPermission, answer.empty() ? "map writer: ended without an answer" : answer)
+          .with_hint(
+              "check that newuidmap and newgidmap (package uidmap) are setuid root, and the ranges of "
+              "/etc/subuid and /etc/subgid");
   }
 
  private:
@@ -140,9 +152,10 @@ void become_root_of_namespace() {
   prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);  // else our own /proc/PID belongs to the machine's root
 }
 
-// In a chroot "/" is no mount point: its propagation cannot be set, and nothing can be attached over it. Our namespace's own
-// root, to which joining the namespace leads back, can be made private; a clone of the chroot over the chroot then is the
-// mount point that is wanted. Every path means what it meant. We have one thread: setns(2) asks for it.
+// In a chroot "/" is no mount point: its propagation cannot be set, and nothing can be attached over it. Our
+// namespace's own root, to which joining the namespace leads back, can be made private; a clone of the chroot
+// over the chroot then is the mount point that is wanted. Every path means what it meant. We have one thread:
+// setns(2) asks for it.
 void make_chroot_a_mount() {
   const char* what = "make the root directory a mount point";
   char* held = get_current_dir_name();
@@ -150,11 +163,14 @@ void make_chroot_a_mount() {
   free(held);
   UniqueFd root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
   UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
-  if (!root || !self || setns(self.get(), CLONE_NEWNS) != 0) fail_errno("{}: go to the root of the namespace", what);
+  if (!root || !self || setns(self.get(), CLONE_NEWNS) != 0)
+    fail_errno("{}: go to the root of the namespace", what);
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) fail_errno("make the mounts private");
-  UniqueFd clone(static_cast<int>(syscall(SYS_open_tree, root.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH)));
+  UniqueFd clone(static_cast<int>(syscall(
+      SYS_open_tree, root.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH)));
   if (!clone) fail_errno("{}: clone it", what);
-  if (syscall(SYS_move_mount, clone.get(), "", root.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
+  if (syscall(SYS_move_mount, clone.get(), "", root.get(), "",
+              MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
     fail_errno("{}: attach it", what);
   if (fchdir(clone.get()) != 0 || chroot(".") != 0) fail_errno("{}: enter it", what);
   if (chdir(here.c_str()) != 0) fail_errno("{}: go back to {}", what, here);
@@ -188,27 +204,36 @@ Entered enter_user_namespace(const IdMapping& mapping, Writer writer) {
 
 // Every id of our own namespace as itself: what the root of a container may give without newuidmap.
 IdMapping identity_mapping() {
-  IdMapping mapping{.uids = parse_id_map(read_file("/proc/self/uid_map")), .gids = parse_id_map(read_file("/proc/self/gid_map"))};
+  IdMapping mapping{.uids = parse_id_map(read_file("/proc/self/uid_map")),
+                    .gids = parse_id_map(read_file("/proc/self/gid_map"))};
   for (auto* ranges : {&mapping.uids, &mapping.gids})
     for (IdRange& range : *ranges) range.outside = range.inside;
   return mapping;
 }
 
-std::string subid_file(const char* path) { return path_exists(path) ? read_file(path, 16 << 20) : std::string(); }
+std::string subid_file(const char* path) {
+  return path_exists(path) ? read_file(path, 16 << 20) : std::string();
+}
 
 IdMapping mapping_for_root_with_user_namespace() {
-  const auto uids = parse_subids(subid_file("/etc/subuid"), "root", 0), gids = parse_subids(subid_file("/etc/subgid"), "root", 0);
-  if (!uids || !gids) throw Error(ErrorCode::kPermission, "/etc/subuid, /etc/subgid: no range of ids for root").with_hint(subids_hint());
+  const auto uids = parse_subids(subid_file("/etc/subuid"), "root", 0),
+             gids = parse_subids(subid_file("/etc/subgid"), "root", 0);
+  if (!uids || !gids)
+    throw Error(ErrorCode::kPermission, "/etc/subuid, /etc/subgid: no range of ids for root")
+        .with_hint(subids_hint());
   IdMapping mapping;
-  mapping.uids = {{.inside = 0, .outside = 0, .count = 1}, {.inside = 1, .outside = uids->start, .count = uids->count}};
-  mapping.gids = {{.inside = 0, .outside = 0, .count = 1}, {.inside = 1, .outside = gids->start, .count = gids->count}};
+  mapping.uids = {{.inside = 0, .outside = 0, .count = 1},
+                  {.inside = 1, .outside = uids->start, .count = uids->count}};
+  mapping.gids = {{.inside = 0, .outside = 0, .count = 1},
+                  {.inside = 1, .outside = gids->start, .count = gids->count}};
   return mapping;
 }
 
 void check_helpers() {
   for (const char* program : {"newuidmap", "newgidmap"})
     if (find_program(program).empty())
-      throw Error(ErrorCode::kPermission, fmt::format("{}: not found", program)).with_hint("as root: apt-get install uidmap");
+      throw Error(ErrorCode::kPermission, fmt::format("{}: not found", program))
+          .with_hint("as root: apt-get install uidmap");
 }
 
 bool in_child(const std::function<bool()>& attempt) {
@@ -224,16 +249,21 @@ bool in_child(const std::function<bool()>& attempt) {
     _exit(ok ? 0 : 1);
   }
   int status = 1;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-bool can_mount() { return mount("corten", "/", "tmpfs", 0, nullptr) == 0; }
+bool can_mount() {
+  return mount("corten", "/", "tmpfs", 0, nullptr) == 0;
+}
 
 bool try_one_id() {
   const std::string uid = fmt::format("0 {} 1\n", geteuid()), gid = fmt::format("0 {} 1\n", getegid());
   if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
-  auto write_own = [](const char* path, const std::string& text) { write_fully(open_file(path, O_WRONLY).get(), text, path); };
+  auto write_own = [](const char* path, const std::string& text) {
+    write_fully(open_file(path, O_WRONLY).get(), text, path);
+  };
   write_own("/proc/self/setgroups", "deny");
   write_own("/proc/self/uid_map", uid);
   write_own("/proc/self/gid_map", gid);
@@ -246,18 +276,24 @@ bool try_one_id() {
 
 std::string_view rung_name(Rung rung) {
   switch (rung) {
-    case Rung::kRoot: return "root";
-    case Rung::kRange: return "user namespace with a range of ids";
-    case Rung::kOneId: return "user namespace with one id";
-    case Rung::kChrootOnly: return "chroot only";
-    case Rung::kNothing: break;
+    case Rung::kRoot:
+      return "root";
+    case Rung::kRange:
+      return "user namespace with a range of ids";
+    case Rung::kOneId:
+      return "user namespace with one id";
+    case Rung::kChrootOnly:
+      return "chroot only";
+    case Rung::kNothing:
+      break;
   }
   return "nothing";
 }
 
 Rung probe_privilege() {
   if (in_child([] { return enter().rung == Rung::kRoot && can_mount(); })) return Rung::kRoot;
-  if (in_child([] { return enter().rung == Rung::kRange && can_mount() && setresuid(1, 1, 1) == 0; })) return Rung::kRange;
+  if (in_child([] { return enter().rung == Rung::kRange && can_mount() && setresuid(1, 1, 1) == 0; }))
+    return Rung::kRange;
   if (in_child(try_one_id)) return Rung::kOneId;
   if (in_child([] { return geteuid() == 0 && chroot("/") == 0; })) return Rung::kChrootOnly;
   return Rung::kNothing;
@@ -265,20 +301,23 @@ Rung probe_privilege() {
 
 Entered enter(const EnterOptions& options) {
   if (geteuid() == 0) {
-    if (options.user_namespace) return enter_user_namespace(mapping_for_root_with_user_namespace(), Writer::kOurselves);
+    if (options.user_namespace)
+      return enter_user_namespace(mapping_for_root_with_user_namespace(), Writer::kOurselves);
     if (has_capability(CAP_SYS_ADMIN)) return enter_mount_namespace();
     return enter_user_namespace(identity_mapping(), Writer::kOurselves);
   }
   const std::optional<IdMapping> mapping = planned_mapping();
   if (!mapping)
-    throw Error(ErrorCode::kPermission, fmt::format("/etc/subuid, /etc/subgid: no range of ids for user {} ({})", own_user_name(), getuid()))
+    throw Error(
+        ErrorCode::kPermission,
+        fmt::format("/etc/subuid, /etc/subgid: no range of ids for user {} ({})", own_user_name(), getuid()))
         .with_hint(subids_hint());
   check_helpers();
   return enter_user_namespace(*mapping, Writer::kHelpers);
 }
 
-// A process that has just changed its ids and is on its way through exec(2) may not be looked at for a moment (ptrace(2),
-// "dumpable"): it is asked again for up to two seconds.
+// A process that has just changed its ids and is on its way through exec(2) may not be looked at for a moment
+// (ptrace(2), "dumpable"): it is asked again for up to two seconds.
 static UniqueFd open_namespace_of(const std::string& path) {
   constexpr int kAttempts = 200;
   for (int attempt = 1;; attempt++) {
@@ -299,18 +338,21 @@ Entered enter_of(pid_t pid) {
   become_root_of_namespace();
   if (unshare(CLONE_NEWNS) != 0) fail_errno("make a mount namespace");
   make_mounts_private();
-  return {.rung = Rung::kRange, .mapping = {.uids = parse_id_map(read_file("/proc/self/uid_map")),
-                                            .gids = parse_id_map(read_file("/proc/self/gid_map"))}};
+  return {.rung = Rung::kRange,
+          .mapping = {.uids = parse_id_map(read_file("/proc/self/uid_map")),
+                      .gids = parse_id_map(read_file("/proc/self/gid_map"))}};
 }
 
 void mount_memory(const HostPath& directory, uint64_t size_bytes) {
   std::string options = "mode=0700";
   if (size_bytes != 0) options += fmt::format(",size={}", size_bytes);
-  if (mount("corten", directory.c_str(), "tmpfs", 0, options.c_str()) != 0) fail_errno("mount memory at {}", directory.value);
+  if (mount("corten", directory.c_str(), "tmpfs", 0, options.c_str()) != 0)
+    fail_errno("mount memory at {}", directory.value);
 }
 
 void unmount(const HostPath& directory) {
-  if (umount2(directory.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) fail_errno("unmount {}", directory.value);
+  if (umount2(directory.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
+    fail_errno("unmount {}", directory.value);
 }
 
 }  // namespace corten::sandbox

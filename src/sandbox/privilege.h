@@ -1,8 +1,9 @@
 // What this process may do, and the way to the most of it.
 //
-// The ladder (each rung is probed by doing it in a child, never by reading sysctls): real root; a user namespace with a
-// range of ids; a user namespace with one id; chroot only; nothing. enter() climbs the first two. Afterwards the process is
-// uid 0 of a private mount namespace on both, and one code mounts, chowns and deletes.
+// The ladder (each rung is probed by doing it in a child, never by reading sysctls): real root; a user
+// namespace with a range of ids; a user namespace with one id; chroot only; nothing. enter() climbs the first
+// two. Afterwards the process is uid 0 of a private mount namespace on both, and one code mounts, chowns and
+// deletes.
 #pragma once
 #include <sys/types.h>
 
@@ -17,10 +18,10 @@
 namespace corten::sandbox {
 
 enum class Rung {
-  kRoot,         // uid 0 with CAP_SYS_ADMIN over the machine
-  kRange,        // a user namespace with a range of ids
-  kOneId,        // a user namespace in which only our own id exists
-  kChrootOnly,   // uid 0 without namespaces (a default pod)
+  kRoot,        // uid 0 with CAP_SYS_ADMIN over the machine
+  kRange,       // a user namespace with a range of ids
+  kOneId,       // a user namespace in which only our own id exists
+  kChrootOnly,  // uid 0 without namespaces (a default pod)
   kNothing,
 };
 std::string_view rung_name(Rung rung);  // "root", "user namespace with a range of ids", ...
@@ -38,8 +39,8 @@ struct IdRange {
 struct IdMapping {
   std::vector<IdRange> uids, gids;  // empty: every id is itself (root)
 
-  // Names the mapping (a body made under one mapping is no body under another): "root", or "1000,100000+65536", and
-  // "UIDS/GIDS" when the two differ.
+  // Names the mapping (a body made under one mapping is no body under another): "root", or
+  // "1000,100000+65536", and "UIDS/GIDS" when the two differ.
   std::string to_string() const;
   uint32_t usable_ids() const;  // ids from 0 on that both sides have; 2^32-1 for root
   bool has(uint32_t uid, uint32_t gid) const;
@@ -55,20 +56,21 @@ struct EnterOptions {
   bool user_namespace = false;  // as root too (`--userns`)
 };
 
-// Climbs: as root a private mount namespace, as an ordinary user also a user namespace with the first range of /etc/subuid
-// and /etc/subgid, where we become 0:0. Once, by a process that has no threads yet; not undone. Throws Error(kPermission or
-// kUnsupported) that names what is missing, with the line that mends it as its hint.
+// Climbs: as root a private mount namespace, as an ordinary user also a user namespace with the first range
+// of /etc/subuid and /etc/subgid, where we become 0:0. Once, by a process that has no threads yet; not
+// undone. Throws Error(kPermission or kUnsupported) that names what is missing, with the line that mends it
+// as its hint.
 Entered enter(const EnterOptions& options = {});
 
-// Enters the user namespace in which that process lives, if it is not ours, and becomes 0:0 there (for `exec`, `stop`).
-// Gives an Entered as enter() does. No threads yet.
+// Enters the user namespace in which that process lives, if it is not ours, and becomes 0:0 there (for
+// `exec`, `stop`). Gives an Entered as enter() does. No threads yet.
 Entered enter_of(pid_t pid);
 
 // The mapping that enter() would give, without doing it; empty when there is no range.
 std::optional<IdMapping> planned_mapping();
 
-// A tmpfs at that directory, seen by this process and its children only; for stores on file systems that carry no upper.
-// After enter(). size_bytes 0: the kernel's default.
+// A tmpfs at that directory, seen by this process and its children only; for stores on file systems that
+// carry no upper. After enter(). size_bytes 0: the kernel's default.
 void mount_memory(const HostPath& directory, uint64_t size_bytes = 0);
 void unmount(const HostPath& directory);
 

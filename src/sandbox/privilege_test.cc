@@ -56,27 +56,31 @@ TEST_F(Privilege, TheProbeSaysWhatEnterThenDoes) {
 
 TEST_F(Privilege, AllIdsOfTheMappingWork) {
   TempDir directory = TempDir::for_test();
-  EXPECT_EQ(in_child([&] {
-    const Entered entered = enter();
-    const std::string file = directory / "file";
-    write_file_atomic(file, "x");
-    for (uint32_t id : {1u, 1000u, std::min(entered.mapping.usable_ids() - 1, 65535u)})
-      if (chown(file.c_str(), id, id) != 0) return 1;
-    struct stat st;
-    if (stat(file.c_str(), &st) != 0 || st.st_uid != std::min(entered.mapping.usable_ids() - 1, 65535u)) return 2;
-    remove_tree(file);  // files of other ids are deleted from inside
-    return path_exists(file) ? 3 : 0;
-  }), 0);
+  EXPECT_EQ(
+      in_child([&] {
+        const Entered entered = enter();
+        const std::string file = directory / "file";
+        write_file_atomic(file, "x");
+        for (uint32_t id : {1u, 1000u, std::min(entered.mapping.usable_ids() - 1, 65535u)})
+          if (chown(file.c_str(), id, id) != 0) return 1;
+        struct stat st;
+        if (stat(file.c_str(), &st) != 0 || st.st_uid != std::min(entered.mapping.usable_ids() - 1, 65535u))
+          return 2;
+        remove_tree(file);  // files of other ids are deleted from inside
+        return path_exists(file) ? 3 : 0;
+      }),
+      0);
 }
 
 TEST_F(Privilege, MountsAreNotSeenOutside) {
   TempDir directory = TempDir::for_test();
   EXPECT_EQ(in_child([&] {
-    enter();
-    mount_memory({directory.path()});
-    write_file_atomic(directory / "inside", "x");
-    return 0;
-  }), 0);
+              enter();
+              mount_memory({directory.path()});
+              write_file_atomic(directory / "inside", "x");
+              return 0;
+            }),
+            0);
   EXPECT_FALSE(path_exists(directory / "inside"));
 }
 
@@ -95,30 +99,40 @@ TEST_F(Privilege, AnotherProcessFindsTheWayIn) {
   const Rung expected = rung;
   const IdMapping mapping = planned_mapping().value_or(IdMapping{});
   EXPECT_EQ(in_child([&] {
-    const Entered entered = enter_of(pid);
-    if (entered.rung != expected || getuid() != 0) return 1;
-    return entered.mapping == mapping ? 0 : 2;
-  }), 0);
+              const Entered entered = enter_of(pid);
+              if (entered.rung != expected || getuid() != 0) return 1;
+              return entered.mapping == mapping ? 0 : 2;
+            }),
+            0);
   kill(owner, SIGKILL);
   waitpid(owner, nullptr, 0);
 }
 
 TEST_F(Privilege, WeStayReadableToOurselves) {
-  EXPECT_EQ(in_child([] { enter(); return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1 ? 0 : 1; }), 0);
+  EXPECT_EQ(in_child([] {
+              enter();
+              return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1 ? 0 : 1;
+            }),
+            0);
 }
 
 TEST(PrivilegeErrors, NoRangeNamesTheLineThatMends) {
-  if (probe_privilege() != Rung::kRoot) return;  // only root can become somebody without a range; the run as root sees to it
+  if (probe_privilege() != Rung::kRoot)
+    return;  // only root can become somebody without a range; the run as root sees to it
   EXPECT_EQ(in_child([] {
-    if (setgid(64999) != 0 || setuid(64999) != 0) return 1;
-    try {
-      enter();
-    } catch (const Error& error) {
-      const std::string what = error.what();
-      return what.find("64999") != std::string::npos && error.hint().find("/etc/subuid") != std::string::npos ? 0 : 2;
-    }
-    return 3;
-  }), 0);
+              if (setgid(64999) != 0 || setuid(64999) != 0) return 1;
+              try {
+                enter();
+              } catch (const Error& error) {
+                const std::string what = error.what();
+                return what.find("64999") != std::string::npos &&
+                               error.hint().find("/etc/subuid") != std::string::npos
+                           ? 0
+                           : 2;
+              }
+              return 3;
+            }),
+            0);
 }
 
 }  // namespace

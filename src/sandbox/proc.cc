@@ -1,8 +1,9 @@
-// /proc and /sys, and what of them is hidden or read-only, as Docker has it (moby, oci/defaults.go: MaskedPaths,
-// ReadonlyPaths), and a few more names that tell about the machine.
+// /proc and /sys, and what of them is hidden or read-only, as Docker has it (moby, oci/defaults.go:
+// MaskedPaths, ReadonlyPaths), and a few more names that tell about the machine.
 //
-// All of it is found beneath the mounts that we have just made, by descriptor: nothing that an image holds (a /proc that is a
-// link, say) can lead a mask elsewhere. A machine that is itself a container may refuse fresh ones; then its own are bound.
+// All of it is found beneath the mounts that we have just made, by descriptor: nothing that an image holds (a
+// /proc that is a link, say) can lead a mask elsewhere. A machine that is itself a container may refuse fresh
+// ones; then its own are bound.
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sys/stat.h>
@@ -21,9 +22,10 @@ namespace corten::sandbox {
 
 namespace {
 
-constexpr const char* kMaskedProc[] = {"acpi",     "asound",      "interrupts",   "kcore",      "keys",        "latency_stats",
-                                       "scsi",     "sched_debug", "slabinfo",     "timer_list", "timer_stats", "vmallocinfo",
-                                       "kpagecount", "kpageflags", "kpagecgroup"};
+constexpr const char* kMaskedProc[] = {"acpi",       "asound",        "interrupts",  "kcore",
+                                       "keys",       "latency_stats", "scsi",        "sched_debug",
+                                       "slabinfo",   "timer_list",    "timer_stats", "vmallocinfo",
+                                       "kpagecount", "kpageflags",    "kpagecgroup"};
 constexpr const char* kMaskedSys[] = {"firmware", "devices/virtual/powercap"};
 constexpr const char* kReadOnlyProc[] = {"bus", "fs", "irq", "sys", "sysrq-trigger"};
 constexpr uint64_t kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
@@ -41,11 +43,13 @@ int fresh(const char* type, uint64_t attributes) {
 }
 
 int bound(const char* path, uint64_t attributes) {
-  int tree = static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+  int tree = static_cast<int>(
+      syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
   if (tree < 0) return -errno;
   mount_attr attr{};
   attr.attr_set = attributes;
-  if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) == 0) return tree;
+  if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) == 0)
+    return tree;
   int error = errno;
   close(tree);
   return -error;
@@ -60,23 +64,32 @@ int plain_directory(const Child& child, const char* name) {
 }
 
 // op.text: type and name, op.flags: attributes, op.yes: a fresh one is forbidden.
-int attach_kernel_file_system(Child& child, const Operation& op, const char* name, const char* outside, int& kept) {
+int attach_kernel_file_system(Child& child, const Operation& op, const char* name, const char* outside,
+                              int& kept) {
   int place = plain_directory(child, name);
   if (place < 0) return place;
   int mount = op.yes ? -EPERM : fresh(op.text.c_str(), op.flags);
   if (mount == -EPERM || mount == -EACCES || mount == -EBUSY) mount = bound(outside, op.flags);
   int result = mount;
   if (mount >= 0)
-    result = syscall(SYS_move_mount, mount, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0 ? 0 : -errno;
+    result =
+        syscall(SYS_move_mount, mount, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0
+            ? 0
+            : -errno;
   close(place);
   kept = mount;
   return result;
 }
 
-int attach_proc(Child& child, const Operation& op) { return attach_kernel_file_system(child, op, "proc", "/proc", child.proc); }
-int attach_sys(Child& child, const Operation& op) { return attach_kernel_file_system(child, op, "sys", "/sys", child.sys); }
+int attach_proc(Child& child, const Operation& op) {
+  return attach_kernel_file_system(child, op, "proc", "/proc", child.proc);
+}
+int attach_sys(Child& child, const Operation& op) {
+  return attach_kernel_file_system(child, op, "sys", "/sys", child.sys);
+}
 
-// Limits are read there by runtimes that size themselves; where the machine has no cgroup 2 there is nothing to show.
+// Limits are read there by runtimes that size themselves; where the machine has no cgroup 2 there is nothing
+// to show.
 int attach_cgroup(Child& child, const Operation& op) {
   int mount = fresh("cgroup2", op.flags);
   if (mount < 0) return 0;
@@ -94,8 +107,8 @@ int mask(Child& child, const Operation& op) {
   if (fstat(place, &st) != 0) result = -errno;
   if (result == 0) {
     const bool directory = S_ISDIR(st.st_mode);
-    tree = static_cast<int>(syscall(SYS_open_tree, directory ? child.files : child.dev, directory ? "empty" : "null",
-                                    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+    tree = static_cast<int>(syscall(SYS_open_tree, directory ? child.files : child.dev,
+                                    directory ? "empty" : "null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
     mount_attr attr{};
     attr.attr_set = directory ? MOUNT_ATTR_RDONLY | kPlain : MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
     if (tree < 0 || syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr) != 0 ||
@@ -108,7 +121,8 @@ int mask(Child& child, const Operation& op) {
 }
 
 int make_read_only(Child& child, const Operation& op) {
-  int tree = static_cast<int>(syscall(SYS_open_tree, child.proc, op.text.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+  int tree = static_cast<int>(syscall(SYS_open_tree, child.proc, op.text.c_str(),
+                                      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
   if (tree < 0) return errno == ENOENT ? 0 : -errno;
   mount_attr attr{};
   attr.attr_set = MOUNT_ATTR_RDONLY | kPlain;
@@ -153,7 +167,8 @@ void plan_masks(const Spec& spec, Plan& plan) {
   for (int cpu = 0; cpu < 4096; cpu++) {
     const std::string name = fmt::format("devices/system/cpu/cpu{}", cpu);
     if (access(("/sys/" + name).c_str(), F_OK) != 0) break;
-    if (access(("/sys/" + name + "/thermal_throttle").c_str(), F_OK) == 0) hide(name + "/thermal_throttle", true);
+    if (access(("/sys/" + name + "/thermal_throttle").c_str(), F_OK) == 0)
+      hide(name + "/thermal_throttle", true);
   }
 }
 

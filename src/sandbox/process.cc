@@ -1,9 +1,10 @@
 // From a plan to a process.
 //
-// clone(2) with CLONE_VM | CLONE_VFORK on a stack of its own: the child shares our memory until it executes the program, and
-// this thread sleeps until then. (The old clone, since Docker's filter answers clone3 with ENOSYS.) All signals are blocked
-// meanwhile, so that no handler of ours runs in the child. A program in existing namespaces (`exec`) takes one process more:
-// setns(2) puts only *children* into a pid namespace, so a helper goes there and makes the program our child (CLONE_PARENT).
+// clone(2) with CLONE_VM | CLONE_VFORK on a stack of its own: the child shares our memory until it executes
+// the program, and this thread sleeps until then. (The old clone, since Docker's filter answers clone3 with
+// ENOSYS.) All signals are blocked meanwhile, so that no handler of ours runs in the child. A program in
+// existing namespaces (`exec`) takes one process more: setns(2) puts only *children* into a pid namespace, so
+// a helper goes there and makes the program our child (CLONE_PARENT).
 #include "sandbox/process.h"
 
 #include <sanitizer/asan_interface.h>
@@ -37,17 +38,20 @@ struct Start {
   Child child;
   int join_pidfd;
   char* second_stack;
-  pid_t pid;   // of the program
+  pid_t pid;  // of the program
   int pidfd;
 };
 
 class Stack {
  public:
-  Stack() : base_(mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {
+  Stack()
+      : base_(mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1,
+                   0)) {
     if (base_ == MAP_FAILED) fail_errno("make a stack");
   }
   ~Stack() {
-    // The child left its frames by exec or _exit: the sanitizer would take their red zones for those of the next mapping.
+    // The child left its frames by exec or _exit: the sanitizer would take their red zones for those of the
+    // next mapping.
     ASAN_UNPOISON_MEMORY_REGION(base_, kStackBytes);
     munmap(base_, kStackBytes);
   }
@@ -58,7 +62,8 @@ class Stack {
   void* base_;
 };
 
-// Signals blocked and, after the child changed its ids (which marks the shared memory as not dumpable), our own mark restored.
+// Signals blocked and, after the child changed its ids (which marks the shared memory as not dumpable), our
+// own mark restored.
 class CloneGuard {
  public:
   CloneGuard() : dumpable_(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)) {
@@ -80,7 +85,8 @@ class CloneGuard {
 void reset_signals() {
   struct sigaction plain {};
   plain.sa_handler = SIG_DFL;
-  for (int number = 1; number < _NSIG; number++) sigaction(number, &plain, nullptr);  // SIGKILL and SIGSTOP: refused, fine
+  for (int number = 1; number < _NSIG; number++)
+    sigaction(number, &plain, nullptr);  // SIGKILL and SIGSTOP: refused, fine
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -108,26 +114,36 @@ int child_main(void* argument) {
 int enter_and_start(void* argument) {
   Start& start = *static_cast<Start*>(argument);
   constexpr int kAll = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
-  // A box on the machine's network is in a namespace that an ordinary user may not enter, and in which we are already.
-  if (setns(start.join_pidfd, kAll | CLONE_NEWNET) != 0 && (errno != EPERM || setns(start.join_pidfd, kAll) != 0)) {
+  // A box on the machine's network is in a namespace that an ordinary user may not enter, and in which we are
+  // already.
+  if (setns(start.join_pidfd, kAll | CLONE_NEWNET) != 0 &&
+      (errno != EPERM || setns(start.join_pidfd, kAll) != 0)) {
     start.report->error = errno;
     _exit(kSetupFailed);
   }
-  start.pid = clone(child_main, start.second_stack, CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD | SIGCHLD, argument, &start.pidfd);
+  start.pid = clone(child_main, start.second_stack,
+                    CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD | SIGCHLD, argument, &start.pidfd);
   if (start.pid < 0) start.report->error = errno;
   _exit(0);
 }
 
 std::string exec_text(const Plan& plan, const Report& report) {
   const std::string name = quote(plan.argv[0]);
-  const std::string file = report.exec_candidate < plan.candidates.size() ? plan.candidates[report.exec_candidate] : plan.argv[0];
+  const std::string file =
+      report.exec_candidate < plan.candidates.size() ? plan.candidates[report.exec_candidate] : plan.argv[0];
   switch (report.exec) {
-    case ExecFailure::kNotInPath: return fmt::format("exec: {}: executable file not found in $PATH", name);
-    case ExecFailure::kStat: return fmt::format("exec: {}: stat {}: {}", name, file, to_lower(errno_text(report.error)));
-    case ExecFailure::kIsDirectory: return fmt::format("exec: {}: is a directory", name);
-    case ExecFailure::kNotExecutable: return fmt::format("exec: {}: {}", name, to_lower(errno_text(report.error)));
-    case ExecFailure::kExecve: return fmt::format("exec {}: {}", file, to_lower(errno_text(report.error)));
-    case ExecFailure::kNone: break;
+    case ExecFailure::kNotInPath:
+      return fmt::format("exec: {}: executable file not found in $PATH", name);
+    case ExecFailure::kStat:
+      return fmt::format("exec: {}: stat {}: {}", name, file, to_lower(errno_text(report.error)));
+    case ExecFailure::kIsDirectory:
+      return fmt::format("exec: {}: is a directory", name);
+    case ExecFailure::kNotExecutable:
+      return fmt::format("exec: {}: {}", name, to_lower(errno_text(report.error)));
+    case ExecFailure::kExecve:
+      return fmt::format("exec {}: {}", file, to_lower(errno_text(report.error)));
+    case ExecFailure::kNone:
+      break;
   }
   return {};
 }
@@ -168,10 +184,12 @@ void clone_in_new_namespaces(Start& start, const Stack& stack) {
 
 void clone_in_joined_namespaces(Start& start, const Stack& stack, const Stack& second) {
   start.second_stack = second.top();
-  const pid_t helper = clone(enter_and_start, stack.top(), CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &start);
+  const pid_t helper =
+      clone(enter_and_start, stack.top(), CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &start);
   if (helper < 0) fail_errno("make a helper process");
   int status;
-  while (waitpid(helper, &status, 0) < 0 && errno == EINTR) {}
+  while (waitpid(helper, &status, 0) < 0 && errno == EINTR) {
+  }
   if (start.pid < 0) throw errno_error(start.report->error, "enter the namespaces of the container");
 }
 
@@ -181,13 +199,21 @@ Process Process::start(const Spec& spec) {
   const Plan plan = make_plan(spec);
   auto report = std::make_unique<Report>();
   const Stack stack, second_stack;
-  Start start{.plan = &plan, .report = report.get(), .child = {}, .join_pidfd = spec.join_pidfd, .second_stack = nullptr, .pid = -1, .pidfd = -1};
+  Start start{.plan = &plan,
+              .report = report.get(),
+              .child = {},
+              .join_pidfd = spec.join_pidfd,
+              .second_stack = nullptr,
+              .pid = -1,
+              .pidfd = -1};
   start.child.report = report.get();
   start.child.files = plan.files;
   {
     const CloneGuard guard;
-    if (spec.join_pidfd < 0) clone_in_new_namespaces(start, stack);
-    else clone_in_joined_namespaces(start, stack, second_stack);
+    if (spec.join_pidfd < 0)
+      clone_in_new_namespaces(start, stack);
+    else
+      clone_in_joined_namespaces(start, stack, second_stack);
   }
   Process process;
   process.pid_ = start.pid;
@@ -214,7 +240,9 @@ Process::~Process() {
   if (!pidfd_.is_open()) return;
   kill();
   siginfo_t info;
-  while (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &info, WEXITED) < 0 && errno == EINTR) {}
+  while (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &info, WEXITED) < 0 &&
+         errno == EINTR) {
+  }
 }
 
 void Process::kill() noexcept {
@@ -237,8 +265,10 @@ Exit Process::wait() {
   pidfd_.reset();
   Exit exit;
   exit.exec_error = std::move(exec_error_);
-  if (!exit.exec_error.empty()) exit.code = exec_code_;
-  else if (info.si_code == CLD_EXITED) exit.code = info.si_status;
+  if (!exit.exec_error.empty())
+    exit.code = exec_code_;
+  else if (info.si_code == CLD_EXITED)
+    exit.code = info.si_status;
   else {
     exit.signal = info.si_status;
     exit.code = 128 + info.si_status;

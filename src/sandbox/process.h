@@ -1,7 +1,8 @@
 // A running process in its box.
 //
-// Unless it joined another's namespaces, it is process 1 of a pid namespace: when it ends, or is killed, the kernel kills all that it started, and wait() returns
-// after the last of them is gone and their mounts with them. So the upper directory is at rest when wait() has returned.
+// Unless it joined another's namespaces, it is process 1 of a pid namespace: when it ends, or is killed, the
+// kernel kills all that it started, and wait() returns after the last of them is gone and their mounts with
+// them. So the upper directory is at rest when wait() has returned.
 #pragma once
 #include <sys/types.h>
 
@@ -20,16 +21,18 @@ struct ResourceUse {
 };
 
 struct Exit {
-  int code = 0;    // the program's own; 127 program not found, 126 not executable (then exec_error says why); 128 + signal
+  int code = 0;    // the program's own; 127 program not found, 126 not executable (then exec_error says why);
+                   // 128 + signal
   int signal = 0;  // that killed it, or 0
-  // Not empty: the program never started, and `code` is ours. runc's words: `exec: "x": executable file not found in $PATH`.
+  // Not empty: the program never started, and `code` is ours. runc's words: `exec: "x": executable file not
+  // found in $PATH`.
   std::string exec_error;
   ResourceUse use;
   bool is_success() const { return code == 0; }
 };
 
-// A mount point that did not exist and was made in the root for a mount. /proc, /sys and /dev are not among them: they
-// stay in the layer, as with BuildKit.
+// A mount point that did not exist and was made in the root for a mount. /proc, /sys and /dev are not among
+// them: they stay in the layer, as with BuildKit.
 struct Stub {
   RootfsPath path;  // where it is, with links resolved
   bool is_directory = true;
@@ -37,17 +40,18 @@ struct Stub {
 
 class Process {
  public:
-  // Sets everything up and starts the program. Throws Error when the box cannot be made; the message names the part (mount
-  // target, layer, limit). A program that cannot be executed is no error but an Exit. Thread-safe; needs enter() before.
+  // Sets everything up and starts the program. Throws Error when the box cannot be made; the message names
+  // the part (mount target, layer, limit). A program that cannot be executed is no error but an Exit.
+  // Thread-safe; needs enter() before.
   static Process start(const Spec& spec);
 
   Process(Process&&) noexcept = default;
   Process& operator=(Process&&) noexcept;
   ~Process();  // kills and waits, if nobody has waited
 
-  Exit wait();  // once; blocks until all processes of the box are gone
-  void kill() noexcept;              // SIGKILL to all of it; does nothing when it is gone
-  void signal(int number);           // to process 1, which ignores what it has no handler for
+  Exit wait();                                // once; blocks until all processes of the box are gone
+  void kill() noexcept;                       // SIGKILL to all of it; does nothing when it is gone
+  void signal(int number);                    // to process 1, which ignores what it has no handler for
   int pidfd() const { return pidfd_.get(); }  // becomes readable when it has ended
   pid_t pid() const { return pid_; }          // as we see it
   // Why the program was never started, in runc's words; "" when it was. wait() then gives the code.

@@ -1,4 +1,5 @@
-// What can, and above all what cannot, be done in a box. The same tests run as root and as an ordinary user (label `user`).
+// What can, and above all what cannot, be done in a box. The same tests run as root and as an ordinary user
+// (label `user`).
 #include "sandbox/process.h"
 
 #include <fcntl.h>
@@ -124,8 +125,9 @@ TEST_F(Sandbox, LooksTheProgramUpInItsOwnPath) {
 
 TEST_F(Sandbox, RootHasDockersCapabilitiesAndAFilter) {
   const Result result = box.shell("cat /proc/self/status");
-  for (const char* line : {"CapInh:\t0000000000000000", "CapPrm:\t00000000a80425fb", "CapEff:\t00000000a80425fb",
-                           "CapBnd:\t00000000a80425fb", "CapAmb:\t0000000000000000", "NoNewPrivs:\t0", "Seccomp:\t2"})
+  for (const char* line :
+       {"CapInh:\t0000000000000000", "CapPrm:\t00000000a80425fb", "CapEff:\t00000000a80425fb",
+        "CapBnd:\t00000000a80425fb", "CapAmb:\t0000000000000000", "NoNewPrivs:\t0", "Seccomp:\t2"})
     EXPECT_NE(result.output.find(line), std::string::npos) << line << "\n" << result.output;
 }
 
@@ -135,8 +137,9 @@ TEST_F(Sandbox, OthersHaveNoneAndTheirGroups) {
   spec.gid = 43;
   spec.groups = {7, 8};
   const Result result = box.run(spec);
-  for (const char* line : {"CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t00000000a80425fb",
-                           "Uid:\t42\t42\t42\t42", "Gid:\t43\t43\t43\t43", "Groups:\t7 8"})
+  for (const char* line :
+       {"CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t00000000a80425fb",
+        "Uid:\t42\t42\t42\t42", "Gid:\t43\t43\t43\t43", "Groups:\t7 8"})
     EXPECT_NE(result.output.find(line), std::string::npos) << line << "\n" << result.output;
   EXPECT_NE(result.exit.code, 0);  // touch
 }
@@ -146,7 +149,8 @@ TEST_F(Sandbox, OwnersAreReal) {
 }
 
 TEST_F(Sandbox, ASetuidProgramWorks) {
-  // busybox drops what it does not need; a copied id would not. A setuid shell keeps the effective id with `stat` on /proc.
+  // busybox drops what it does not need; a copied id would not. A setuid shell keeps the effective id with
+  // `stat` on /proc.
   Spec spec = box.spec({"/bin/su-cat", "/root-only"});
   box.write("root-only", "secret\n", 0600);
   box.shell("cp /bin/busybox /bin/su-cat; chmod 4755 /bin/su-cat");
@@ -156,8 +160,9 @@ TEST_F(Sandbox, ASetuidProgramWorks) {
 }
 
 TEST_F(Sandbox, MountsAndModulesAndClocksAreRefused) {
-  for (const char* command : {"mount -t tmpfs none /mnt", "umount /proc", "unshare -m true", "dmesg -c",
-                              "hostname evil", "mknod /dev/mem2 b 8 0 && cat /dev/mem2 > /dev/null", "swapoff -a && false"})
+  for (const char* command :
+       {"mount -t tmpfs none /mnt", "umount /proc", "unshare -m true", "dmesg -c", "hostname evil",
+        "mknod /dev/mem2 b 8 0 && cat /dev/mem2 > /dev/null", "swapoff -a && false"})
     EXPECT_NE(box.shell(fmt::format("mkdir -p /mnt; {} 2>/dev/null", command)).exit.code, 0) << command;
 }
 
@@ -172,7 +177,9 @@ TEST_F(Sandbox, ProcAndSysAreMaskedAndReadOnly) {
 }
 
 TEST_F(Sandbox, InsecureIsNotMasked) {
-  Spec spec = box.spec({"/bin/sh", "-c", "grep -E 'Seccomp:|CapEff' /proc/self/status; mount -t tmpfs none /etc && echo mounted"});
+  Spec spec =
+      box.spec({"/bin/sh", "-c",
+                "grep -E 'Seccomp:|CapEff' /proc/self/status; mount -t tmpfs none /etc && echo mounted"});
   spec.security = Security::kInsecure;
   const Result result = box.run(spec);
   EXPECT_NE(result.output.find("Seccomp:\t0"), std::string::npos);
@@ -180,8 +187,12 @@ TEST_F(Sandbox, InsecureIsNotMasked) {
 }
 
 TEST_F(Sandbox, DevHasTheUsualDevicesOnly) {
-  EXPECT_EQ(box.shell("ls /dev").output, "core\nfd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n");
-  const Result result = box.shell("echo x > /dev/null && head -c 4 /dev/zero | wc -c && head -c 4 /dev/urandom | wc -c && touch /dev/shm/a && stat -c %a /dev/shm && echo ok > /dev/stderr");
+  EXPECT_EQ(
+      box.shell("ls /dev").output,
+      "core\nfd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n");
+  const Result result = box.shell(
+      "echo x > /dev/null && head -c 4 /dev/zero | wc -c && head -c 4 /dev/urandom | wc -c && touch "
+      "/dev/shm/a && stat -c %a /dev/shm && echo ok > /dev/stderr");
   EXPECT_EQ(result.output, "4\n4\n1777\nok\n");
 }
 
@@ -223,7 +234,9 @@ TEST_F(Sandbox, HostNameIsItsOwn) {
 }
 
 TEST_F(Sandbox, NetworkNoneHasOnlyLo) {
-  Spec spec = box.spec({"/bin/sh", "-c", "ls /sys/class/net; ip addr show lo | grep -c 'inet 127.0.0.1'; ping -c 1 -W 1 127.0.0.1 >/dev/null && echo pong"});
+  Spec spec = box.spec({"/bin/sh", "-c",
+                        "ls /sys/class/net; ip addr show lo | grep -c 'inet 127.0.0.1'; ping -c 1 -W 1 "
+                        "127.0.0.1 >/dev/null && echo pong"});
   spec.network = Network::kNone;
   EXPECT_EQ(box.run(spec).output, "lo\n1\npong\n");
 }
@@ -294,7 +307,9 @@ TEST_F(Sandbox, ADetachedOneDoesNot) {
 }
 
 TEST_F(Sandbox, AddedCapabilitiesReachTheProgram) {
-  Spec spec = box.spec({"/bin/sh", "-c", "mkdir -p /mnt; mount -t tmpfs none /mnt && echo mounted; grep CapEff /proc/self/status"});
+  Spec spec =
+      box.spec({"/bin/sh", "-c",
+                "mkdir -p /mnt; mount -t tmpfs none /mnt && echo mounted; grep CapEff /proc/self/status"});
   spec.capabilities = default_capabilities();
   spec.capabilities->push_back(*parse_capability("SYS_ADMIN"));
   EXPECT_EQ(box.run(spec).output, "mounted\nCapEff:\t00000000a82425fb\n");
@@ -320,7 +335,10 @@ TEST_F(Sandbox, JoinsARunningBox) {
   first.hostname = "joined";
   first.network = Network::kNone;
   Process process = Process::start(first);
-  Spec second = box.spec({"/bin/sh", "-c", "while ! [ -s /dev/shm/mark ]; do sleep 0.05; done; cat /dev/shm/mark; hostname; ls /sys/class/net; [ -d /proc/1 ] && echo one; grep -E 'CapEff|Seccomp:' /proc/self/status"});
+  Spec second =
+      box.spec({"/bin/sh", "-c",
+                "while ! [ -s /dev/shm/mark ]; do sleep 0.05; done; cat /dev/shm/mark; hostname; ls "
+                "/sys/class/net; [ -d /proc/1 ] && echo one; grep -E 'CapEff|Seccomp:' /proc/self/status"});
   second.join_pidfd = process.pidfd();
   const Result result = box.run(second);
   EXPECT_EQ(result.output, "mark\njoined\nlo\none\nCapEff:\t00000000a80425fb\nSeccomp:\t2\n");

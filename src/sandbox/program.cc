@@ -18,9 +18,13 @@ namespace {
 
 constexpr int kFirstSafeFd = 10;  // beyond 0, 1, 2 and whatever else dup2 will overwrite
 
-int change_directory(Child&, const Operation& op) { return chdir(op.text.c_str()) == 0 ? 0 : -errno; }
+int change_directory(Child&, const Operation& op) {
+  return chdir(op.text.c_str()) == 0 ? 0 : -errno;
+}
 
-int place_descriptor(Child&, const Operation& op) { return dup2(op.fd, static_cast<int>(op.number)) >= 0 ? 0 : -errno; }
+int place_descriptor(Child&, const Operation& op) {
+  return dup2(op.fd, static_cast<int>(op.number)) >= 0 ? 0 : -errno;
+}
 
 int close_others(Child&, const Operation& op) {
   if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) != 0) return -errno;
@@ -31,7 +35,9 @@ int close_others(Child&, const Operation& op) {
 // The machine's, or the program's own where we run in a root without a /dev.
 int open_null(const Plan& plan) {
   int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-  return fd < 0 && errno == ENOENT && plan.dev >= 0 ? openat(plan.dev, "null", O_RDWR | O_CLOEXEC | O_NOFOLLOW) : fd;
+  return fd < 0 && errno == ENOENT && plan.dev >= 0
+             ? openat(plan.dev, "null", O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+             : fd;
 }
 
 void plan_descriptors(const Spec& spec, Plan& plan) {
@@ -39,7 +45,8 @@ void plan_descriptors(const Spec& spec, Plan& plan) {
     UniqueFd copy(fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, kFirstSafeFd) : open_null(plan));
     if (copy && copy.get() < kFirstSafeFd) copy = UniqueFd(fcntl(copy.get(), F_DUPFD_CLOEXEC, kFirstSafeFd));
     if (!copy) fail_errno("descriptor {} for the program's {}", fd, number);
-    Operation op{.apply = place_descriptor, .what = fmt::format("give the program its descriptor {}", number)};
+    Operation op{.apply = place_descriptor,
+                 .what = fmt::format("give the program its descriptor {}", number)};
     op.number = static_cast<uint64_t>(number);
     op.fd = plan.keep(std::move(copy));
     plan.add(std::move(op));
@@ -59,7 +66,8 @@ void plan_descriptors(const Spec& spec, Plan& plan) {
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
   std::vector<char*> list;
   for (const std::string& string : strings) {
-    if (string.find('\0') != std::string::npos) fail(ErrorCode::kInvalid, "argument {}: holds a zero byte", quote(string));
+    if (string.find('\0') != std::string::npos)
+      fail(ErrorCode::kInvalid, "argument {}: holds a zero byte", quote(string));
     list.push_back(const_cast<char*>(string.c_str()));
   }
   list.push_back(nullptr);
@@ -75,7 +83,8 @@ std::vector<std::string> candidates_of(const Spec& spec) {
     if (variable.starts_with("PATH=")) path = variable.substr(5);
   if (program.empty() || path.empty()) return list;
   for (const std::string& directory : split(path, ':'))
-    if (directory.starts_with('/')) list.push_back(directory + "/" + program);  // Go refuses relative ones too
+    if (directory.starts_with('/'))
+      list.push_back(directory + "/" + program);  // Go refuses relative ones too
   return list;
 }
 
@@ -86,7 +95,8 @@ void plan_program(const Spec& spec, Plan& plan) {
   plan.candidates = candidates_of(spec);
   plan.argv = pointers(spec.argv);
   plan.envp = pointers(spec.environment);
-  plan.add({.apply = change_directory, .what = fmt::format("change to the directory {}", spec.directory.absolute()),
+  plan.add({.apply = change_directory,
+            .what = fmt::format("change to the directory {}", spec.directory.absolute()),
             .text = spec.directory.absolute()});
   plan_descriptors(spec, plan);
 }
@@ -97,9 +107,12 @@ void execute_program(const Plan& plan, Report& report) {
     const char* file = plan.candidates[i].c_str();
     struct stat st;
     ExecFailure why = ExecFailure::kNone;
-    if (stat(file, &st) != 0) why = ExecFailure::kStat;
-    else if (S_ISDIR(st.st_mode)) why = ExecFailure::kIsDirectory;
-    else if (access(file, X_OK) != 0) why = ExecFailure::kNotExecutable;
+    if (stat(file, &st) != 0)
+      why = ExecFailure::kStat;
+    else if (S_ISDIR(st.st_mode))
+      why = ExecFailure::kIsDirectory;
+    else if (access(file, X_OK) != 0)
+      why = ExecFailure::kNotExecutable;
     if (why == ExecFailure::kNone) {
       execve(file, plan.argv.data(), plan.envp.data());
       why = ExecFailure::kExecve;

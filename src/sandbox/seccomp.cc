@@ -1,5 +1,6 @@
-// The system call filter. It is loaded while we still have CAP_SYS_ADMIN in our user namespace, so that NO_NEW_PRIVS, which
-// would break setuid programs in a step, is not needed; all that follows in the plan is allowed by the profile.
+// The system call filter. It is loaded while we still have CAP_SYS_ADMIN in our user namespace, so that
+// NO_NEW_PRIVS, which would break setuid programs in a step, is not needed; all that follows in the plan is
+// allowed by the profile.
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/syscall.h>

@@ -13,7 +13,8 @@
 int main(int argc, char** argv) try {
   if (argc != 3) return 2;
   const std::string json = corten::read_file(argv[1]);
-  std::string out = fmt::format("// Made from seccomp-docker.json.\nconstexpr std::string_view kProfile = R\"json({})json\";\n", json);
+  std::string out = fmt::format(
+      "// Made from seccomp-docker.json.\nconstexpr std::string_view kProfile = R\"json({})json\";\n", json);
   out += "alignas(8) constexpr uint8_t kDefaultFilter[] = {";
   int column = 0;
   for (uint8_t byte : corten::sandbox::compile_seccomp_profile(json, corten::sandbox::kDefaultCapabilityBits))

@@ -1,8 +1,10 @@
-// The profile: moby, profiles/seccomp. The compiling is libseccomp's (a binary tree: 0.1 ms to load, a linear one 0.75).
+// The profile: moby, profiles/seccomp. The compiling is libseccomp's (a binary tree: 0.1 ms to load, a linear
+// one 0.75).
 //
-// libseccomp 2.5.4 does not know calls newer than Linux 5.17. Where the profile allows such a call, a few instructions in
-// front of the tree do (numbers from 424 on are the same on every architecture). A number that is newer than all that we
-// know gets ENOSYS, not EPERM, as runc does: C libraries fall back to older calls on ENOSYS only.
+// libseccomp 2.5.4 does not know calls newer than Linux 5.17. Where the profile allows such a call, a few
+// instructions in front of the tree do (numbers from 424 on are the same on every architecture). A number
+// that is newer than all that we know gets ENOSYS, not EPERM, as runc does: C libraries fall back to older
+// calls on ENOSYS only.
 #include "sandbox/seccomp_profile.h"
 
 #include <linux/filter.h>
@@ -33,12 +35,26 @@ struct NewCall {
   uint32_t number;
 };
 // include/uapi/asm-generic/unistd.h of Linux 6.18.
-constexpr NewCall kNewCalls[] = {
-    {"set_mempolicy_home_node", 450}, {"cachestat", 451},    {"fchmodat2", 452},         {"map_shadow_stack", 453},
-    {"futex_wake", 454},              {"futex_wait", 455},   {"futex_requeue", 456},     {"statmount", 457},
-    {"listmount", 458},               {"lsm_get_self_attr", 459}, {"lsm_set_self_attr", 460}, {"lsm_list_modules", 461},
-    {"mseal", 462},                   {"setxattrat", 463},   {"getxattrat", 464},        {"listxattrat", 465},
-    {"removexattrat", 466},           {"open_tree_attr", 467}, {"file_getattr", 468},    {"file_setattr", 469}};
+constexpr NewCall kNewCalls[] = {{"set_mempolicy_home_node", 450},
+                                 {"cachestat", 451},
+                                 {"fchmodat2", 452},
+                                 {"map_shadow_stack", 453},
+                                 {"futex_wake", 454},
+                                 {"futex_wait", 455},
+                                 {"futex_requeue", 456},
+                                 {"statmount", 457},
+                                 {"listmount", 458},
+                                 {"lsm_get_self_attr", 459},
+                                 {"lsm_set_self_attr", 460},
+                                 {"lsm_list_modules", 461},
+                                 {"mseal", 462},
+                                 {"setxattrat", 463},
+                                 {"getxattrat", 464},
+                                 {"listxattrat", 465},
+                                 {"removexattrat", 466},
+                                 {"open_tree_attr", 467},
+                                 {"file_getattr", 468},
+                                 {"file_setattr", 469}};
 constexpr uint32_t kLastKnownCall = 469;
 constexpr uint32_t kX32Bit = 0x40000000;
 
@@ -58,10 +74,12 @@ bool has_capability(uint64_t bits, const std::string& name) {
 }
 
 bool any_architecture(const std::vector<std::string>& names) {
-  return std::any_of(names.begin(), names.end(), [](const std::string& name) { return kArchitectures.contains(name); });
+  return std::any_of(names.begin(), names.end(),
+                     [](const std::string& name) { return kArchitectures.contains(name); });
 }
 
-// Docker's rule: all included capabilities must be there, none of the excluded ones; one of the architectures must be ours.
+// Docker's rule: all included capabilities must be there, none of the excluded ones; one of the architectures
+// must be ours.
 bool applies(const Json& rule, uint64_t capabilities) {
   if (const Json* includes = rule.find("includes")) {
     for (const std::string& name : includes->get_strings("caps"))
@@ -103,17 +121,21 @@ std::vector<scmp_arg_cmp> comparisons_of(const Json& rule) {
   for (const Json& arg : args->as_array()) {
     const auto value = static_cast<uint64_t>(arg.get_int("value"));
     const auto value_two = static_cast<uint64_t>(arg.get_int("valueTwo"));
-    list.push_back({.arg = static_cast<unsigned>(arg.get_int("index")), .op = comparison_of(arg.get_string("op")),
-                    .datum_a = value, .datum_b = value_two});
+    list.push_back({.arg = static_cast<unsigned>(arg.get_int("index")),
+                    .op = comparison_of(arg.get_string("op")),
+                    .datum_a = value,
+                    .datum_b = value_two});
   }
   return list;
 }
 
 class Filter {
  public:
-  explicit Filter(uint32_t default_action) : context_(seccomp_init(default_action)), default_action_(default_action) {
+  explicit Filter(uint32_t default_action)
+      : context_(seccomp_init(default_action)), default_action_(default_action) {
     if (context_ == nullptr) fail(ErrorCode::kInternal, "seccomp: no filter context");
-    for (uint32_t architecture : kOlderForms) check(seccomp_arch_add(context_, architecture), "add an architecture");
+    for (uint32_t architecture : kOlderForms)
+      check(seccomp_arch_add(context_, architecture), "add an architecture");
     check(seccomp_attr_set(context_, SCMP_FLTATR_CTL_OPTIMIZE, 2), "ask for a tree");
   }
   ~Filter() { seccomp_release(context_); }
@@ -129,7 +151,9 @@ class Filter {
         if (action == SCMP_ACT_ALLOW && comparisons.empty()) allow_new_call(name);
         continue;  // a call of another architecture
       }
-      check(seccomp_rule_add_array(context_, action, number, static_cast<unsigned>(comparisons.size()), comparisons.data()), name);
+      check(seccomp_rule_add_array(context_, action, number, static_cast<unsigned>(comparisons.size()),
+                                   comparisons.data()),
+            name);
     }
   }
 
@@ -143,7 +167,8 @@ class Filter {
     std::vector<uint8_t> all(front.size() * sizeof(sock_filter) + tree.size());
     memcpy(all.data(), front.data(), front.size() * sizeof(sock_filter));
     memcpy(all.data() + front.size() * sizeof(sock_filter), tree.data(), tree.size());
-    if (all.size() / sizeof(sock_filter) > BPF_MAXINSNS) fail(ErrorCode::kInternal, "seccomp: the filter is too long");
+    if (all.size() / sizeof(sock_filter) > BPF_MAXINSNS)
+      fail(ErrorCode::kInternal, "seccomp: the filter is too long");
     return all;
   }
 

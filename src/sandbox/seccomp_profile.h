@@ -1,5 +1,5 @@
-// From Docker's seccomp profile (JSON) to a filter that the kernel takes. Used when Corten is built, for the default
-// capabilities, and at run time for others (some 15 ms).
+// From Docker's seccomp profile (JSON) to a filter that the kernel takes. Used when Corten is built, for the
+// default capabilities, and at run time for others (some 15 ms).
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -7,8 +7,9 @@
 
 namespace corten::sandbox {
 
-// The bytes of a struct sock_filter array for this processor and its older forms (x86_64: also i386 and x32). Rules that
-// ask for capabilities are taken as `capabilities` (bits) have them. Throws Error(kInvalid) for a profile that is not understood.
+// The bytes of a struct sock_filter array for this processor and its older forms (x86_64: also i386 and x32).
+// Rules that ask for capabilities are taken as `capabilities` (bits) have them. Throws Error(kInvalid) for a
+// profile that is not understood.
 std::vector<uint8_t> compile_seccomp_profile(std::string_view json, uint64_t capabilities);
 
 // Whether a rule of the profile depends on a capability in which the two sets differ.

@@ -1,8 +1,10 @@
-// The description of one process in a box of its own: a plain value, checked and turned into a plan by Process::start.
+// The description of one process in a box of its own: a plain value, checked and turned into a plan by
+// Process::start.
 //
-// Everything of this machine (paths, descriptors, numbers) is here, and nowhere else in a build: a step's identity never
-// contains a Spec. Descriptors are borrowed: they must stay open until Process::start has returned, and directories must
-// have been opened *after* enter() (the kernel refuses a layer that was opened in another mount namespace).
+// Everything of this machine (paths, descriptors, numbers) is here, and nowhere else in a build: a step's
+// identity never contains a Spec. Descriptors are borrowed: they must stay open until Process::start has
+// returned, and directories must have been opened *after* enter() (the kernel refuses a layer that was opened
+// in another mount namespace).
 #pragma once
 #include <sys/resource.h>
 #include <sys/types.h>
@@ -18,8 +20,9 @@
 
 namespace corten::sandbox {
 
-// A directory or file of this machine. The descriptor wins when there is one (O_PATH is enough). A path follows links:
-// whoever resolves a name that an image or a Dockerfile gave must do so beneath a root (base/beneath.h) and pass the descriptor.
+// A directory or file of this machine. The descriptor wins when there is one (O_PATH is enough). A path
+// follows links: whoever resolves a name that an image or a Dockerfile gave must do so beneath a root
+// (base/beneath.h) and pass the descriptor.
 struct Source {
   HostPath path;
   int fd = -1;
@@ -29,24 +32,26 @@ struct Source {
 // The root file system. Either `plain`, or an overlay of `lowers`.
 struct Root {
   std::vector<Source> lowers;  // top first, at most 500; none: an empty root
-  HostPath upper, work;        // empty directories of one file system that is not an overlay; both unset: read-only
-  Source plain;                // this directory itself, written through; wins over the overlay
-  bool read_only = false;      // mount it read-only all the same (`run --read-only`)
+  HostPath upper, work;  // empty directories of one file system that is not an overlay; both unset: read-only
+  Source plain;          // this directory itself, written through; wins over the overlay
+  bool read_only = false;  // mount it read-only all the same (`run --read-only`)
 };
 
 struct Mount {
   enum class Kind {
     kBind,     // `source`, a file or a directory, with what is mounted in it
     kTmpfs,    // empty; takes the mode of the directory beneath when it was there (BuildKit), else `mode`
-    kOverlay,  // writable view of directory `source`, whose writes go to upper/work, or to memory when these are unset
+    kOverlay,  // writable view of directory `source`, whose writes go to upper/work, or to memory when these
+               // are unset
   };
   Kind kind = Kind::kBind;
-  RootfsPath target;  // links on the way are followed inside the root; missing parents are made, 0755, and reported as stubs
+  RootfsPath target;  // links on the way are followed inside the root; missing parents are made, 0755, and
+                      // reported as stubs
   Source source;
   HostPath upper, work;
   bool read_only = false;
-  std::optional<mode_t> mode;             // of a tmpfs; default: as above, 01777 for a new directory
-  std::optional<uint64_t> size_bytes;     // of a tmpfs; default: the kernel's (half of the memory)
+  std::optional<mode_t> mode;          // of a tmpfs; default: as above, 01777 for a new directory
+  std::optional<uint64_t> size_bytes;  // of a tmpfs; default: the kernel's (half of the memory)
   bool no_exec = false, no_suid = false, no_dev = false;
   // A bind without a source: a private file with this text (secrets, heredoc bodies), kept in memory only.
   std::optional<std::string> text;
@@ -63,7 +68,8 @@ enum class Network {
 
 enum class Security {
   kDefault,   // Docker's capabilities and system call filter, masked /proc, read-only /sys
-  kInsecure,  // all capabilities that we have, no filter, nothing masked (RUN --security=insecure, run --privileged)
+  kInsecure,  // all capabilities that we have, no filter, nothing masked (RUN --security=insecure, run
+              // --privileged)
 };
 
 // "nofile=1024:2048"; RLIM_INFINITY for unlimited.
@@ -76,7 +82,8 @@ struct Spec {
   Root root;
   std::vector<Mount> mounts;  // nested ones are ordered by target; of two on one target the later one wins
 
-  std::vector<std::string> argv;         // argv[0] without a slash is looked up in PATH of `environment`, inside the root
+  std::vector<std::string>
+      argv;  // argv[0] without a slash is looked up in PATH of `environment`, inside the root
   std::vector<std::string> environment;  // "NAME=value"; nothing is added
   RootfsPath directory;                  // must be there; the error names it
 
@@ -87,27 +94,32 @@ struct Spec {
   std::string hostname = "buildkitsandbox";
   Network network = Network::kHost;
   int network_fd = -1;
-  // Placed over /etc/hosts and /etc/resolv.conf from private files, never written to the layer. Unset: not placed.
+  // Placed over /etc/hosts and /etc/resolv.conf from private files, never written to the layer. Unset: not
+  // placed.
   std::optional<std::string> etc_hosts, etc_resolv_conf;
 
   Security security = Security::kDefault;
-  // Capability numbers that root has (CAP_*); unset: default_capabilities(), or all for kInsecure. What we lack is left out.
+  // Capability numbers that root has (CAP_*); unset: default_capabilities(), or all for kInsecure. What we
+  // lack is left out.
   std::optional<std::vector<int>> capabilities;
-  bool seccomp = true;          // the default filter; kInsecure switches it off too
+  bool seccomp = true;  // the default filter; kInsecure switches it off too
   bool no_new_privileges = false;
   uint64_t shm_bytes = 64 << 20;
-  // In addition to a core limit that nothing gets past (a core file would hold the step's secrets); name RLIMIT_CORE to change it.
+  // In addition to a core limit that nothing gets past (a core file would hold the step's secrets); name
+  // RLIMIT_CORE to change it.
   std::vector<ResourceLimit> limits;
 
   int stdin_fd = -1;  // -1: /dev/null
   int stdout_fd = 1;
   int stderr_fd = 2;
-  // A descriptor that stays open as long as a process of the step lives, also when we are killed (a lock); -1: none.
+  // A descriptor that stays open as long as a process of the step lives, also when we are killed (a lock);
+  // -1: none.
   int lock_fd = -1;
   // Kill the process when the thread that started it ends (or we are killed).
   bool dies_with_parent = true;
-  // Run inside the namespaces of this process (its pidfd) instead of making new ones (`exec`): root, mounts, hostname,
-  // network, etc_* and shm_bytes are then not used. The caller must have entered its user namespace (enter_of).
+  // Run inside the namespaces of this process (its pidfd) instead of making new ones (`exec`): root, mounts,
+  // hostname, network, etc_* and shm_bytes are then not used. The caller must have entered its user namespace
+  // (enter_of).
   int join_pidfd = -1;
 };
 

@@ -1,7 +1,7 @@
-// The walk goes name by name over a path that is known to hold no link; a link's text is put in front of what is left to
-// walk. (openat2 alone cannot say where a dangling link would have led, and /etc/resolv.conf often is one.) Nobody else is
-// in the tree yet, so there is nothing to race with; binds of live directories can change, and then RESOLVE_IN_ROOT with
-// RESOLVE_NO_SYMLINKS still keeps every step inside.
+// The walk goes name by name over a path that is known to hold no link; a link's text is put in front of what
+// is left to walk. (openat2 alone cannot say where a dangling link would have led, and /etc/resolv.conf often
+// is one.) Nobody else is in the tree yet, so there is nothing to race with; binds of live directories can
+// change, and then RESOLVE_IN_ROOT with RESOLVE_NO_SYMLINKS still keeps every step inside.
 #include "sandbox/target.h"
 
 #include <fcntl.h>
@@ -76,8 +76,10 @@ int make_one(Child& child, Walk& walk, bool directory, bool note) {
     if (mkdirat(parent, name, 0755) != 0) result = -errno;
   } else {
     int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (fd < 0) result = -errno;
-    else close(fd);
+    if (fd < 0)
+      result = -errno;
+    else
+      close(fd);
   }
   if (result == 0 && note) note_stub(child, directory ? 'd' : 'f', walk.done, parent);
   close(parent);
@@ -99,8 +101,15 @@ int walk_and_make(Child& child, const char* path, bool directory, bool note, Tar
     const char* after = end;
     while (*after == '/') after++;
     const bool last = *after == 0;
-    if (size == 1 && rest[0] == '.') { rest = end; continue; }
-    if (size == 2 && rest[0] == '.' && rest[1] == '.') { pop(walk); rest = end; continue; }
+    if (size == 1 && rest[0] == '.') {
+      rest = end;
+      continue;
+    }
+    if (size == 2 && rest[0] == '.' && rest[1] == '.') {
+      pop(walk);
+      rest = end;
+      continue;
+    }
     if (walk.done_size + 1 + size + 1 > sizeof walk.done) return -ENAMETOOLONG;
     if (walk.done_size > 0) walk.done[walk.done_size++] = '/';
     memcpy(walk.done + walk.done_size, rest, size);
@@ -116,15 +125,25 @@ int walk_and_make(Child& child, const char* path, bool directory, bool note, Tar
       continue;
     }
     struct stat st;
-    if (fstat(fd, &st) != 0) { int error = errno; close(fd); return -error; }
+    if (fstat(fd, &st) != 0) {
+      int error = errno;
+      close(fd);
+      return -error;
+    }
     if (S_ISLNK(st.st_mode)) {
-      if (++links > kMaxLinks) { close(fd); return -ELOOP; }
+      if (++links > kMaxLinks) {
+        close(fd);
+        return -ELOOP;
+      }
       char text[kMaxPath];
       ssize_t n = readlinkat(fd, "", text, sizeof text);
       close(fd);
       if (n <= 0 || n == static_cast<ssize_t>(sizeof text)) return -ENAMETOOLONG;
-      if (text[0] == '/') { walk.done_size = 0; walk.done[0] = 0; }
-      else pop(walk);
+      if (text[0] == '/') {
+        walk.done_size = 0;
+        walk.done[0] = 0;
+      } else
+        pop(walk);
       if (!put_in_front(walk, text, static_cast<size_t>(n), end)) return -ENAMETOOLONG;
       rest = walk.rest;
       continue;

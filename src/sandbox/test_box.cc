@@ -39,14 +39,17 @@ TestBox::TestBox() {
   if (!problem().empty()) return;
   directory_ = TempDir::for_test();
   chmod(directory_.path().c_str(), 0755);
-  for (const char* name : {"lower/bin", "lower/etc", "upper", "work"}) make_directories_on_host(directory_ / name);
+  for (const char* name : {"lower/bin", "lower/etc", "upper", "work"})
+    make_directories_on_host(directory_ / name);
   UniqueFd from = open_file(kBusybox, O_RDONLY);
   struct stat st;
   if (fstat(from.get(), &st) != 0) fail_errno("busybox");
   UniqueFd to = open_file(lower() + "/bin/busybox", O_WRONLY | O_CREAT, 0755);
   copy_contents(from.get(), to.get(), static_cast<uint64_t>(st.st_size), "busybox");
   for (const std::string& applet : split_words(run_subprocess({kBusybox, "--list"}).output))
-    if (applet != "busybox" && symlink("busybox", (lower() + "/bin/" + applet).c_str()) != 0 && errno != EEXIST) fail_errno("{}", applet);
+    if (applet != "busybox" && symlink("busybox", (lower() + "/bin/" + applet).c_str()) != 0 &&
+        errno != EEXIST)
+      fail_errno("{}", applet);
   write("etc/passwd", "root:x:0:0::/root:/bin/sh\n");
 }
 

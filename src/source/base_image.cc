@@ -24,13 +24,15 @@ constexpr uint64_t kMaxLayerBytes = uint64_t{1} << 40;
 // A layout's files are opened beneath its directory, so a link in it cannot lead out.
 class LayoutDirectory {
  public:
-  explicit LayoutDirectory(const HostPath& path) : path_(path.value), fd_(open_file(path.value, O_RDONLY | O_DIRECTORY)) {}
+  explicit LayoutDirectory(const HostPath& path)
+      : path_(path.value), fd_(open_file(path.value, O_RDONLY | O_DIRECTORY)) {}
 
   UniqueFd open(const std::string& name) const {
     auto fd = open_no_links(fd_.get(), name, O_RDONLY | O_NONBLOCK);
     if (!fd) fail(ErrorCode::kNotFound, "OCI layout {}: {} is missing", path_, name);
     struct stat st;
-    if (fstat(fd->get(), &st) != 0 || !S_ISREG(st.st_mode)) fail(ErrorCode::kInvalid, "OCI layout {}: {} is not a regular file", path_, name);
+    if (fstat(fd->get(), &st) != 0 || !S_ISREG(st.st_mode))
+      fail(ErrorCode::kInvalid, "OCI layout {}: {} is not a regular file", path_, name);
     return std::move(*fd);
   }
   std::string read(const std::string& name, size_t max_bytes) const {
@@ -40,7 +42,8 @@ class LayoutDirectory {
   std::string blob(const oci::Descriptor& descriptor, size_t max_bytes) const {
     UniqueFd fd = open(oci::blob_path(descriptor.digest));
     archive::FdSource from(fd.get(), path_);
-    archive::VerifyingSource verified(from, descriptor.digest, descriptor.size, "blob " + descriptor.digest.to_string());
+    archive::VerifyingSource verified(from, descriptor.digest, descriptor.size,
+                                      "blob " + descriptor.digest.to_string());
     return archive::read_rest(verified, max_bytes);
   }
   const std::string& path() const { return path_; }
@@ -50,15 +53,18 @@ class LayoutDirectory {
   UniqueFd fd_;
 };
 
-oci::Descriptor find_manifest(const LayoutDirectory& layout, std::string_view name, const oci::Platform& platform) {
+oci::Descriptor find_manifest(const LayoutDirectory& layout, std::string_view name,
+                              const oci::Platform& platform) {
   oci::check_layout_file(layout.read(std::string(oci::kLayoutFileName), 4096));
-  oci::Index index = oci::parse_index(layout.read(std::string(oci::kLayoutIndexName), oci::kMaxManifestBytes));
+  oci::Index index =
+      oci::parse_index(layout.read(std::string(oci::kLayoutIndexName), oci::kMaxManifestBytes));
   oci::Descriptor found = oci::find_in_layout(index, name);
   for (int depth = 0; oci::is_index_type(found.media_type); depth++) {
     if (depth > 4) fail(ErrorCode::kInvalid, "OCI layout {}: indexes nest too deep", layout.path());
     oci::Index inner = oci::parse_index(layout.blob(found, oci::kMaxManifestBytes), found.media_type);
     const oci::Descriptor* chosen = oci::choose_manifest(inner, platform);
-    if (!chosen) fail(ErrorCode::kNotFound, "OCI layout {}: no image for platform {}", layout.path(), platform.format());
+    if (!chosen)
+      fail(ErrorCode::kNotFound, "OCI layout {}: no image for platform {}", layout.path(), platform.format());
     found = oci::Descriptor(*chosen);
   }
   return found;
@@ -66,7 +72,8 @@ oci::Descriptor find_manifest(const LayoutDirectory& layout, std::string_view na
 
 }  // namespace
 
-store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& descriptor, const DiffId& diff_id, const store::Rootfs& below, store::Store& store) {
+store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& descriptor,
+                             const DiffId& diff_id, const store::Rootfs& below, store::Store& store) {
   // A layer of ours may have several times; the one whose members all have their own is the imported form.
   for (const store::LayerRef& known : store.layers().find_layers(diff_id))
     if (store.layers().has(known.id)) return known;
@@ -75,7 +82,8 @@ store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& d
   TempDir place = store.temporary("import-");
   UniqueFd copy = open_file(place / "blob", O_RDWR | O_CREAT | O_EXCL, 0644);
   {
-    archive::VerifyingSource verified(blob, descriptor.digest, descriptor.size, "layer " + descriptor.digest.to_string());
+    archive::VerifyingSource verified(blob, descriptor.digest, descriptor.size,
+                                      "layer " + descriptor.digest.to_string());
     archive::FdSink sink(copy.get(), place / "blob");
     archive::copy_all(verified, sink);
   }
@@ -89,7 +97,8 @@ store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& d
   archive::drain(hashing);
   uint64_t tar_bytes = hashing.size();
   if (Digest got = hashing.digest(); got != diff_id.digest)
-    fail(ErrorCode::kCorrupt, "layer {}: its tar is {}, the config says {}", descriptor.digest.to_string(), got.to_string(), diff_id.digest.to_string());
+    fail(ErrorCode::kCorrupt, "layer {}: its tar is {}, the config says {}", descriptor.digest.to_string(),
+         got.to_string(), diff_id.digest.to_string());
   store::LayerRef layer{store.layers().save(manifest), 0};
   copy.close_checked("layer blob");
   store.place_blob(place / "blob", descriptor.digest);
@@ -98,16 +107,19 @@ store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& d
   return layer;
 }
 
-BaseImage image_from_layout(const HostPath& directory, std::string_view name, const oci::Platform& platform, store::Store& store) {
+BaseImage image_from_layout(const HostPath& directory, std::string_view name, const oci::Platform& platform,
+                            store::Store& store) {
   auto layout = std::make_shared<LayoutDirectory>(directory);
   oci::Descriptor descriptor = find_manifest(*layout, name, platform);
-  oci::Manifest manifest = oci::parse_manifest(layout->blob(descriptor, oci::kMaxManifestBytes), descriptor.media_type);
+  oci::Manifest manifest =
+      oci::parse_manifest(layout->blob(descriptor, oci::kMaxManifestBytes), descriptor.media_type);
   BaseImage image;
   image.name = directory.value;
   image.identity = descriptor.digest;
   image.config = oci::parse_config(layout->blob(manifest.config, oci::kMaxConfigBytes)).config;
   if (image.config.diff_ids.size() != manifest.layers.size())
-    fail(ErrorCode::kInvalid, "OCI layout {}: {} layers, but {} diff ids", directory.value, manifest.layers.size(), image.config.diff_ids.size());
+    fail(ErrorCode::kInvalid, "OCI layout {}: {} layers, but {} diff ids", directory.value,
+         manifest.layers.size(), image.config.diff_ids.size());
   struct State {
     std::mutex mutex;
     std::optional<store::Rootfs> layers;

@@ -15,21 +15,23 @@
 namespace corten::source {
 
 struct BaseImage {
-  std::string name;        // as it is shown
-  Digest identity;         // of the manifest (layout) or the config (store): what the `from` key holds
+  std::string name;  // as it is shown
+  Digest identity;   // of the manifest (layout) or the config (store): what the `from` key holds
   oci::ImageConfig config;
-  // Makes sure that the layers are in the store and gives them. Thread-safe, may be called again. `progress` is told the
-  // layer's number, how many there are, and bytes.
+  // Makes sure that the layers are in the store and gives them. Thread-safe, may be called again. `progress`
+  // is told the layer's number, how many there are, and bytes.
   std::function<store::Rootfs()> layers;
 };
 
-// From an OCI layout directory; `name` is a tag, a digest or "". For an index the entry that fits the platform best.
-// Every blob is verified by digest, size and diff id.
-BaseImage image_from_layout(const HostPath& directory, std::string_view name, const oci::Platform& platform, store::Store& store);
+// From an OCI layout directory; `name` is a tag, a digest or "". For an index the entry that fits the
+// platform best. Every blob is verified by digest, size and diff id.
+BaseImage image_from_layout(const HostPath& directory, std::string_view name, const oci::Platform& platform,
+                            store::Store& store);
 BaseImage image_from_store(const store::Image& image, std::string_view name);
 
-// Reads one layer blob (any compression) onto the layers below and remembers diff id and blob; gives the layer.
-store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& descriptor, const DiffId& diff_id, const store::Rootfs& below,
-                             store::Store& store);
+// Reads one layer blob (any compression) onto the layers below and remembers diff id and blob; gives the
+// layer.
+store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& descriptor,
+                             const DiffId& diff_id, const store::Rootfs& below, store::Store& store);
 
 }  // namespace corten::source

@@ -24,7 +24,8 @@ namespace {
 
 class TcpConnection : public Connection {
  public:
-  TcpConnection(UniqueFd fd, std::string peer, int silence_ms) : fd_(std::move(fd)), peer_(std::move(peer)), silence_ms_(silence_ms) {}
+  TcpConnection(UniqueFd fd, std::string peer, int silence_ms)
+      : fd_(std::move(fd)), peer_(std::move(peer)), silence_ms_(silence_ms) {}
 
   size_t read(void* data, size_t size) override {
     while (true) {
@@ -72,7 +73,8 @@ int connect_to(const Address& address, int timeout_ms, UniqueFd& fd) {
   if (errno != EINPROGRESS) return errno;
   pollfd wait{fd.get(), POLLOUT, 0};
   int n = 0;
-  while ((n = poll(&wait, 1, timeout_ms)) < 0 && errno == EINTR) {}
+  while ((n = poll(&wait, 1, timeout_ms)) < 0 && errno == EINTR) {
+  }
   if (n <= 0) return n == 0 ? ETIMEDOUT : errno;
   int error = 0;
   socklen_t size = sizeof error;
@@ -97,24 +99,28 @@ struct SslDeleter {
 
 std::string authorities_file() {
   if (const char* file = getenv("SSL_CERT_FILE"); file && *file) return file;
-  for (const char* file : {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"})
+  for (const char* file : {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+                           "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"})
     if (path_exists(file)) return file;
-  throw Error(ErrorCode::kNotFound, "no certificate authorities: /etc/ssl/certs/ca-certificates.crt is missing")
+  throw Error(ErrorCode::kNotFound,
+              "no certificate authorities: /etc/ssl/certs/ca-certificates.crt is missing")
       .with_hint("install ca-certificates, or name a bundle with SSL_CERT_FILE");
 }
 
-// OpenSSL's bytes go through the plain connection, so that time-outs and SIGPIPE are one matter. An exception may not cross
-// OpenSSL's frames: it waits here.
+// OpenSSL's bytes go through the plain connection, so that time-outs and SIGPIPE are one matter. An exception
+// may not cross OpenSSL's frames: it waits here.
 class TlsConnection : public Connection {
  public:
-  TlsConnection(std::unique_ptr<Connection> plain, const std::string& host) : plain_(std::move(plain)), host_(host) {
+  TlsConnection(std::unique_ptr<Connection> plain, const std::string& host)
+      : plain_(std::move(plain)), host_(host) {
     context_.reset(SSL_CTX_new(TLS_client_method()));
     if (!context_) fail(ErrorCode::kIo, "TLS: {}", openssl_error());
     SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
     SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
     SSL_CTX_set_options(context_.get(), SSL_OP_IGNORE_UNEXPECTED_EOF);
     std::string authorities = authorities_file();
-    if (SSL_CTX_load_verify_file(context_.get(), authorities.c_str()) != 1) fail(ErrorCode::kIo, "certificate authorities {}: {}", authorities, openssl_error());
+    if (SSL_CTX_load_verify_file(context_.get(), authorities.c_str()) != 1)
+      fail(ErrorCode::kIo, "certificate authorities {}: {}", authorities, openssl_error());
     ssl_.reset(SSL_new(context_.get()));
     set_expected_name();
     BIO* bio = BIO_new(method());
@@ -142,10 +148,12 @@ class TlsConnection : public Connection {
  private:
   void set_expected_name() {
     in6_addr number;
-    bool is_number = inet_pton(AF_INET, host_.c_str(), &number) == 1 || inet_pton(AF_INET6, host_.c_str(), &number) == 1;
+    bool is_number =
+        inet_pton(AF_INET, host_.c_str(), &number) == 1 || inet_pton(AF_INET6, host_.c_str(), &number) == 1;
     X509_VERIFY_PARAM* expected = SSL_get0_param(ssl_.get());
     bool ok = is_number ? X509_VERIFY_PARAM_set1_ip_asc(expected, host_.c_str()) == 1
-                        : X509_VERIFY_PARAM_set1_host(expected, host_.c_str(), 0) == 1 && SSL_set_tlsext_host_name(ssl_.get(), host_.c_str()) == 1;
+                        : X509_VERIFY_PARAM_set1_host(expected, host_.c_str(), 0) == 1 &&
+                              SSL_set_tlsext_host_name(ssl_.get(), host_.c_str()) == 1;
     if (!ok) fail(ErrorCode::kInvalid, "host {}: not a name that a certificate can have", host_);
   }
 
@@ -153,7 +161,8 @@ class TlsConnection : public Connection {
     rethrow();
     long verdict = SSL_get_verify_result(ssl_.get());
     if (verdict != X509_V_OK)
-      throw Error(ErrorCode::kPermission, fmt::format("https://{}: its certificate is not trusted: {}", host_, X509_verify_cert_error_string(verdict)))
+      throw Error(ErrorCode::kPermission, fmt::format("https://{}: its certificate is not trusted: {}", host_,
+                                                      X509_verify_cert_error_string(verdict)))
           .with_hint("when a proxy of yours speaks TLS, name its authority's file with SSL_CERT_FILE");
     fail(ErrorCode::kIo, "TLS with {}: {}", host_, openssl_error());
   }
@@ -209,14 +218,16 @@ class TlsConnection : public Connection {
 
 }  // namespace
 
-std::unique_ptr<Connection> connect_plain(const std::string& host, uint16_t port, const ConnectionTimeouts& timeouts) {
+std::unique_ptr<Connection> connect_plain(const std::string& host, uint16_t port,
+                                          const ConnectionTimeouts& timeouts) {
   int error = 0;
   for (const Address& address : resolve_host(host, port, timeouts.connect_ms)) {
     UniqueFd fd;
     error = connect_to(address, timeouts.connect_ms, fd);
     if (error == 0) return std::make_unique<TcpConnection>(std::move(fd), host, timeouts.silence_ms);
   }
-  throw Error(ErrorCode::kIo, fmt::format("connect to {} port {}: {}", host, port, errno_text(error))).with_errno(error);
+  throw Error(ErrorCode::kIo, fmt::format("connect to {} port {}: {}", host, port, errno_text(error)))
+      .with_errno(error);
 }
 
 std::unique_ptr<Connection> start_tls(std::unique_ptr<Connection> plain, const std::string& host) {

@@ -20,11 +20,12 @@ class Connection {
   virtual void write(std::string_view bytes) = 0;
 };
 
-std::unique_ptr<Connection> connect_plain(const std::string& host, uint16_t port, const ConnectionTimeouts& timeouts);
+std::unique_ptr<Connection> connect_plain(const std::string& host, uint16_t port,
+                                          const ConnectionTimeouts& timeouts);
 
-// Speaks TLS (1.2 or later) over a plain connection. The peer must show a certificate for `host` that the authorities vouch
-// for: $SSL_CERT_FILE, else the system's bundle (/etc/ssl/certs/ca-certificates.crt and where other distributions keep it).
-// Error(kPermission) when it does not, with what to do as hint.
+// Speaks TLS (1.2 or later) over a plain connection. The peer must show a certificate for `host` that the
+// authorities vouch for: $SSL_CERT_FILE, else the system's bundle (/etc/ssl/certs/ca-certificates.crt and
+// where other distributions keep it). Error(kPermission) when it does not, with what to do as hint.
 std::unique_ptr<Connection> start_tls(std::unique_ptr<Connection> plain, const std::string& host);
 
 }  // namespace corten::source

@@ -13,7 +13,9 @@ namespace corten::source {
 
 namespace {
 
-[[noreturn]] void corrupt() { fail(ErrorCode::kCorrupt, "git index: malformed"); }
+[[noreturn]] void corrupt() {
+  fail(ErrorCode::kCorrupt, "git index: malformed");
+}
 
 uint32_t big_endian(std::string_view bytes, size_t at) {
   if (at + 4 > bytes.size()) corrupt();
@@ -49,7 +51,8 @@ std::unordered_set<std::string> parse_git_index(std::string_view bytes) {
     size_t start = at;
     size_t flags_at = at + kStatBytes + kHashBytes;
     if (flags_at + 2 > bytes.size()) corrupt();
-    uint16_t flags = static_cast<uint16_t>(static_cast<uint8_t>(bytes[flags_at]) << 8 | static_cast<uint8_t>(bytes[flags_at + 1]));
+    uint16_t flags = static_cast<uint16_t>(static_cast<uint8_t>(bytes[flags_at]) << 8 |
+                                           static_cast<uint8_t>(bytes[flags_at + 1]));
     uint32_t mode = big_endian(bytes, start + 24);
     at = flags_at + 2 + (version >= 3 && flags & 0x4000 ? 2 : 0);
     std::string path;

@@ -17,9 +17,13 @@ TEST(GitIndex, ReadsWhatGitWrites) {
     for (const char* name : {"x", "a/y", "a/b/z with blanks", "a/b/zz"}) write_file_atomic(dir / name, "1");
     ASSERT_EQ(run_subprocess({"git", "-C", dir.path(), "init", "-q"}).exit_code, 0);
     ASSERT_EQ(run_subprocess({"git", "-C", dir.path(), "add", "-A"}).exit_code, 0);
-    ASSERT_EQ(run_subprocess({"git", "-C", dir.path(), "update-index", "--index-version", version}).exit_code, 0);
-    EXPECT_EQ(tracked_files(dir.path()), (std::unordered_set<std::string>{"x", "a/y", "a/b/z with blanks", "a/b/zz"})) << version;
-    EXPECT_EQ(tracked_files(dir / "a"), (std::unordered_set<std::string>{"y", "b/z with blanks", "b/zz"})) << version;
+    ASSERT_EQ(run_subprocess({"git", "-C", dir.path(), "update-index", "--index-version", version}).exit_code,
+              0);
+    EXPECT_EQ(tracked_files(dir.path()),
+              (std::unordered_set<std::string>{"x", "a/y", "a/b/z with blanks", "a/b/zz"}))
+        << version;
+    EXPECT_EQ(tracked_files(dir / "a"), (std::unordered_set<std::string>{"y", "b/z with blanks", "b/zz"}))
+        << version;
   }
 }
 

@@ -37,7 +37,8 @@ struct BeastStream {
   template <typename Buffers>
   size_t read_some(const Buffers& buffers, error_code& ec) {
     ec = {};
-    for (auto at = boost::asio::buffer_sequence_begin(buffers); at != boost::asio::buffer_sequence_end(buffers); ++at) {
+    for (auto at = boost::asio::buffer_sequence_begin(buffers);
+         at != boost::asio::buffer_sequence_end(buffers); ++at) {
       boost::asio::mutable_buffer buffer(*at);
       if (buffer.size() == 0) continue;
       size_t n = connection.read(buffer.data(), buffer.size());
@@ -60,19 +61,31 @@ std::string environment(const char* name) {
   return value ? value : "";
 }
 
-bool is_redirect(unsigned status) { return status == 301 || status == 302 || status == 303 || status == 307 || status == 308; }
+bool is_redirect(unsigned status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
 
 ErrorCode code_of_status(unsigned status) {
   switch (status) {
-    case 401: case 403: case 407: return ErrorCode::kPermission;
-    case 404: case 410: return ErrorCode::kNotFound;
-    case 408: case 425: case 429: return ErrorCode::kIo;
-    default: return status >= 500 ? ErrorCode::kIo : ErrorCode::kFailed;
+    case 401:
+    case 403:
+    case 407:
+      return ErrorCode::kPermission;
+    case 404:
+    case 410:
+      return ErrorCode::kNotFound;
+    case 408:
+    case 425:
+    case 429:
+      return ErrorCode::kIo;
+    default:
+      return status >= 500 ? ErrorCode::kIo : ErrorCode::kFailed;
   }
 }
 
 std::string proxy_credentials(const Url& proxy) {
-  return proxy.user_info.empty() ? "" : "Proxy-Authorization: Basic " + base64_encode(proxy.user_info) + "\r\n";
+  return proxy.user_info.empty() ? ""
+                                 : "Proxy-Authorization: Basic " + base64_encode(proxy.user_info) + "\r\n";
 }
 
 }  // namespace
@@ -152,8 +165,12 @@ struct HttpClient::Exchange {
 
 class HttpClient::Body : public archive::ByteSource {
  public:
-  Body(std::unique_ptr<Exchange> exchange, std::shared_ptr<Pool> pool, std::string shown, Cancellation cancellation)
-      : exchange_(std::move(exchange)), pool_(std::move(pool)), shown_(std::move(shown)), cancellation_(std::move(cancellation)) {}
+  Body(std::unique_ptr<Exchange> exchange, std::shared_ptr<Pool> pool, std::string shown,
+       Cancellation cancellation)
+      : exchange_(std::move(exchange)),
+        pool_(std::move(pool)),
+        shown_(std::move(shown)),
+        cancellation_(std::move(cancellation)) {}
 
   size_t read(void* data, size_t size) override {
     cancellation_.check();
@@ -166,12 +183,14 @@ class HttpClient::Body : public archive::ByteSource {
       error_code ec;
       http::read_some(stream, exchange_->buffer, exchange_->parser, ec);
       if (ec == http::error::need_buffer) ec = {};
-      if (ec == http::error::partial_message || ec == http::error::end_of_stream) fail(ErrorCode::kIo, "{}: the body was cut short", shown_);
+      if (ec == http::error::partial_message || ec == http::error::end_of_stream)
+        fail(ErrorCode::kIo, "{}: the body was cut short", shown_);
       if (ec) fail(ErrorCode::kIo, "{}: malformed body: {}", shown_, ec.message());
       if (size_t n = size - body.size; n > 0) return n;
     }
     if (exchange_) {
-      if (exchange_->parser.get().keep_alive() && !exchange_->key.empty()) pool_->give(exchange_->key, std::move(exchange_->connection));
+      if (exchange_->parser.get().keep_alive() && !exchange_->key.empty())
+        pool_->give(exchange_->key, std::move(exchange_->connection));
       exchange_.reset();
     }
     return 0;
@@ -224,8 +243,10 @@ std::unique_ptr<Connection> HttpClient::connect(const Url& url, const std::strin
     auto connection = connect_plain(way.host, way.port, options_.timeouts);
     if (way.scheme == "https") connection = start_tls(std::move(connection), way.host);
     if (url.scheme != "https") return connection;
-    std::string host = (url.host.find(':') == std::string::npos ? url.host : "[" + url.host + "]") + ":" + std::to_string(url.port);
-    connection->write("CONNECT " + host + " HTTP/1.1\r\nHost: " + host + "\r\n" + proxy_credentials(way) + "\r\n");
+    std::string host = (url.host.find(':') == std::string::npos ? url.host : "[" + url.host + "]") + ":" +
+                       std::to_string(url.port);
+    connection->write("CONNECT " + host + " HTTP/1.1\r\nHost: " + host + "\r\n" + proxy_credentials(way) +
+                      "\r\n");
     http::response_parser<http::empty_body> parser;
     parser.skip(true);  // an answer to CONNECT has no body
     boost::beast::flat_buffer buffer(kMaxHeaderBytes);
@@ -246,7 +267,8 @@ std::unique_ptr<Connection> HttpClient::connect(const Url& url, const std::strin
 std::unique_ptr<HttpClient::Exchange> HttpClient::request(const Url& url) {
   std::string proxy = options_.proxies.proxy_for(url);
   bool is_absolute = !proxy.empty() && url.scheme == "http";
-  std::string text = "GET " + (is_absolute ? url.shown() : url.target) + " HTTP/1.1\r\nHost: " + url.authority() +
+  std::string text = "GET " + (is_absolute ? url.shown() : url.target) +
+                     " HTTP/1.1\r\nHost: " + url.authority() +
                      "\r\nUser-Agent: corten\r\nAccept: */*\r\nAccept-Encoding: identity\r\n";
   if (!url.user_info.empty()) text += "Authorization: Basic " + base64_encode(url.user_info) + "\r\n";
   if (is_absolute) text += proxy_credentials(parse_url(proxy));
@@ -279,21 +301,28 @@ HttpResponse HttpClient::open(const std::string& address) {
     if (is_redirect(status)) {
       std::string location = exchange->field(http::field::location);
       if (location.empty()) fail(ErrorCode::kFailed, "{}: redirected without a place", url.shown());
-      if (redirects >= options_.max_redirects) fail(ErrorCode::kFailed, "{}: more than {} redirects", address, options_.max_redirects);
+      if (redirects >= options_.max_redirects)
+        fail(ErrorCode::kFailed, "{}: more than {} redirects", address, options_.max_redirects);
       Url next = resolve_url(url, location);
-      if (next.is_file()) fail(ErrorCode::kPermission, "{}: redirected to {}, a file of this machine", url.shown(), next.shown());
-      if (url.scheme == "https" && next.scheme == "http") fail(ErrorCode::kPermission, "{}: redirected to {}, which is not encrypted", url.shown(), next.shown());
+      if (next.is_file())
+        fail(ErrorCode::kPermission, "{}: redirected to {}, a file of this machine", url.shown(),
+             next.shown());
+      if (url.scheme == "https" && next.scheme == "http")
+        fail(ErrorCode::kPermission, "{}: redirected to {}, which is not encrypted", url.shown(),
+             next.shown());
       if (next.authority() != url.authority()) next.user_info.clear();
       // A short body is read, so that the connection can be used again; who sends a long one is left.
       Body body(std::move(exchange), pool_, url.shown(), options_.cancellation);
       char rest[4096];
-      for (int reads = 0; reads < 16 && body.read(rest, sizeof rest) > 0; reads++) {}
+      for (int reads = 0; reads < 16 && body.read(rest, sizeof rest) > 0; reads++) {
+      }
       url = std::move(next);
       continue;
     }
     if (status != 200) {
       auto reason = exchange->parser.get().reason();
-      fail(code_of_status(status), "{}: {} {}", url.shown(), status, printable(std::string_view(reason.data(), reason.size())));
+      fail(code_of_status(status), "{}: {} {}", url.shown(), status,
+           printable(std::string_view(reason.data(), reason.size())));
     }
     HttpResponse response;
     response.url = url.shown();
@@ -325,7 +354,8 @@ std::string HttpClient::get(const std::string& url, size_t max_bytes) {
   std::string bytes;
   with_retries([&] {
     HttpResponse response = open(url);
-    if (response.size && *response.size > max_bytes) fail(ErrorCode::kInvalid, "{}: larger than {} bytes", response.url, max_bytes);
+    if (response.size && *response.size > max_bytes)
+      fail(ErrorCode::kInvalid, "{}: larger than {} bytes", response.url, max_bytes);
     bytes = archive::read_rest(*response.body, max_bytes);
   });
   return bytes;
@@ -338,7 +368,8 @@ uint64_t HttpClient::get(const std::string& url, archive::ByteSink& to, uint64_t
       HttpResponse response = open(url);
       char buffer[64 << 10];
       while (size_t n = response.body->read(buffer, sizeof buffer)) {
-        if (n > max_bytes - done) fail(ErrorCode::kInvalid, "{}: larger than {} bytes", response.url, max_bytes);
+        if (n > max_bytes - done)
+          fail(ErrorCode::kInvalid, "{}: larger than {} bytes", response.url, max_bytes);
         to.write({buffer, n});
         done += n;
       }

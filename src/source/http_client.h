@@ -18,7 +18,8 @@ namespace corten::source {
 struct Proxies {
   std::string http, https;  // addresses; "" is none
   std::string none;         // no_proxy: names, suffixes and addresses, comma-separated; "*" is all
-  // http_proxy, https_proxy or HTTPS_PROXY, no_proxy or NO_PROXY (HTTP_PROXY is not read: a CGI request can set it).
+  // http_proxy, https_proxy or HTTPS_PROXY, no_proxy or NO_PROXY (HTTP_PROXY is not read: a CGI request can
+  // set it).
   static Proxies from_environment();
   // The proxy for this address, or "".
   std::string proxy_for(const Url& url) const;
@@ -28,14 +29,14 @@ struct HttpOptions {
   Proxies proxies = Proxies::from_environment();
   ConnectionTimeouts timeouts;
   int max_redirects = 10;
-  int attempts = 4;                // of with_retries()
-  int first_pause_ms = 500;        // doubled after each attempt
+  int attempts = 4;          // of with_retries()
+  int first_pause_ms = 500;  // doubled after each attempt
   Cancellation cancellation;
 };
 
 struct HttpResponse {
-  std::string url;                  // after redirects, without user and password
-  std::optional<uint64_t> size;     // of the body, when it was told
+  std::string url;               // after redirects, without user and password
+  std::optional<uint64_t> size;  // of the body, when it was told
   std::string etag, content_type;
   std::unique_ptr<archive::ByteSource> body;  // Error(kIo) when it is cut short
 };
@@ -46,12 +47,13 @@ class HttpClient {
   explicit HttpClient(HttpOptions options = {});
   ~HttpClient();
 
-  // Opens http, https, file and copy addresses. Error(kNotFound) for 404 and 410, kPermission for 401, 403 and 407, kIo for
-  // what may pass (no connection, time-outs, 408, 425, 429, 5xx), kFailed for the rest; all name the address.
+  // Opens http, https, file and copy addresses. Error(kNotFound) for 404 and 410, kPermission for 401, 403
+  // and 407, kIo for what may pass (no connection, time-outs, 408, 425, 429, 5xx), kFailed for the rest; all
+  // name the address.
   HttpResponse open(const std::string& url);
 
-  // The body as a string, or into a sink, with retries; Error(kInvalid) beyond `max_bytes`. A sink that has been given bytes is
-  // not given them again: the failure is final then.
+  // The body as a string, or into a sink, with retries; Error(kInvalid) beyond `max_bytes`. A sink that has
+  // been given bytes is not given them again: the failure is final then.
   std::string get(const std::string& url, size_t max_bytes);
   uint64_t get(const std::string& url, archive::ByteSink& to, uint64_t max_bytes);
 

@@ -17,16 +17,19 @@
 namespace corten::source {
 namespace {
 
-// A server on the loopback that gives one canned answer to each request: the handler gets the request's header.
+// A server on the loopback that gives one canned answer to each request: the handler gets the request's
+// header.
 class Server {
  public:
   using Handler = std::function<std::string(const std::string& request)>;
-  explicit Server(Handler handler) : handler_(std::move(handler)), listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit Server(Handler handler)
+      : handler_(std::move(handler)), listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
-    if (bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 || listen(listener_.get(), 8) != 0 ||
+    if (bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+        listen(listener_.get(), 8) != 0 ||
         getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
       fail_errno("test server");
     port_ = ntohs(address.sin_port);
@@ -36,7 +39,9 @@ class Server {
     end_.write.reset();
     thread_.join();
   }
-  std::string url(std::string_view path = "/") const { return fmt::format("http://127.0.0.1:{}{}", port_, path); }
+  std::string url(std::string_view path = "/") const {
+    return fmt::format("http://127.0.0.1:{}{}", port_, path);
+  }
   int connections() const { return connections_; }
   uint16_t port() const { return port_; }
 
@@ -85,7 +90,9 @@ std::string answer(std::string_view status, std::string_view body, std::string_v
   return fmt::format("HTTP/1.1 {}\r\nContent-Length: {}\r\n{}\r\n{}", status, body.size(), more, body);
 }
 
-HttpOptions quick() { return {.proxies = {}, .timeouts = {2000, 2000}, .first_pause_ms = 1}; }
+HttpOptions quick() {
+  return {.proxies = {}, .timeouts = {2000, 2000}, .first_pause_ms = 1};
+}
 
 ErrorCode code_of(const std::function<void()>& action, std::string* words = nullptr) {
   try {
@@ -99,7 +106,8 @@ ErrorCode code_of(const std::function<void()>& action, std::string* words = null
 }
 
 TEST(HttpClient, ConnectionsAreUsedAgain) {
-  Server server([](const std::string& request) { return answer("200 OK", request.substr(0, request.find('\r'))); });
+  Server server(
+      [](const std::string& request) { return answer("200 OK", request.substr(0, request.find('\r'))); });
   HttpClient client(quick());
   EXPECT_EQ(client.get(server.url("/a?b"), 100), "GET /a?b HTTP/1.1");
   EXPECT_EQ(client.get(server.url("/c"), 100), "GET /c HTTP/1.1");
@@ -109,7 +117,10 @@ TEST(HttpClient, ConnectionsAreUsedAgain) {
 TEST(HttpClient, ChunkedAndUntilTheEnd) {
   int count = 0;
   Server server([&](const std::string&) {
-    if (count++ == 0) return std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n");
+    if (count++ == 0)
+      return std::string(
+          "HTTP/1.1 200 OK\r\nTransfer-Encoding: "
+          "chunked\r\n\r\n3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n");
     return std::string("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall the rest");
   });
   HttpClient client(quick());
@@ -139,10 +150,14 @@ TEST(HttpClient, WhatMayPassIsTriedAgain) {
   int count = 0;
   Server server([&](const std::string&) {
     switch (count++) {
-      case 0: return answer("503 Busy", "");
-      case 1: return std::string();  // closed without an answer
-      case 2: return std::string("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nshort");
-      default: return answer("200 OK", "whole");
+      case 0:
+        return answer("503 Busy", "");
+      case 1:
+        return std::string();  // closed without an answer
+      case 2:
+        return std::string("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nshort");
+      default:
+        return answer("200 OK", "whole");
     }
   });
   HttpClient client(quick());
@@ -168,7 +183,8 @@ TEST(HttpClient, Refusals) {
     if (request.starts_with("GET /missing")) return answer("404 Not Found", "no");
     if (request.starts_with("GET /secret")) return answer("403 Forbidden", "no");
     if (request.starts_with("GET /garbage")) return std::string("this is not HTTP\r\n\r\n");
-    if (request.starts_with("GET /long")) return "HTTP/1.1 200 OK\r\nX: " + std::string(200'000, 'x') + "\r\n\r\n";
+    if (request.starts_with("GET /long"))
+      return "HTTP/1.1 200 OK\r\nX: " + std::string(200'000, 'x') + "\r\n\r\n";
     return answer("200 OK", std::string(1000, 'x'));
   });
   HttpClient client(quick());
@@ -184,7 +200,8 @@ TEST(HttpClient, Refusals) {
 }
 
 TEST(HttpClient, ASilentServerIsLeft) {
-  Server server([](const std::string&) { return std::string("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"); });
+  Server server(
+      [](const std::string&) { return std::string("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"); });
   HttpOptions options = quick();
   options.timeouts.silence_ms = 50;
   options.attempts = 1;
@@ -197,10 +214,13 @@ TEST(HttpClient, ASilentServerIsLeft) {
 TEST(HttpClient, ProxiesGetTheWholeAddress) {
   Server proxy([](const std::string& request) {
     if (request.starts_with("CONNECT")) return answer("502 No", "");
-    return answer("200 OK", request.substr(0, request.find('\r')) + (request.find("Proxy-Authorization: Basic dTpw") != std::string::npos ? " auth" : ""));
+    return answer("200 OK",
+                  request.substr(0, request.find('\r')) +
+                      (request.find("Proxy-Authorization: Basic dTpw") != std::string::npos ? " auth" : ""));
   });
   HttpOptions options = quick();
-  options.proxies = {.http = fmt::format("http://u:p@127.0.0.1:{}", proxy.port()), .https = proxy.url(), .none = ""};
+  options.proxies = {
+      .http = fmt::format("http://u:p@127.0.0.1:{}", proxy.port()), .https = proxy.url(), .none = ""};
   options.attempts = 1;
   HttpClient client(options);
   EXPECT_EQ(client.get("http://archive.invalid/x", 200), "GET http://archive.invalid/x HTTP/1.1 auth");
@@ -240,7 +260,8 @@ TEST(HttpClient, TlsRefusesWhoIsNoTlsServer) {
   options.attempts = 1;
   options.timeouts.silence_ms = 200;
   HttpClient client(options);
-  EXPECT_EQ(code_of([&] { client.open(fmt::format("https://127.0.0.1:{}/", server.port())); }), ErrorCode::kIo);
+  EXPECT_EQ(code_of([&] { client.open(fmt::format("https://127.0.0.1:{}/", server.port())); }),
+            ErrorCode::kIo);
 }
 
 }  // namespace

@@ -31,15 +31,22 @@ struct LocalContext::Node {
   std::map<std::string, std::unique_ptr<Node>, std::less<>> children;
 };
 
-LocalContext::LocalContext(const HostPath& directory, const LocalContextOptions& options, store::Contents& contents)
-    : directory_(directory), options_(options), matcher_(options.ignore), contents_(contents), stat_cache_(options.stat_cache) {
+LocalContext::LocalContext(const HostPath& directory, const LocalContextOptions& options,
+                           store::Contents& contents)
+    : directory_(directory),
+      options_(options),
+      matcher_(options.ignore),
+      contents_(contents),
+      stat_cache_(options.stat_cache) {
   UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd && (errno == ENOENT || errno == ENOTDIR))
-    throw Error(ErrorCode::kNotFound, fmt::format("unable to prepare context: path {} not found", quote(directory.value)));
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("unable to prepare context: path {} not found", quote(directory.value)));
   if (!fd) fail_errno("unable to prepare context: open {}", directory.value);
   root_fd_ = std::move(fd);
   for (const std::string& path : (tracked_ = tracked_files(directory.value)))
-    for (size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0; slash = path.rfind('/', slash - 1))
+    for (size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0;
+         slash = path.rfind('/', slash - 1))
       if (!tracked_directories_.insert(path.substr(0, slash)).second) break;
   root_ = std::make_unique<Node>();
   root_->entry = store::default_root();
@@ -52,12 +59,18 @@ LocalContext::~LocalContext() = default;
 namespace {
 EntryType type_of(mode_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFDIR: return EntryType::kDirectory;
-    case S_IFLNK: return EntryType::kSymlink;
-    case S_IFCHR: return EntryType::kCharDevice;
-    case S_IFBLK: return EntryType::kBlockDevice;
-    case S_IFIFO: return EntryType::kFifo;
-    default: return EntryType::kFile;  // a socket arrives as an empty file, as from BuildKit's client
+    case S_IFDIR:
+      return EntryType::kDirectory;
+    case S_IFLNK:
+      return EntryType::kSymlink;
+    case S_IFCHR:
+      return EntryType::kCharDevice;
+    case S_IFBLK:
+      return EntryType::kBlockDevice;
+    case S_IFIFO:
+      return EntryType::kFifo;
+    default:
+      return EntryType::kFile;  // a socket arrives as an empty file, as from BuildKit's client
   }
 }
 
@@ -73,7 +86,9 @@ std::string read_link_at(int dir, const std::string& name) {
 void LocalContext::read_directory(Node& node) const {
   node.is_listed = true;
   auto fd = open_no_links(root_fd_.get(), node.entry.path.str(), O_RDONLY | O_DIRECTORY);
-  if (!fd) fail(ErrorCode::kIo, "context {}: {} changed while it was read", directory_.value, quote(node.entry.path.str()));
+  if (!fd)
+    fail(ErrorCode::kIo, "context {}: {} changed while it was read", directory_.value,
+         quote(node.entry.path.str()));
   DIR* stream = fdopendir(fd->get());
   if (!stream) fail_errno("read {}", node.entry.path.absolute());
   int dir = fd->release();
@@ -99,9 +114,12 @@ void LocalContext::read_directory(Node& node) const {
     if (match.is_ignored && !e.is_directory()) continue;
     child->is_hidden = match.is_ignored;
     if (e.type == EntryType::kFile && S_ISREG(st.st_mode)) e.size = static_cast<uint64_t>(st.st_size);
-    if (e.type == EntryType::kSymlink) e.link = read_link_at(dir, name);
-    else e.mode = st.st_mode & 07777;
-    if (e.type == EntryType::kFile && tracked_.contains(e.path.str())) e.mode = st.st_mode & 0100 ? 0755 : 0644;
+    if (e.type == EntryType::kSymlink)
+      e.link = read_link_at(dir, name);
+    else
+      e.mode = st.st_mode & 07777;
+    if (e.type == EntryType::kFile && tracked_.contains(e.path.str()))
+      e.mode = st.st_mode & 0100 ? 0755 : 0644;
     if (e.is_directory() && tracked_directories_.contains(e.path.str())) e.mode = 0755;
     if (e.type == EntryType::kCharDevice || e.type == EntryType::kBlockDevice) {
       e.device_major = major(st.st_rdev);
@@ -158,12 +176,14 @@ std::vector<const Entry*> LocalContext::list(const RootfsPath& directory) const 
 
 namespace {
 bool same_file(const struct stat& a, const struct stat& b) {
-  return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size && a.st_mtim.tv_sec == b.st_mtim.tv_sec &&
-         a.st_mtim.tv_nsec == b.st_mtim.tv_nsec && a.st_ctim.tv_sec == b.st_ctim.tv_sec && a.st_ctim.tv_nsec == b.st_ctim.tv_nsec;
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
+         a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec &&
+         a.st_ctim.tv_sec == b.st_ctim.tv_sec && a.st_ctim.tv_nsec == b.st_ctim.tv_nsec;
 }
 
 [[noreturn]] void changed_while_read(const std::string& path) {
-  throw Error(ErrorCode::kIo, fmt::format("context file {} changed while it was read", quote(path))).with_hint("build again when nothing writes to the context");
+  throw Error(ErrorCode::kIo, fmt::format("context file {} changed while it was read", quote(path)))
+      .with_hint("build again when nothing writes to the context");
 }
 }  // namespace
 
@@ -184,7 +204,8 @@ void LocalContext::hash(Node& node) const {
   archive::FdSource from(fd->get(), path);
   archive::HashingSource hashing(from);
   uint64_t size = archive::drain(hashing);
-  if (fstat(fd->get(), &after) != 0 || !same_file(before, after) || size != node.entry.size) changed_while_read(path);
+  if (fstat(fd->get(), &after) != 0 || !same_file(before, after) || size != node.entry.size)
+    changed_while_read(path);
   node.entry.content = hashing.digest();
   stat_cache_.remember(path, before, node.entry.content, now);
 }

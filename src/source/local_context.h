@@ -1,8 +1,8 @@
 // A directory of this machine as a tree: what COPY and bind mounts take from a build context.
 //
-// Directories are read when somebody asks for what is in them, so a context of which one file is copied costs one file.
-// Ignore rules hide paths. Owners are 0:0. Entries have no time of their own (the layer's is shown) unless `keep_times`.
-// Files that git tracks are 0644 or 0755, directories that hold such files 0755.
+// Directories are read when somebody asks for what is in them, so a context of which one file is copied costs
+// one file. Ignore rules hide paths. Owners are 0:0. Entries have no time of their own (the layer's is shown)
+// unless `keep_times`. Files that git tracks are 0644 or 0755, directories that hold such files 0755.
 #pragma once
 #include <deque>
 #include <map>
@@ -24,7 +24,7 @@ namespace corten::source {
 struct LocalContextOptions {
   std::vector<std::string> ignore;  // patterns
   bool keep_times = false;
-  std::string stat_cache;           // a file; "": none
+  std::string stat_cache;  // a file; "": none
   unsigned threads = 1;
 };
 

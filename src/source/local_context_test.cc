@@ -20,7 +20,9 @@ class LocalContextTest : public testing::Test {
     make_directories_on_host(HostPath{root_ + "/" + path}.parent());
     write_file_atomic(root_ + "/" + path, text);
   }
-  LocalContext open(LocalContextOptions options = {}) { return LocalContext({root_}, options, store_.contents()); }
+  LocalContext open(LocalContextOptions options = {}) {
+    return LocalContext({root_}, options, store_.contents());
+  }
   static std::vector<std::string> paths(const store::Tree& tree) {
     std::vector<std::string> found;
     store::walk(tree, RootfsPath(), [&](const store::Entry& e) { found.push_back(e.path.str()); });

@@ -38,7 +38,8 @@ class Channel {
  public:
   Channel() {
     static const int initialised = ares_library_init(ARES_LIB_INIT_ALL);
-    if (initialised != ARES_SUCCESS || ares_init(&channel_) != ARES_SUCCESS) fail(ErrorCode::kIo, "name resolution: {}", "cannot be set up");
+    if (initialised != ARES_SUCCESS || ares_init(&channel_) != ARES_SUCCESS)
+      fail(ErrorCode::kIo, "name resolution: {}", "cannot be set up");
   }
   ~Channel() { ares_destroy(channel_); }
   Channel(const Channel&) = delete;
@@ -51,12 +52,14 @@ class Channel {
     int wanted = ares_getsock(channel_, sockets, ARES_GETSOCK_MAXNUM);
     std::vector<pollfd> fds;
     for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-      short events = static_cast<short>((ARES_GETSOCK_READABLE(wanted, i) ? POLLIN : 0) | (ARES_GETSOCK_WRITABLE(wanted, i) ? POLLOUT : 0));
+      short events = static_cast<short>((ARES_GETSOCK_READABLE(wanted, i) ? POLLIN : 0) |
+                                        (ARES_GETSOCK_WRITABLE(wanted, i) ? POLLOUT : 0));
       if (events) fds.push_back({sockets[i], events, 0});
     }
     if (poll(fds.data(), fds.size(), 200) < 0 && errno != EINTR) fail_errno("name resolution");
     for (const pollfd& fd : fds)
-      ares_process_fd(channel_, fd.revents & ~POLLOUT ? fd.fd : ARES_SOCKET_BAD, fd.revents & POLLOUT ? fd.fd : ARES_SOCKET_BAD);
+      ares_process_fd(channel_, fd.revents & ~POLLOUT ? fd.fd : ARES_SOCKET_BAD,
+                      fd.revents & POLLOUT ? fd.fd : ARES_SOCKET_BAD);
     ares_process_fd(channel_, ARES_SOCKET_BAD, ARES_SOCKET_BAD);  // time-outs
   }
 
@@ -86,7 +89,8 @@ std::vector<Address> resolve_host(const std::string& host, uint16_t port, int ti
     }
   }
   if (answer.status == ARES_ENOTFOUND || answer.status == ARES_ENODATA)
-    throw Error(ErrorCode::kNotFound, "host " + host + ": no such name").with_hint("check the address, and the name servers in /etc/resolv.conf");
+    throw Error(ErrorCode::kNotFound, "host " + host + ": no such name")
+        .with_hint("check the address, and the name servers in /etc/resolv.conf");
   if (answer.status != ARES_SUCCESS) fail(ErrorCode::kIo, "host {}: {}", host, ares_strerror(answer.status));
   if (answer.addresses.empty()) fail(ErrorCode::kNotFound, "host {}: it has no address", host);
   return std::move(answer.addresses);

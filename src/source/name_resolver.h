@@ -12,8 +12,8 @@ struct Address {
   socklen_t size = 0;
 };
 
-// In the order in which they should be tried; /etc/hosts and numeric addresses count. Error(kIo) after `timeout_ms` or when no
-// server answers, Error(kNotFound) when there is no such name. Thread-safe.
+// In the order in which they should be tried; /etc/hosts and numeric addresses count. Error(kIo) after
+// `timeout_ms` or when no server answers, Error(kNotFound) when there is no such name. Thread-safe.
 std::vector<Address> resolve_host(const std::string& host, uint16_t port, int timeout_ms);
 
 }  // namespace corten::source

@@ -49,8 +49,8 @@ StatCache::StatCache(std::string file) : file_(std::move(file)) {
     if (!take(&length, 4) || rest.size() < length) return;
     std::string path(rest.substr(0, length));
     rest.remove_prefix(length);
-    if (!take(&r.device, 8) || !take(&r.inode, 8) || !take(&r.size, 8) || !take(&r.mtime_ns, 8) || !take(&r.ctime_ns, 8) ||
-        !take(&r.hashed_at_ns, 8) || !take(&r.mode, 4) || !take(raw.data(), 32))
+    if (!take(&r.device, 8) || !take(&r.inode, 8) || !take(&r.size, 8) || !take(&r.mtime_ns, 8) ||
+        !take(&r.ctime_ns, 8) || !take(&r.hashed_at_ns, 8) || !take(&r.mode, 4) || !take(raw.data(), 32))
       return;
     r.digest = Digest(raw);
     records_.emplace_hint(records_.end(), std::move(path), r);
@@ -63,13 +63,14 @@ std::optional<Digest> StatCache::find(const std::string& path, const struct stat
   if (at == records_.end()) return std::nullopt;
   Record now = record_of(st);
   const Record& then = at->second;
-  bool same = now.device == then.device && now.inode == then.inode && now.size == then.size && now.mtime_ns == then.mtime_ns &&
-              now.ctime_ns == then.ctime_ns && now.mode == then.mode;
+  bool same = now.device == then.device && now.inode == then.inode && now.size == then.size &&
+              now.mtime_ns == then.mtime_ns && now.ctime_ns == then.ctime_ns && now.mode == then.mode;
   if (!same || std::max(then.mtime_ns, then.ctime_ns) + kRacyNs > then.hashed_at_ns) return std::nullopt;
   return then.digest;
 }
 
-void StatCache::remember(const std::string& path, const struct stat& st, const Digest& digest, int64_t hashed_at_ns) {
+void StatCache::remember(const std::string& path, const struct stat& st, const Digest& digest,
+                         int64_t hashed_at_ns) {
   std::lock_guard lock(mutex_);
   Record r = record_of(st);
   r.digest = digest;
@@ -87,7 +88,8 @@ void StatCache::save() {
     uint32_t length = static_cast<uint32_t>(path.size());
     put(&length, 4);
     bytes += path;
-    put(&r.device, 8), put(&r.inode, 8), put(&r.size, 8), put(&r.mtime_ns, 8), put(&r.ctime_ns, 8), put(&r.hashed_at_ns, 8);
+    put(&r.device, 8), put(&r.inode, 8), put(&r.size, 8), put(&r.mtime_ns, 8), put(&r.ctime_ns, 8),
+        put(&r.hashed_at_ns, 8);
     put(&r.mode, 4), put(r.digest.bytes().data(), 32);
   }
   Digest sum = Digest::of(bytes);

@@ -1,8 +1,8 @@
 // Digests of context files, remembered by what stat(2) says, as git's index does.
 //
-// A file is believed unchanged when device, inode, size, mode, mtime and ctime are what they were, and both times lay
-// at least two seconds before the digest was made: a file that was written in the same tick as it was hashed may
-// change once more without a trace.
+// A file is believed unchanged when device, inode, size, mode, mtime and ctime are what they were, and both
+// times lay at least two seconds before the digest was made: a file that was written in the same tick as it
+// was hashed may change once more without a trace.
 #pragma once
 #include <sys/stat.h>
 

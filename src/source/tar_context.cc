@@ -8,7 +8,8 @@ namespace corten::source {
 
 using store::Entry;
 
-std::unique_ptr<store::Tree> without_ignored(const store::Tree& tree, const std::vector<std::string>& ignore) {
+std::unique_ptr<store::Tree> without_ignored(const store::Tree& tree,
+                                             const std::vector<std::string>& ignore) {
   dockerfile::IgnoreMatcher matcher(ignore);
   std::vector<Entry> kept;
   store::walk(tree, RootfsPath(), [&](const Entry& e) {
@@ -17,11 +18,12 @@ std::unique_ptr<store::Tree> without_ignored(const store::Tree& tree, const std:
   store::EmptyTree nothing;
   store::LayerBuilder builder(nothing);
   for (Entry& e : kept) builder.put(std::move(e));
-  return std::make_unique<store::RootfsView>(
-      std::vector<std::shared_ptr<const store::Manifest>>{std::make_shared<const store::Manifest>(builder.finish())});
+  return std::make_unique<store::RootfsView>(std::vector<std::shared_ptr<const store::Manifest>>{
+      std::make_shared<const store::Manifest>(builder.finish())});
 }
 
-std::unique_ptr<store::Tree> read_tar_context(archive::ByteSource& from, const std::vector<std::string>& ignore, bool keep_times,
+std::unique_ptr<store::Tree> read_tar_context(archive::ByteSource& from,
+                                              const std::vector<std::string>& ignore, bool keep_times,
                                               store::Contents& contents) {
   auto plain = archive::open_decompressor(from);
   store::EmptyTree nothing;

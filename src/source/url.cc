@@ -8,7 +8,9 @@ namespace corten::source {
 namespace {
 
 std::string percent_decode(std::string_view text) {
-  auto hex = [](char c) { return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1; };
+  auto hex = [](char c) {
+    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+  };
   std::string out;
   for (size_t i = 0; i < text.size(); i++) {
     if (text[i] == '%' && i + 2 < text.size() && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
@@ -29,10 +31,12 @@ void parse_authority(std::string_view authority, std::string_view whole, Url& ur
   std::string_view port;
   if (authority.starts_with('[')) {
     size_t end = authority.find(']');
-    if (end == std::string_view::npos) fail(ErrorCode::kInvalid, "address {}: the bracket is not closed", quote(whole));
+    if (end == std::string_view::npos)
+      fail(ErrorCode::kInvalid, "address {}: the bracket is not closed", quote(whole));
     url.host = to_lower(authority.substr(1, end - 1));
     authority.remove_prefix(end + 1);
-    if (!authority.empty() && !authority.starts_with(':')) fail(ErrorCode::kInvalid, "address {}: malformed host", quote(whole));
+    if (!authority.empty() && !authority.starts_with(':'))
+      fail(ErrorCode::kInvalid, "address {}: malformed host", quote(whole));
     port = authority.empty() ? authority : authority.substr(1);
   } else {
     size_t colon = authority.find(':');
@@ -43,7 +47,8 @@ void parse_authority(std::string_view authority, std::string_view whole, Url& ur
   url.port = url.scheme == "https" ? 443 : 80;
   if (port.empty()) return;
   auto number = parse_int(port);
-  if (!number || *number < 1 || *number > 65535) fail(ErrorCode::kInvalid, "address {}: {} is no port", quote(whole), quote(port));
+  if (!number || *number < 1 || *number > 65535)
+    fail(ErrorCode::kInvalid, "address {}: {} is no port", quote(whole), quote(port));
   url.port = static_cast<uint16_t>(*number);
 }
 
@@ -55,13 +60,17 @@ std::string Url::authority() const {
   return text;
 }
 
-std::string Url::shown() const { return is_file() ? scheme + ":" + target : scheme + "://" + authority() + target; }
+std::string Url::shown() const {
+  return is_file() ? scheme + ":" + target : scheme + "://" + authority() + target;
+}
 
 Url parse_url(std::string_view text) {
   for (char c : text)
-    if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f) fail(ErrorCode::kInvalid, "address {}: it holds a blank or a control character", quote(text));
+    if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f)
+      fail(ErrorCode::kInvalid, "address {}: it holds a blank or a control character", quote(text));
   size_t colon = text.find(':');
-  if (colon == std::string_view::npos) fail(ErrorCode::kInvalid, "address {}: it has no scheme (http://, https://, file://)", quote(text));
+  if (colon == std::string_view::npos)
+    fail(ErrorCode::kInvalid, "address {}: it has no scheme (http://, https://, file://)", quote(text));
   Url url;
   url.scheme = to_lower(text.substr(0, colon));
   std::string_view rest = text.substr(colon + 1);
@@ -70,12 +79,16 @@ Url parse_url(std::string_view text) {
       rest.remove_prefix(2);
       if (rest.starts_with("localhost/")) rest.remove_prefix(9);
     }
-    if (!rest.starts_with('/')) fail(ErrorCode::kInvalid, "address {}: its path is not absolute", quote(text));
+    if (!rest.starts_with('/'))
+      fail(ErrorCode::kInvalid, "address {}: its path is not absolute", quote(text));
     url.target = percent_decode(rest);
     return url;
   }
-  if (url.scheme != "http" && url.scheme != "https") fail(ErrorCode::kInvalid, "address {}: scheme {} is not supported (http, https, file)", quote(text), quote(url.scheme));
-  if (!rest.starts_with("//")) fail(ErrorCode::kInvalid, "address {}: // is missing after the scheme", quote(text));
+  if (url.scheme != "http" && url.scheme != "https")
+    fail(ErrorCode::kInvalid, "address {}: scheme {} is not supported (http, https, file)", quote(text),
+         quote(url.scheme));
+  if (!rest.starts_with("//"))
+    fail(ErrorCode::kInvalid, "address {}: // is missing after the scheme", quote(text));
   rest.remove_prefix(2);
   size_t end = rest.find_first_of("/?#");
   parse_authority(rest.substr(0, end), text, url);
@@ -91,9 +104,10 @@ Url resolve_url(const Url& from, std::string_view location) {
   if (colon != std::string_view::npos && location.find('/') > colon) return parse_url(location);
   Url url = from;
   std::string_view path = std::string_view(from.target).substr(0, from.target.find('?'));
-  std::string target = location.starts_with('/')   ? std::string(location)
-                       : location.starts_with('?') ? std::string(path) + std::string(location)
-                                                   : std::string(path.substr(0, path.rfind('/') + 1)) + std::string(location);
+  std::string target = location.starts_with('/') ? std::string(location)
+                       : location.starts_with('?')
+                           ? std::string(path) + std::string(location)
+                           : std::string(path.substr(0, path.rfind('/') + 1)) + std::string(location);
   return parse_url(url.scheme + "://" + from.authority() + target);
 }
 

@@ -1,5 +1,5 @@
-// The few kinds of address that bytes are fetched from (RFC 3986): http, https, and files of this machine as apt writes them
-// (file:///..., copy:/...).
+// The few kinds of address that bytes are fetched from (RFC 3986): http, https, and files of this machine as
+// apt writes them (file:///..., copy:/...).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -8,11 +8,11 @@
 namespace corten::source {
 
 struct Url {
-  std::string scheme;    // lower case: http, https, file, copy
-  std::string user_info; // "user:password", decoded; never shown
-  std::string host;      // lower case, without the brackets of an IPv6 address
-  uint16_t port = 0;     // the scheme's when none was written
-  std::string target;    // path and query, at least "/"; of a file its decoded path
+  std::string scheme;     // lower case: http, https, file, copy
+  std::string user_info;  // "user:password", decoded; never shown
+  std::string host;       // lower case, without the brackets of an IPv6 address
+  uint16_t port = 0;      // the scheme's when none was written
+  std::string target;     // path and query, at least "/"; of a file its decoded path
 
   bool is_file() const { return scheme == "file" || scheme == "copy"; }
   // "host", "[::1]", "host:8080": what a Host line says.

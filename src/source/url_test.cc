@@ -37,8 +37,9 @@ TEST(Url, FilesAsAptWritesThem) {
 }
 
 TEST(Url, WhatIsNone) {
-  for (const char* text : {"", "http", "ftp://h/", "http:/h", "http://", "http://h:0/", "http://h:70000/", "http://h:x/", "http://[::1/", "http://h/a b",
-                           "http://h/\r\nHost: other", "http://u@/"})
+  for (const char* text :
+       {"", "http", "ftp://h/", "http:/h", "http://", "http://h:0/", "http://h:70000/", "http://h:x/",
+        "http://[::1/", "http://h/a b", "http://h/\r\nHost: other", "http://u@/"})
     EXPECT_EQ(code_of(text), "invalid") << text;
 }
 

@@ -45,7 +45,9 @@ Accounts Accounts::parse(std::string_view passwd, std::string_view group) {
   for (const std::string& line : split(group, '\n')) {
     std::vector<std::string> fields = split(trim(line), ':');
     if (fields.size() < 3) continue;
-    if (auto gid = parse_id(fields[2])) accounts.groups_.push_back({fields[0], *gid, fields.size() > 3 ? split(fields[3], ',') : std::vector<std::string>()});
+    if (auto gid = parse_id(fields[2]))
+      accounts.groups_.push_back(
+          {fields[0], *gid, fields.size() > 3 ? split(fields[3], ',') : std::vector<std::string>()});
   }
   accounts.has_files_ = !passwd.empty() || !group.empty();
   return accounts;
@@ -60,7 +62,8 @@ const Accounts::User* Accounts::user_by_id(uint32_t uid) const {
   return at == users_.end() ? nullptr : &*at;
 }
 const Accounts::Group* Accounts::group_by_name(std::string_view name) const {
-  auto at = std::find_if(groups_.begin(), groups_.end(), [&](const Group& group) { return group.name == name; });
+  auto at =
+      std::find_if(groups_.begin(), groups_.end(), [&](const Group& group) { return group.name == name; });
   return at == groups_.end() ? nullptr : &*at;
 }
 
@@ -74,7 +77,8 @@ RunUser Accounts::run_user(std::string_view text) const {
 
   auto uid = user_text.empty() ? std::optional<uint32_t>(0) : parse_id(user_text);
   const User* user = uid ? user_by_id(*uid) : user_by_name(user_text);
-  if (!uid && !user) fail(ErrorCode::kInvalid, "unable to find user {}: no matching entries in passwd file", user_text);
+  if (!uid && !user)
+    fail(ErrorCode::kInvalid, "unable to find user {}: no matching entries in passwd file", user_text);
   found.uid = user ? user->uid : *uid;
   if (user && !user->home.empty()) found.home = user->home;
 
@@ -83,7 +87,8 @@ RunUser Accounts::run_user(std::string_view text) const {
       found.gid = *gid;
     } else {
       const Group* group = group_by_name(*group_text);
-      if (!group) fail(ErrorCode::kInvalid, "unable to find group {}: no matching entries in group file", *group_text);
+      if (!group)
+        fail(ErrorCode::kInvalid, "unable to find group {}: no matching entries in group file", *group_text);
       found.gid = group->gid;
     }
     found.groups = {found.gid};
@@ -93,7 +98,8 @@ RunUser Accounts::run_user(std::string_view text) const {
   found.groups = {found.gid};
   if (!user) return found;
   for (const Group& group : groups_)
-    if (std::find(group.members.begin(), group.members.end(), user->name) != group.members.end() && group.gid != found.gid)
+    if (std::find(group.members.begin(), group.members.end(), user->name) != group.members.end() &&
+        group.gid != found.gid)
       found.groups.push_back(group.gid);
   return found;
 }

@@ -17,13 +17,15 @@ struct RunUser {
   std::string home = "/";
 };
 
-// The account files of a root file system, as far as they can be read; lines that are no entries are passed over.
+// The account files of a root file system, as far as they can be read; lines that are no entries are passed
+// over.
 class Accounts {
  public:
   static Accounts load(const Tree& tree, const Contents& contents);
   static Accounts parse(std::string_view passwd, std::string_view group);
 
-  // Who a process of USER `text` is (dockerfile-features 1.11). Error(kInvalid): `unable to find user x: no matching entries in passwd file`.
+  // Who a process of USER `text` is (dockerfile-features 1.11). Error(kInvalid): `unable to find user x: no
+  // matching entries in passwd file`.
   RunUser run_user(std::string_view text) const;
 
   struct User {

@@ -18,7 +18,9 @@ namespace corten::store {
 
 namespace {
 
-int64_t to_ns(const timespec& ts) { return ts.tv_sec * 1'000'000'000 + ts.tv_nsec; }
+int64_t to_ns(const timespec& ts) {
+  return ts.tv_sec * 1'000'000'000 + ts.tv_nsec;
+}
 
 class Capture {
  public:
@@ -38,7 +40,9 @@ class Capture {
   }
 
  private:
-  std::string host(const RootfsPath& path) const { return path.is_root() ? upper_ : upper_ + "/" + path.str(); }
+  std::string host(const RootfsPath& path) const {
+    return path.is_root() ? upper_ : upper_ + "/" + path.str();
+  }
 
   void visit_directory(const RootfsPath& directory) {
     UniqueFd fd = open_file(host(directory), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
@@ -61,7 +65,9 @@ class Capture {
     const Entry* below = options_.below ? options_.below->find(RootfsPath()) : nullptr;
     Entry root = entry_of(RootfsPath(), st);
     Entry expected = below ? *below : default_root();
-    auto looks_like = [&](const Entry& other) { return root.mode == other.mode && root.uid == other.uid && root.gid == other.gid; };
+    auto looks_like = [&](const Entry& other) {
+      return root.mode == other.mode && root.uid == other.uid && root.gid == other.gid;
+    };
     if (!looks_like(expected) || !looks_like(default_root())) entries_.push_back(std::move(root));
   }
 
@@ -82,12 +88,27 @@ class Capture {
       return e;
     }
     switch (st.st_mode & S_IFMT) {
-      case S_IFREG: e.type = EntryType::kFile; e.size = static_cast<uint64_t>(st.st_size); break;
-      case S_IFDIR: e.type = EntryType::kDirectory; e.opaque = is_opaque(path); break;
-      case S_IFLNK: e.type = EntryType::kSymlink; e.link = read_link(path, st); break;
-      case S_IFCHR: e.type = EntryType::kCharDevice; break;
-      case S_IFBLK: e.type = EntryType::kBlockDevice; break;
-      default: e.type = EntryType::kFifo; break;
+      case S_IFREG:
+        e.type = EntryType::kFile;
+        e.size = static_cast<uint64_t>(st.st_size);
+        break;
+      case S_IFDIR:
+        e.type = EntryType::kDirectory;
+        e.opaque = is_opaque(path);
+        break;
+      case S_IFLNK:
+        e.type = EntryType::kSymlink;
+        e.link = read_link(path, st);
+        break;
+      case S_IFCHR:
+        e.type = EntryType::kCharDevice;
+        break;
+      case S_IFBLK:
+        e.type = EntryType::kBlockDevice;
+        break;
+      default:
+        e.type = EntryType::kFifo;
+        break;
     }
     if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
       e.device_major = major(st.st_rdev);
@@ -98,7 +119,8 @@ class Capture {
     e.gid = st.st_gid;
     if (S_ISREG(st.st_mode)) read_capability(path, e);
     int64_t ns = to_ns(st.st_mtim);
-    if (options_.keep_times || (ns < options_.started_ns && !options_.foreign_times_ns.contains(ns))) e.time_ns = ns;
+    if (options_.keep_times || (ns < options_.started_ns && !options_.foreign_times_ns.contains(ns)))
+      e.time_ns = ns;
     return e;
   }
 
@@ -122,13 +144,18 @@ class Capture {
     if (n > 0) e.xattrs["security.capability"] = std::string(value, static_cast<size_t>(n));
   }
 
-  // The sandbox made a mount point below this directory and took it away again: all that changed is the directory's time.
+  // The sandbox made a mount point below this directory and took it away again: all that changed is the
+  // directory's time.
   bool is_untouched_stub_parent(const Entry& e) {
-    if (!e.is_directory() || e.opaque || !options_.stub_parents.contains(e.path) || !options_.below) return false;
+    if (!e.is_directory() || e.opaque || !options_.stub_parents.contains(e.path) || !options_.below)
+      return false;
     const Entry* below = options_.below->find(e.path);
-    if (!below || !below->is_directory() || below->mode != e.mode || below->uid != e.uid || below->gid != e.gid) return false;
+    if (!below || !below->is_directory() || below->mode != e.mode || below->uid != e.uid ||
+        below->gid != e.gid)
+      return false;
     return std::none_of(entries_.begin(), entries_.end(), [&](const Entry& other) {
-      return other.path != e.path && other.path.is_within(e.path) && !options_.stub_parents.contains(other.path);
+      return other.path != e.path && other.path.is_within(e.path) &&
+             !options_.stub_parents.contains(other.path);
     });
   }
 
@@ -160,7 +187,8 @@ class Capture {
     for (const Entry& e : entries_)
       if (e.type == EntryType::kFile) firsts[e.path] = &e;
     for (Entry& e : entries_)
-      if (e.is_hard_link()) e.content = firsts.at(e.hard_link)->content, e.size = firsts.at(e.hard_link)->size;
+      if (e.is_hard_link())
+        e.content = firsts.at(e.hard_link)->content, e.size = firsts.at(e.hard_link)->size;
   }
 
   void settle_times() {

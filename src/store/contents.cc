@@ -22,9 +22,13 @@ std::string Contents::path(const Digest& digest) const {
   return directory_ + "/" + hex.substr(0, 2) + "/" + hex;
 }
 
-bool Contents::has(const Digest& digest) const { return access(path(digest).c_str(), F_OK) == 0; }
+bool Contents::has(const Digest& digest) const {
+  return access(path(digest).c_str(), F_OK) == 0;
+}
 
-UniqueFd Contents::open(const Digest& digest) const { return open_file(path(digest), O_RDONLY); }
+UniqueFd Contents::open(const Digest& digest) const {
+  return open_file(path(digest), O_RDONLY);
+}
 
 std::string Contents::read(const Digest& digest, size_t max_bytes) const {
   UniqueFd fd = open(digest);
@@ -49,8 +53,11 @@ namespace {
 // A file that is gone when something goes wrong before it has its name.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(std::string name) : name_(std::move(name)), fd_(open_file(name_, O_RDWR | O_CREAT | O_EXCL, 0644)) {}
-  ~TemporaryFile() { if (!name_.empty()) unlink(name_.c_str()); }
+  explicit TemporaryFile(std::string name)
+      : name_(std::move(name)), fd_(open_file(name_, O_RDWR | O_CREAT | O_EXCL, 0644)) {}
+  ~TemporaryFile() {
+    if (!name_.empty()) unlink(name_.c_str());
+  }
   int fd() const { return fd_.get(); }
   const std::string& name() const { return name_; }
   void close() { fd_.close_checked(name_); }

@@ -12,7 +12,8 @@
 
 namespace corten::store {
 
-// Thread-safe and safe among processes: a file appears whole, under its name, or not at all (renamed from a temporary name).
+// Thread-safe and safe among processes: a file appears whole, under its name, or not at all (renamed from a
+// temporary name).
 class Contents {
  public:
   Contents(std::string directory, std::string temporary);
@@ -31,8 +32,8 @@ class Contents {
   Added add_stream(archive::ByteSource& from);
   // Copies an open file (a reflink where the file system can). Reads the size from the descriptor.
   Added add_file(int fd, std::string_view what);
-  // Gives a file that will never be written again a second name here. `digest` must be right. When the file system refuses
-  // (links used up, another device) it is copied.
+  // Gives a file that will never be written again a second name here. `digest` must be right. When the file
+  // system refuses (links used up, another device) it is copied.
   void adopt(const std::string& file, const Digest& digest);
 
  private:

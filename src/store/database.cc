@@ -21,7 +21,8 @@ CREATE TABLE tags(name TEXT PRIMARY KEY, image BLOB, added INTEGER) WITHOUT ROWI
 CREATE TABLE builds(id TEXT PRIMARY KEY, started INTEGER, finished INTEGER, status TEXT, name TEXT, record TEXT) WITHOUT ROWID;
 CREATE TABLE cache_mounts(id TEXT PRIMARY KEY, name TEXT, created INTEGER, used INTEGER) WITHOUT ROWID;
 )";
-static constexpr const char* kSchema2 = "CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;";
+static constexpr const char* kSchema2 =
+    "CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;";
 
 struct Database::State {
   sqlite3* handle = nullptr;
@@ -35,10 +36,13 @@ struct Database::State {
     ErrorCode kind = ErrorCode::kIo;
     if (code == SQLITE_FULL) kind = ErrorCode::kNoSpace;
     if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) kind = ErrorCode::kCorrupt;
-    if (code == SQLITE_READONLY || code == SQLITE_PERM || code == SQLITE_CANTOPEN) kind = ErrorCode::kPermission;
+    if (code == SQLITE_READONLY || code == SQLITE_PERM || code == SQLITE_CANTOPEN)
+      kind = ErrorCode::kPermission;
     Error error(kind, fmt::format("store index {}: {}", path, text));
-    if (kind == ErrorCode::kPermission) error.set_hint("choose a store that can be written to: CORTEN_STORE=DIR");
-    if (kind == ErrorCode::kCorrupt) error.set_hint("remove the index; images and layers are found again: corten fsck --repair");
+    if (kind == ErrorCode::kPermission)
+      error.set_hint("choose a store that can be written to: CORTEN_STORE=DIR");
+    if (kind == ErrorCode::kCorrupt)
+      error.set_hint("remove the index; images and layers are found again: corten fsck --repair");
     throw error;
   }
 };
@@ -64,11 +68,13 @@ Statement& Statement::bind(int64_t value) {
   return *this;
 }
 Statement& Statement::bind(std::string_view text) {
-  state_->check(sqlite3_bind_text64(state_->handle, state_->next++, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
+  state_->check(sqlite3_bind_text64(state_->handle, state_->next++, text.data(), text.size(),
+                                    SQLITE_TRANSIENT, SQLITE_UTF8));
   return *this;
 }
 Statement& Statement::bind(const Digest& digest) {
-  state_->check(sqlite3_bind_blob(state_->handle, state_->next++, digest.bytes().data(), 32, SQLITE_TRANSIENT));
+  state_->check(
+      sqlite3_bind_blob(state_->handle, state_->next++, digest.bytes().data(), 32, SQLITE_TRANSIENT));
   return *this;
 }
 Statement& Statement::bind(std::nullptr_t) {
@@ -83,11 +89,16 @@ bool Statement::step() {
   return false;
 }
 
-int64_t Statement::integer(int column) { return sqlite3_column_int64(state_->handle, column); }
-bool Statement::is_null(int column) { return sqlite3_column_type(state_->handle, column) == SQLITE_NULL; }
+int64_t Statement::integer(int column) {
+  return sqlite3_column_int64(state_->handle, column);
+}
+bool Statement::is_null(int column) {
+  return sqlite3_column_type(state_->handle, column) == SQLITE_NULL;
+}
 std::string Statement::text(int column) {
   const void* data = sqlite3_column_blob(state_->handle, column);
-  return {static_cast<const char*>(data), data ? static_cast<size_t>(sqlite3_column_bytes(state_->handle, column)) : 0};
+  return {static_cast<const char*>(data),
+          data ? static_cast<size_t>(sqlite3_column_bytes(state_->handle, column)) : 0};
 }
 Digest Statement::digest(int column) {
   std::string bytes = text(column);
@@ -103,7 +114,9 @@ static void migrate(Database& database) {
     version.step();
     int64_t found = version.integer(0);
     if (found > kVersion)
-      throw Error(ErrorCode::kUnsupported, fmt::format("the store was made by a newer version (format {}, ours is {})", found, kVersion))
+      throw Error(
+          ErrorCode::kUnsupported,
+          fmt::format("the store was made by a newer version (format {}, ours is {})", found, kVersion))
           .with_hint("use that version, or another store: CORTEN_STORE=DIR");
     if (found == kVersion) return;
     if (found < 1) database.execute(kSchema1);
@@ -114,7 +127,8 @@ static void migrate(Database& database) {
 
 Database::Database(const std::string& path) : state_(std::make_unique<State>()) {
   state_->path = path;
-  int code = sqlite3_open_v2(path.c_str(), &state_->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  int code = sqlite3_open_v2(path.c_str(), &state_->handle,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   if (code != SQLITE_OK) state_->failed(code);
   sqlite3_busy_timeout(state_->handle, 60'000);
   execute("PRAGMA journal_mode=WAL");
@@ -128,7 +142,8 @@ Statement Database::prepare(std::string_view sql) {
   auto state = std::make_unique<Statement::State>();
   state->lock = std::unique_lock(state_->mutex);
   state->database = state_.get();
-  state->check(sqlite3_prepare_v2(state_->handle, sql.data(), static_cast<int>(sql.size()), &state->handle, nullptr));
+  state->check(
+      sqlite3_prepare_v2(state_->handle, sql.data(), static_cast<int>(sql.size()), &state->handle, nullptr));
   return Statement(std::move(state));
 }
 
@@ -160,6 +175,8 @@ void Database::durable_transaction(const std::function<void()>& work) {
   transaction(work);
 }
 
-int64_t Database::changes() { return sqlite3_changes64(state_->handle); }
+int64_t Database::changes() {
+  return sqlite3_changes64(state_->handle);
+}
 
 }  // namespace corten::store

@@ -1,5 +1,5 @@
-// The store's index: one SQLite file in WAL mode. Everything in it can be lost without losing an image's bytes; what
-// it says is checked against the files before it is believed.
+// The store's index: one SQLite file in WAL mode. Everything in it can be lost without losing an image's
+// bytes; what it says is checked against the files before it is believed.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -15,8 +15,8 @@ namespace corten::store {
 
 class Database;
 
-// A prepared statement, bound and stepped: `db.prepare("SELECT a FROM t WHERE b=?").bind(7)`. Holds the connection's lock
-// while it lives, so keep it short.
+// A prepared statement, bound and stepped: `db.prepare("SELECT a FROM t WHERE b=?").bind(7)`. Holds the
+// connection's lock while it lives, so keep it short.
 class Statement {
  public:
   Statement(Statement&&) noexcept;
@@ -26,7 +26,10 @@ class Statement {
   Statement& bind(const Digest& digest);
   Statement& bind(std::nullptr_t);
   bool step();  // true: a row is there
-  void run() { while (step()) {} }
+  void run() {
+    while (step()) {
+    }
+  }
   int64_t integer(int column);
   std::string text(int column);
   Digest digest(int column);

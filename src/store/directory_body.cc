@@ -45,9 +45,12 @@ class BodyMaker {
     int dir = e.path.is_root() ? top_.get() : parent_of(e.path);
     switch (e.type) {
       case EntryType::kDirectory:
-        if (!e.path.is_root() && mkdirat(dir, name.c_str(), 0700) != 0 && errno != EEXIST) failed("make directory", e);
+        if (!e.path.is_root() && mkdirat(dir, name.c_str(), 0700) != 0 && errno != EEXIST)
+          failed("make directory", e);
         break;
-      case EntryType::kFile: add_file(dir, name, e); break;
+      case EntryType::kFile:
+        add_file(dir, name, e);
+        break;
       case EntryType::kSymlink:
         if (symlinkat(e.link.c_str(), dir, name.c_str()) != 0) failed("make link", e);
         break;
@@ -59,8 +62,10 @@ class BodyMaker {
         mode_t kind = e.type == EntryType::kCharDevice ? S_IFCHR : S_IFBLK;
         if (mknodat(dir, name.c_str(), kind | 0600, makedev(e.device_major, e.device_minor)) != 0) {
           if (errno == EPERM)
-            throw Error(ErrorCode::kUnsupported, fmt::format("{}: device nodes can be made by root only", e.path.absolute()))
-                .with_hint("build as root, or leave device nodes out of the image: containers get their own /dev");
+            throw Error(ErrorCode::kUnsupported,
+                        fmt::format("{}: device nodes can be made by root only", e.path.absolute()))
+                .with_hint(
+                    "build as root, or leave device nodes out of the image: containers get their own /dev");
           failed("make device", e);
         }
         break;
@@ -76,7 +81,8 @@ class BodyMaker {
     if (!e.is_directory()) set_time(e);
   }
 
-  // Parents that the manifest leaves out (layers of others may) are made plainly. Descriptors of the current branch are kept open.
+  // Parents that the manifest leaves out (layers of others may) are made plainly. Descriptors of the current
+  // branch are kept open.
   int parent_of(const RootfsPath& path) {
     RootfsPath parent = path.parent();
     if (!parent_ || parent_path_ != parent) {
@@ -89,7 +95,8 @@ class BodyMaker {
   void add_file(int dir, const std::string& name, const Entry& e) {
     if (e.is_hard_link()) {
       UniqueFd first_parent = make_directories(top_.get(), e.hard_link.parent().str());
-      if (linkat(first_parent.get(), std::string(e.hard_link.filename()).c_str(), dir, name.c_str(), 0) != 0) failed("make hard link", e);
+      if (linkat(first_parent.get(), std::string(e.hard_link.filename()).c_str(), dir, name.c_str(), 0) != 0)
+        failed("make hard link", e);
       return;
     }
     if (e.size > 0 && options_.may_link && claim(dir, name, e)) return;
@@ -101,11 +108,13 @@ class BodyMaker {
     to.close_checked(e.path.absolute());
   }
 
-  // Links the content here if no other body has; the link count is looked at after linking, so of two that try at once
-  // none or one claims it.
+  // Links the content here if no other body has; the link count is looked at after linking, so of two that
+  // try at once none or one claims it.
   bool claim(int dir, const std::string& name, const Entry& e) {
     if (linkat(AT_FDCWD, contents_.path(e.content).c_str(), dir, name.c_str(), 0) != 0) {
-      if (errno == ENOENT) fail(ErrorCode::kCorrupt, "{}: its content {} is not in the store", e.path.absolute(), e.content.to_string());
+      if (errno == ENOENT)
+        fail(ErrorCode::kCorrupt, "{}: its content {} is not in the store", e.path.absolute(),
+             e.content.to_string());
       return false;
     }
     struct stat st;
@@ -119,16 +128,20 @@ class BodyMaker {
   void set_owner_and_mode(int dir, const std::string& name, const Entry& e) {
     if (fchownat(dir, name.c_str(), e.uid, e.gid, AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno == EINVAL)
-        throw Error(ErrorCode::kUnsupported, fmt::format("{}: owner {}:{} is outside the range of ids that we have", e.path.absolute(), e.uid, e.gid))
+        throw Error(ErrorCode::kUnsupported,
+                    fmt::format("{}: owner {}:{} is outside the range of ids that we have", e.path.absolute(),
+                                e.uid, e.gid))
             .with_hint("give the user a larger range in /etc/subuid and /etc/subgid, or build as root");
       failed("set owner of", e);
     }
-    if (e.type != EntryType::kSymlink && fchmodat(dir, name.c_str(), e.mode, 0) != 0) failed("set mode of", e);
+    if (e.type != EntryType::kSymlink && fchmodat(dir, name.c_str(), e.mode, 0) != 0)
+      failed("set mode of", e);
   }
 
   void set_xattr(const Entry& e, const std::string& key, std::string_view value) {
     std::string path = root_ + "/" + e.path.str();
-    if (lsetxattr(path.c_str(), key.c_str(), value.data(), value.size(), 0) != 0) failed("set " + key + " of", e);
+    if (lsetxattr(path.c_str(), key.c_str(), value.data(), value.size(), 0) != 0)
+      failed("set " + key + " of", e);
   }
 
   void set_time(const Entry& e) {
@@ -138,7 +151,9 @@ class BodyMaker {
     if (utimensat(top_.get(), path.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) failed("set time of", e);
   }
 
-  [[noreturn]] void failed(std::string_view what, const Entry& e) { fail_errno("{} {}", what, e.path.absolute()); }
+  [[noreturn]] void failed(std::string_view what, const Entry& e) {
+    fail_errno("{} {}", what, e.path.absolute());
+  }
 
   int64_t time_ns_;
   const Contents& contents_;
@@ -151,7 +166,8 @@ class BodyMaker {
 
 }  // namespace
 
-void make_directory_body(const Manifest& manifest, int64_t time, const Contents& contents, const std::string& path, const BodyOptions& options) {
+void make_directory_body(const Manifest& manifest, int64_t time, const Contents& contents,
+                         const std::string& path, const BodyOptions& options) {
   BodyMaker(time, contents, path, options).make(manifest);
 }
 

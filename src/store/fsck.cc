@@ -29,9 +29,11 @@ std::vector<std::string> names_in(const std::string& directory) {
   return names;
 }
 
-void for_each_named(const std::string& directory, const std::function<void(const std::string& path, const std::string& name)>& visit) {
+void for_each_named(const std::string& directory,
+                    const std::function<void(const std::string& path, const std::string& name)>& visit) {
   for (const std::string& shelf : names_in(directory))
-    for (const std::string& name : names_in(directory + "/" + shelf)) visit(directory + "/" + shelf + "/" + name, name);
+    for (const std::string& name : names_in(directory + "/" + shelf))
+      visit(directory + "/" + shelf + "/" + name, name);
 }
 
 namespace {
@@ -82,11 +84,13 @@ std::vector<Store::Damage> Store::check(bool repair) {
     for_each_named(path_ + "/" + kind, [&](const std::string& path, const std::string& name) {
       auto expected = Digest::try_parse("sha256:" + name);
       if (expected && digest_of_file(path) == *expected) return;
-      damages.push_back({fmt::format("{} {}", kind, name), expected ? "its bytes have another digest" : "its name is no digest"});
+      damages.push_back({fmt::format("{} {}", kind, name),
+                         expected ? "its bytes have another digest" : "its name is no digest"});
       if (repair) remove_tree(path);
     });
 
-  // A layer without its manifest or without one of its contents is of no use, nor are actions and images that need it.
+  // A layer without its manifest or without one of its contents is of no use, nor are actions and images that
+  // need it.
   std::set<Digest> whole;
   for_each_named(path_ + "/layers", [&](const std::string&, const std::string& name) {
     auto id = Digest::try_parse("sha256:" + name);
@@ -94,7 +98,8 @@ std::vector<Store::Damage> Store::check(bool repair) {
     try {
       for (const Entry& entry : layers_->load(*id)->entries())
         if (entry.type == EntryType::kFile && entry.size > 0 && !contents_->has(entry.content))
-          fail(ErrorCode::kCorrupt, "content {} of {} is missing", entry.content.short_hex(), entry.path.absolute());
+          fail(ErrorCode::kCorrupt, "content {} of {} is missing", entry.content.short_hex(),
+               entry.path.absolute());
       whole.insert(*id);
     } catch (const Error& error) {
       damages.push_back({"layer " + name, error.what()});
@@ -117,7 +122,8 @@ std::vector<Store::Damage> Store::check(bool repair) {
     try {
       auto image = image_by_id(id);
       for (const LayerRef& layer : image->layers)
-        if (!whole.contains(layer.id)) fail(ErrorCode::kCorrupt, "its layer {} is missing", layer.id.short_hex());
+        if (!whole.contains(layer.id))
+          fail(ErrorCode::kCorrupt, "its layer {} is missing", layer.id.short_hex());
     } catch (const Error& error) {
       damages.push_back({"image " + id.to_string(), error.what()});
       if (repair) delete_image(id);

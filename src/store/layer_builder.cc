@@ -17,7 +17,8 @@ bool LayerBuilder::hidden_here(const RootfsPath& path) const {
 
 const Entry* LayerBuilder::find(const RootfsPath& path) const {
   auto change = changes_.find(path);
-  if (change != changes_.end()) return change->second.type == EntryType::kWhiteout ? nullptr : &change->second;
+  if (change != changes_.end())
+    return change->second.type == EntryType::kWhiteout ? nullptr : &change->second;
   return hidden_here(path) ? nullptr : below_.find(path);
 }
 
@@ -25,7 +26,8 @@ std::vector<const Entry*> LayerBuilder::list(const RootfsPath& directory) const 
   const Entry* itself = find(directory);
   if (!itself || !itself->is_directory()) return {};
   std::map<std::string_view, const Entry*> names;
-  for (auto at = changes_.upper_bound(directory); at != changes_.end() && at->first.is_within(directory); ++at)
+  for (auto at = changes_.upper_bound(directory); at != changes_.end() && at->first.is_within(directory);
+       ++at)
     if (at->first.parent() == directory) names[at->first.filename()] = &at->second;
   if (!itself->opaque && !hidden_here(directory))
     for (const Entry* child : below_.list(directory)) names.emplace(child->path.filename(), child);
@@ -41,11 +43,13 @@ bool LayerBuilder::below_has_directory(const RootfsPath& path) const {
   return entry && entry->is_directory();
 }
 
-// Drops the changes at and below a path. A hard link elsewhere that names a dropped file becomes the file itself.
+// Drops the changes at and below a path. A hard link elsewhere that names a dropped file becomes the file
+// itself.
 void LayerBuilder::forget(const RootfsPath& path) {
   auto first = changes_.lower_bound(path), last = first;
   bool files = false;
-  while (last != changes_.end() && last->first.is_within(path)) files |= (last++)->second.type == EntryType::kFile;
+  while (last != changes_.end() && last->first.is_within(path))
+    files |= (last++)->second.type == EntryType::kFile;
   changes_.erase(first, last);
   if (!files) return;
   std::map<RootfsPath, RootfsPath> heirs;  // a dropped first name to the name that takes its part
@@ -94,7 +98,8 @@ void LayerBuilder::remove(const RootfsPath& path) {
 std::vector<RootfsPath> LayerBuilder::make_directories(const RootfsPath& path, const Entry& like) {
   const Entry* here = find(path);
   if (here) {
-    if (!here->is_directory()) fail(ErrorCode::kInvalid, "cannot make directory {}: it exists and is no directory", path.absolute());
+    if (!here->is_directory())
+      fail(ErrorCode::kInvalid, "cannot make directory {}: it exists and is no directory", path.absolute());
     return {};
   }
   std::vector<RootfsPath> made;
@@ -114,7 +119,8 @@ Manifest with_ordered_hard_links(Manifest manifest) {
   std::map<RootfsPath, std::vector<const Entry*>> groups;
   for (const Entry& e : manifest.entries())
     if (e.is_hard_link()) groups[e.hard_link].push_back(&e);
-  bool in_order = std::all_of(groups.begin(), groups.end(), [](const auto& group) { return group.first < group.second.front()->path; });
+  bool in_order = std::all_of(groups.begin(), groups.end(),
+                              [](const auto& group) { return group.first < group.second.front()->path; });
   if (in_order) return manifest;
   std::map<RootfsPath, RootfsPath> first_of;
   for (const auto& [original, names] : groups) {
@@ -124,14 +130,15 @@ Manifest with_ordered_hard_links(Manifest manifest) {
   }
   std::vector<Entry> entries = manifest.entries();
   for (Entry& e : entries)
-    if (auto first = first_of.find(e.path); first != first_of.end()) e.hard_link = first->second == e.path ? RootfsPath() : first->second;
+    if (auto first = first_of.find(e.path); first != first_of.end())
+      e.hard_link = first->second == e.path ? RootfsPath() : first->second;
   return Manifest(std::move(entries));
 }
 
 }  // namespace
 
-// A layer stands in an overlay as a directory of its own, and of a directory that several layers have, the topmost says whose it
-// is: so a layer holds every directory on the way to what it changes, as it is below.
+// A layer stands in an overlay as a directory of its own, and of a directory that several layers have, the
+// topmost says whose it is: so a layer holds every directory on the way to what it changes, as it is below.
 void LayerBuilder::add_parents() {
   std::map<RootfsPath, Entry> parents;
   for (const auto& [path, entry] : changes_) {
@@ -151,7 +158,8 @@ void LayerBuilder::add_parents() {
       copy.opaque = false;
       if (is_direct) copy.time_ns.reset();  // something was made in it
       Entry plain = default_root();
-      if (above.is_root() && copy.mode == plain.mode && copy.uid == plain.uid && copy.gid == plain.gid) continue;
+      if (above.is_root() && copy.mode == plain.mode && copy.uid == plain.uid && copy.gid == plain.gid)
+        continue;
       parents.emplace(above, std::move(copy));
     }
   }

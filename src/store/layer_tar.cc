@@ -21,12 +21,18 @@ constexpr std::string_view kOpaqueName = ".wh..wh..opq";
 TarType tar_type(const Entry& e) {
   if (e.is_hard_link()) return TarType::kHardlink;
   switch (e.type) {
-    case EntryType::kDirectory: return TarType::kDirectory;
-    case EntryType::kSymlink: return TarType::kSymlink;
-    case EntryType::kCharDevice: return TarType::kCharDevice;
-    case EntryType::kBlockDevice: return TarType::kBlockDevice;
-    case EntryType::kFifo: return TarType::kFifo;
-    default: return TarType::kFile;
+    case EntryType::kDirectory:
+      return TarType::kDirectory;
+    case EntryType::kSymlink:
+      return TarType::kSymlink;
+    case EntryType::kCharDevice:
+      return TarType::kCharDevice;
+    case EntryType::kBlockDevice:
+      return TarType::kBlockDevice;
+    case EntryType::kFifo:
+      return TarType::kFifo;
+    default:
+      return TarType::kFile;
   }
 }
 
@@ -40,7 +46,8 @@ void set_time(TarHeader& header, int64_t ns, const std::optional<int64_t>& clamp
 
 }  // namespace
 
-void write_layer_tar(const Manifest& manifest, const TarTimes& times, const Contents& contents, archive::TarWriter& to) {
+void write_layer_tar(const Manifest& manifest, const TarTimes& times, const Contents& contents,
+                     archive::TarWriter& to) {
   auto marker = [&](const RootfsPath& directory, std::string_view name, int64_t ns) {
     TarHeader header;
     header.path = directory.child(name).str();
@@ -79,12 +86,15 @@ void write_layer_tar(const Manifest& manifest, const TarTimes& times, const Cont
 
 namespace {
 
-// A directory of a tree as a root of its own: an archive's absolute links lead no farther up than its destination.
+// A directory of a tree as a root of its own: an archive's absolute links lead no farther up than its
+// destination.
 class Subtree : public Tree {
  public:
   Subtree(const Tree& tree, const RootfsPath& top) : tree_(tree), top_(top) {}
   const Entry* find(const RootfsPath& path) const override { return tree_.find(inside(path)); }
-  std::vector<const Entry*> list(const RootfsPath& directory) const override { return tree_.list(inside(directory)); }
+  std::vector<const Entry*> list(const RootfsPath& directory) const override {
+    return tree_.list(inside(directory));
+  }
   RootfsPath inside(const RootfsPath& path) const { return RootfsPath::join(top_, path.str()); }
 
  private:
@@ -114,9 +124,11 @@ class Extractor {
   // What no file system takes is refused here, before a path of ten thousand components costs time.
   static void check_name(std::string_view name) {
     constexpr size_t kMaxPathBytes = 4095, kMaxComponentBytes = 255;
-    if (name.find('\0') != std::string_view::npos) fail(ErrorCode::kCorrupt, "archive: a name with a zero byte");
+    if (name.find('\0') != std::string_view::npos)
+      fail(ErrorCode::kCorrupt, "archive: a name with a zero byte");
     bool fits = name.size() <= kMaxPathBytes;
-    for (const std::string& component : split(name.substr(0, fits ? name.size() : 0), '/')) fits &= component.size() <= kMaxComponentBytes;
+    for (const std::string& component : split(name.substr(0, fits ? name.size() : 0), '/'))
+      fits &= component.size() <= kMaxComponentBytes;
     if (!fits) fail(ErrorCode::kInvalid, "archive: {}...: file name too long", quote(name.substr(0, 60)));
   }
 
@@ -124,7 +136,8 @@ class Extractor {
     check_name(header.path);
     check_name(header.link);
     RootfsPath path = place_of(header.path);
-    if (path == options_.destination && !(whiteouts_ && path.is_root() && header.type == TarType::kDirectory)) return;
+    if (path == options_.destination && !(whiteouts_ && path.is_root() && header.type == TarType::kDirectory))
+      return;
     std::string name(path.filename());
     if (whiteouts_ && name.starts_with(kWhiteoutPrefix)) {
       whiteout(path, name);
@@ -161,19 +174,32 @@ class Extractor {
     Entry e;
     e.path = path;
     switch (header.type) {
-      case TarType::kDirectory: e.type = EntryType::kDirectory; break;
-      case TarType::kSymlink: e.type = EntryType::kSymlink; e.link = header.link; break;
-      case TarType::kCharDevice: e.type = EntryType::kCharDevice; break;
-      case TarType::kBlockDevice: e.type = EntryType::kBlockDevice; break;
-      case TarType::kFifo: e.type = EntryType::kFifo; break;
-      default: e.type = EntryType::kFile;
+      case TarType::kDirectory:
+        e.type = EntryType::kDirectory;
+        break;
+      case TarType::kSymlink:
+        e.type = EntryType::kSymlink;
+        e.link = header.link;
+        break;
+      case TarType::kCharDevice:
+        e.type = EntryType::kCharDevice;
+        break;
+      case TarType::kBlockDevice:
+        e.type = EntryType::kBlockDevice;
+        break;
+      case TarType::kFifo:
+        e.type = EntryType::kFifo;
+        break;
+      default:
+        e.type = EntryType::kFile;
     }
     e.mode = e.type == EntryType::kSymlink ? 0 : header.mode & 07777;
     e.uid = options_.owner ? options_.owner->first : header.uid;
     e.gid = options_.owner ? options_.owner->second : header.gid;
     e.device_major = header.device_major;
     e.device_minor = header.device_minor;
-    if (auto capability = header.xattrs.find("security.capability"); capability != header.xattrs.end()) e.xattrs.insert(*capability);
+    if (auto capability = header.xattrs.find("security.capability"); capability != header.xattrs.end())
+      e.xattrs.insert(*capability);
     // A device 0/0 is a whiteout to an overlay; nobody else makes one.
     if (e.type == EntryType::kCharDevice && e.device_major == 0 && e.device_minor == 0)
       fail(ErrorCode::kUnsupported, "archive: {} is a character device 0/0", path.absolute());
@@ -186,7 +212,8 @@ class Extractor {
     RootfsPath target = place_of(header.link);
     const Entry* file = into_.find(target);
     if (!file || file->is_directory())
-      fail(ErrorCode::kCorrupt, "archive: {} is a hard link to {}, which is no file before it", e.path.absolute(), target.absolute());
+      fail(ErrorCode::kCorrupt, "archive: {} is a hard link to {}, which is no file before it",
+           e.path.absolute(), target.absolute());
     if (target == e.path) return;
     Entry copy = *file;
     drop_non_directory_parents(e.path);
@@ -211,7 +238,8 @@ class Extractor {
     RootfsPath first = into_.find(e.path)->hard_link;
     std::vector<Entry> names;
     for (const RootfsPath& path : seen_)
-      if (const Entry* name = into_.find(path); name && (path == first || name->hard_link == first)) names.push_back(*name);
+      if (const Entry* name = into_.find(path); name && (path == first || name->hard_link == first))
+        names.push_back(*name);
     for (Entry& name : names) {
       name.mode = e.mode;
       name.uid = e.uid;
@@ -241,7 +269,8 @@ Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& c
   return builder.finish();
 }
 
-void extract_tar(archive::ByteSource& tar, const ExtractOptions& options, LayerBuilder& into, Contents& contents) {
+void extract_tar(archive::ByteSource& tar, const ExtractOptions& options, LayerBuilder& into,
+                 Contents& contents) {
   into.make_directories(options.destination, options.parent_like);
   Extractor(into, contents, options, false).run(tar);
 }

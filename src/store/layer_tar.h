@@ -1,4 +1,5 @@
-// Between layers and their tars (image-spec v1.1, layer.md: whiteouts are `.wh.NAME`, opaque directories hold `.wh..wh..opq`).
+// Between layers and their tars (image-spec v1.1, layer.md: whiteouts are `.wh.NAME`, opaque directories hold
+// `.wh..wh..opq`).
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -9,24 +10,26 @@
 
 namespace corten::store {
 
-// Writes the members of a layer in path order. Entries without a time of their own get `time` (seconds). The caller ends
-// the archive.
+// Writes the members of a layer in path order. Entries without a time of their own get `time` (seconds). The
+// caller ends the archive.
 struct TarTimes {
   int64_t time = 0;
   std::optional<int64_t> clamp;  // rewrite-timestamp: no member is newer than this, in seconds
 };
-void write_layer_tar(const Manifest& manifest, const TarTimes& times, const Contents& contents, archive::TarWriter& to);
+void write_layer_tar(const Manifest& manifest, const TarTimes& times, const Contents& contents,
+                     archive::TarWriter& to);
 
-// Reads a layer's tar onto `below` (a hard link may name a file of a lower layer): whiteouts are obeyed, names are clamped
-// to the root, links on the way are followed inside it. All times are kept.
+// Reads a layer's tar onto `below` (a hard link may name a file of a lower layer): whiteouts are obeyed,
+// names are clamped to the root, links on the way are followed inside it. All times are kept.
 Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents);
 
 struct ExtractOptions {
-  RootfsPath destination;               // a directory; made when missing
+  RootfsPath destination;                              // a directory; made when missing
   std::optional<std::pair<uint32_t, uint32_t>> owner;  // --chown
-  Entry parent_like;                    // what the made destination looks like
+  Entry parent_like;                                   // what the made destination looks like
 };
 // ADD's extraction: the archive's members below `destination`. Whiteout names are ordinary files here.
-void extract_tar(archive::ByteSource& tar, const ExtractOptions& options, LayerBuilder& into, Contents& contents);
+void extract_tar(archive::ByteSource& tar, const ExtractOptions& options, LayerBuilder& into,
+                 Contents& contents);
 
 }  // namespace corten::store

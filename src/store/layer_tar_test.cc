@@ -27,8 +27,10 @@ class LayerTar : public testing::Test {
     h.type = type;
     h.mode = type == TarType::kDirectory ? 0755 : 0644;
     h.mtime = 1000;
-    if (type == TarType::kFile) h.size = detail.size();
-    else h.link = detail;
+    if (type == TarType::kFile)
+      h.size = detail.size();
+    else
+      h.link = detail;
     return {h, type == TarType::kFile ? detail : ""};
   }
   Manifest read(const std::string& bytes, const Tree& below) {
@@ -41,7 +43,8 @@ class LayerTar : public testing::Test {
 };
 
 TEST_F(LayerTar, WritesWhatItReads) {
-  std::string bytes = tar({member("d", TarType::kDirectory), member("d/f", TarType::kFile, "hello"), member("d/h", TarType::kHardlink, "d/f"), member("l", TarType::kSymlink, "d/f")});
+  std::string bytes = tar({member("d", TarType::kDirectory), member("d/f", TarType::kFile, "hello"),
+                           member("d/h", TarType::kHardlink, "d/f"), member("l", TarType::kSymlink, "d/f")});
   Manifest manifest = read(bytes, nothing_);
   EXPECT_EQ(manifest.entries().size(), 4u);
   EXPECT_EQ(manifest.find(RootfsPath("d/h"))->hard_link.str(), "d/f");
@@ -54,9 +57,14 @@ TEST_F(LayerTar, WritesWhatItReads) {
 }
 
 TEST_F(LayerTar, ObeysWhiteouts) {
-  auto below = std::make_shared<const Manifest>(read(tar({member("a", TarType::kFile, "1"), member("d", TarType::kDirectory), member("d/x", TarType::kFile, "2"), member("d/y", TarType::kFile, "2")}), nothing_));
+  auto below = std::make_shared<const Manifest>(
+      read(tar({member("a", TarType::kFile, "1"), member("d", TarType::kDirectory),
+                member("d/x", TarType::kFile, "2"), member("d/y", TarType::kFile, "2")}),
+           nothing_));
   RootfsView view({below});
-  Manifest upper = read(tar({member(".wh.a", TarType::kFile), member("d/.wh..wh..opq", TarType::kFile), member("d/new", TarType::kFile, "3"), member(".wh.never", TarType::kFile)}), view);
+  Manifest upper = read(tar({member(".wh.a", TarType::kFile), member("d/.wh..wh..opq", TarType::kFile),
+                             member("d/new", TarType::kFile, "3"), member(".wh.never", TarType::kFile)}),
+                        view);
   RootfsView both({below, std::make_shared<const Manifest>(upper)});
   EXPECT_FALSE(both.find(RootfsPath("a")));
   EXPECT_FALSE(both.find(RootfsPath("d/x")));
@@ -65,8 +73,10 @@ TEST_F(LayerTar, ObeysWhiteouts) {
 }
 
 TEST_F(LayerTar, NamesNeverLeaveTheRoot) {
-  Manifest m = read(tar({member("../../x", TarType::kFile, "1"), member("/abs", TarType::kFile, "2"), member("l", TarType::kSymlink, "../../../outside"), member("l/f", TarType::kFile, "3"),
-                         member("real", TarType::kDirectory), member("to", TarType::kSymlink, "/real"), member("to/g", TarType::kFile, "4")}),
+  Manifest m = read(tar({member("../../x", TarType::kFile, "1"), member("/abs", TarType::kFile, "2"),
+                         member("l", TarType::kSymlink, "../../../outside"),
+                         member("l/f", TarType::kFile, "3"), member("real", TarType::kDirectory),
+                         member("to", TarType::kSymlink, "/real"), member("to/g", TarType::kFile, "4")}),
                     nothing_);
   EXPECT_TRUE(m.find(RootfsPath("x")));
   EXPECT_TRUE(m.find(RootfsPath("abs")));
@@ -93,7 +103,8 @@ TEST_F(LayerTar, NamesThatNoFileSystemTakesAreRefused) {
 
 TEST_F(LayerTar, ExtractsBelowADestination) {
   LayerBuilder builder(nothing_);
-  std::string bytes = tar({member("../a", TarType::kFile, "1"), member("./", TarType::kDirectory), member(".wh.kept", TarType::kFile, "2")});
+  std::string bytes = tar({member("../a", TarType::kFile, "1"), member("./", TarType::kDirectory),
+                           member(".wh.kept", TarType::kFile, "2")});
   archive::StringSource source(bytes);
   ExtractOptions options;
   options.destination = RootfsPath("dest");

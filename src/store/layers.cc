@@ -35,12 +35,18 @@ Digest Layers::save(const Manifest& manifest) {
     file.close_checked(path);
     if (rename((place / "manifest").c_str(), path.c_str()) != 0) fail_errno("store layer {}", id.hex());
   }
-  // Until make_durable() has synced it, the row holds the boot in which it was written: after a crash of the machine the
-  // file may be there without its bytes.
-  database_.prepare("INSERT INTO layers(id,entries,bytes,boot,used) VALUES(?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
-                    "boot=CASE WHEN boot IS NULL THEN NULL ELSE excluded.boot END, used=excluded.used")
-      .bind(id).bind(static_cast<int64_t>(manifest.entries().size())).bind(static_cast<int64_t>(manifest.content_bytes()))
-      .bind(boot_id()).bind(static_cast<int64_t>(time(nullptr))).run();
+  // Until make_durable() has synced it, the row holds the boot in which it was written: after a crash of the
+  // machine the file may be there without its bytes.
+  database_
+      .prepare(
+          "INSERT INTO layers(id,entries,bytes,boot,used) VALUES(?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
+          "boot=CASE WHEN boot IS NULL THEN NULL ELSE excluded.boot END, used=excluded.used")
+      .bind(id)
+      .bind(static_cast<int64_t>(manifest.entries().size()))
+      .bind(static_cast<int64_t>(manifest.content_bytes()))
+      .bind(boot_id())
+      .bind(static_cast<int64_t>(time(nullptr)))
+      .run();
   return id;
 }
 
@@ -65,10 +71,13 @@ std::shared_ptr<const Manifest> Layers::load(const Digest& id) {
   try {
     bytes = read_file(manifest_path(id));
   } catch (Error& error) {
-    throw Error(ErrorCode::kCorrupt, fmt::format("layer {} is not in the store: {}", id.short_hex(), error.what())).with_hint("run 'corten fsck --repair', then build again");
+    throw Error(ErrorCode::kCorrupt,
+                fmt::format("layer {} is not in the store: {}", id.short_hex(), error.what()))
+        .with_hint("run 'corten fsck --repair', then build again");
   }
   if (Digest::of(bytes) != id)
-    throw Error(ErrorCode::kCorrupt, fmt::format("layer {}: its manifest is damaged", id.short_hex())).with_hint("run 'corten fsck --repair', then build again");
+    throw Error(ErrorCode::kCorrupt, fmt::format("layer {}: its manifest is damaged", id.short_hex()))
+        .with_hint("run 'corten fsck --repair', then build again");
   auto manifest = std::make_shared<const Manifest>(Manifest::parse(bytes));
   std::lock_guard lock(mutex_);
   return loaded_.emplace(id, manifest).first->second;
@@ -101,9 +110,14 @@ void Layers::adopt_directory(const LayerRef& layer, const std::string& mapping, 
   std::string path = directory_path(layer, mapping);
   make_directories_on_host(HostPath{path}.parent(), 0700);
   // A directory may not replace one that is not empty: whoever comes second keeps what he brought.
-  if (rename(upper.c_str(), path.c_str()) != 0 && errno != ENOTEMPTY && errno != EEXIST) fail_errno("store directory of layer {}", layer.id.short_hex());
+  if (rename(upper.c_str(), path.c_str()) != 0 && errno != ENOTEMPTY && errno != EEXIST)
+    fail_errno("store directory of layer {}", layer.id.short_hex());
   database_.prepare("INSERT OR REPLACE INTO bodies(layer,time,mapping,used) VALUES(?,?,?,?)")
-      .bind(layer.id).bind(layer.time).bind(mapping).bind(static_cast<int64_t>(time(nullptr))).run();
+      .bind(layer.id)
+      .bind(layer.time)
+      .bind(mapping)
+      .bind(static_cast<int64_t>(time(nullptr)))
+      .run();
 }
 
 std::optional<LayerDiff> Layers::find_diff(const LayerRef& layer) {
@@ -115,7 +129,11 @@ std::optional<LayerDiff> Layers::find_diff(const LayerRef& layer) {
 
 void Layers::remember_diff(const LayerRef& layer, const LayerDiff& diff) {
   database_.prepare("INSERT OR REPLACE INTO diffs(layer,time,diff_id,tar_bytes) VALUES(?,?,?,?)")
-      .bind(layer.id).bind(layer.time).bind(diff.diff_id.digest).bind(static_cast<int64_t>(diff.tar_bytes)).run();
+      .bind(layer.id)
+      .bind(layer.time)
+      .bind(diff.diff_id.digest)
+      .bind(static_cast<int64_t>(diff.tar_bytes))
+      .run();
 }
 
 std::vector<LayerRef> Layers::find_layers(const DiffId& diff_id) {
@@ -135,7 +153,11 @@ std::optional<LayerBlob> Layers::find_blob(const DiffId& diff_id, std::string_vi
 
 void Layers::remember_blob(const DiffId& diff_id, std::string_view format, const LayerBlob& blob) {
   database_.prepare("INSERT OR REPLACE INTO blobs(diff_id,format,digest,size) VALUES(?,?,?,?)")
-      .bind(diff_id.digest).bind(format).bind(blob.digest).bind(static_cast<int64_t>(blob.size)).run();
+      .bind(diff_id.digest)
+      .bind(format)
+      .bind(blob.digest)
+      .bind(static_cast<int64_t>(blob.size))
+      .run();
 }
 
 }  // namespace corten::store

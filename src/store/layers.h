@@ -37,7 +37,8 @@ class Layers {
   std::shared_ptr<const Manifest> load(const Digest& id);
   RootfsView view(const Rootfs& rootfs);
 
-  // The directory body under an id mapping (sandbox::IdMapping::to_string), made from the contents when it is missing.
+  // The directory body under an id mapping (sandbox::IdMapping::to_string), made from the contents when it is
+  // missing.
   HostPath directory(const LayerRef& layer, const std::string& mapping);
   // Makes a captured upper the body of its layer, by renaming it; when there is one already, the upper stays.
   void adopt_directory(const LayerRef& layer, const std::string& mapping, const HostPath& upper);

@@ -61,13 +61,18 @@ class Reader {
 
 enum Flag : uint64_t { kOpaque = 1, kTime = 2, kHardLink = 4, kXattrs = 8 };
 
-uint64_t zigzag(int64_t value) { return (static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63); }
-int64_t unzigzag(uint64_t value) { return static_cast<int64_t>(value >> 1) ^ -static_cast<int64_t>(value & 1); }
+uint64_t zigzag(int64_t value) {
+  return (static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63);
+}
+int64_t unzigzag(uint64_t value) {
+  return static_cast<int64_t>(value >> 1) ^ -static_cast<int64_t>(value & 1);
+}
 
 void put_entry(std::string& out, const Entry& e) {
   put_string(out, e.path.str());
   out += static_cast<char>(e.type);
-  put_number(out, (e.opaque ? uint64_t{kOpaque} : 0) | (e.time_ns ? uint64_t{kTime} : 0) | (e.is_hard_link() ? uint64_t{kHardLink} : 0) |
+  put_number(out, (e.opaque ? uint64_t{kOpaque} : 0) | (e.time_ns ? uint64_t{kTime} : 0) |
+                      (e.is_hard_link() ? uint64_t{kHardLink} : 0) |
                       (e.xattrs.empty() ? 0 : uint64_t{kXattrs}));
   if (e.type == EntryType::kWhiteout) return;
   put_number(out, e.mode);
@@ -140,7 +145,8 @@ Manifest::Manifest() = default;
 
 Manifest::Manifest(std::vector<Entry> entries) : entries_(std::move(entries)) {
   auto before = [](const Entry& a, const Entry& b) { return a.path < b.path; };
-  if (!std::is_sorted(entries_.begin(), entries_.end(), before)) std::sort(entries_.begin(), entries_.end(), before);
+  if (!std::is_sorted(entries_.begin(), entries_.end(), before))
+    std::sort(entries_.begin(), entries_.end(), before);
   index_.reserve(entries_.size());
   for (size_t i = 0; i < entries_.size(); i++)
     if (!index_.emplace(entries_[i].path.str(), i).second)
@@ -154,7 +160,8 @@ const Entry* Manifest::find(const RootfsPath& path) const {
 
 std::vector<const Entry*> Manifest::children(const RootfsPath& directory) const {
   std::vector<const Entry*> found;
-  auto at = std::upper_bound(entries_.begin(), entries_.end(), directory, [](const RootfsPath& p, const Entry& e) { return p < e.path; });
+  auto at = std::upper_bound(entries_.begin(), entries_.end(), directory,
+                             [](const RootfsPath& p, const Entry& e) { return p < e.path; });
   size_t prefix = directory.is_root() ? 0 : directory.str().size() + 1;
   while (at != entries_.end() && at->path.is_within(directory)) {
     // A child without an entry of its own may still have entries below it: they are skipped as one.
@@ -162,7 +169,8 @@ std::vector<const Entry*> Manifest::children(const RootfsPath& directory) const 
     size_t slash = rest.find('/');
     if (slash == std::string_view::npos) found.push_back(&*at);
     RootfsPath child(at->path.str().substr(0, prefix + std::min(slash, rest.size())));
-    at = std::partition_point(at, entries_.end(), [&](const Entry& e) { return e.path.is_within(child) || e.path < child; });
+    at = std::partition_point(at, entries_.end(),
+                              [&](const Entry& e) { return e.path.is_within(child) || e.path < child; });
   }
   return found;
 }
@@ -189,7 +197,9 @@ Manifest Manifest::parse(std::string_view bytes) {
   return Manifest(std::move(entries));
 }
 
-Digest Manifest::id() const { return Digest::of(serialize()); }
+Digest Manifest::id() const {
+  return Digest::of(serialize());
+}
 
 uint64_t Manifest::content_bytes() const {
   uint64_t sum = 0;

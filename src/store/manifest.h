@@ -1,10 +1,11 @@
 // A layer as a sorted list of entries: what changed, with the contents named by digest.
 //
-// The manifest is the layer's identity. It holds everything that a later step can see, except time stamps that nobody
-// set: an entry without a time of its own has its layer's, which is kept beside the layer's id (LayerRef), so that the
-// same files made on two days are the same layer.
+// The manifest is the layer's identity. It holds everything that a later step can see, except time stamps
+// that nobody set: an entry without a time of its own has its layer's, which is kept beside the layer's id
+// (LayerRef), so that the same files made on two days are the same layer.
 //
-// The canonical bytes (docs/formats.md, "Layer manifest") start with "corten-layer-1\n"; the layer's id is their SHA-256.
+// The canonical bytes (docs/formats.md, "Layer manifest") start with "corten-layer-1\n"; the layer's id is
+// their SHA-256.
 #pragma once
 #include <compare>
 #include <cstdint>
@@ -29,15 +30,15 @@ struct Entry {
   EntryType type = EntryType::kFile;
   uint32_t mode = 0;  // the twelve permission bits; 0 for symlinks and whiteouts
   uint32_t uid = 0, gid = 0;
-  uint64_t size = 0;   // bytes, of a file
-  Digest content;      // of a file
-  std::string link;    // target of a symlink
+  uint64_t size = 0;  // bytes, of a file
+  Digest content;     // of a file
+  std::string link;   // target of a symlink
   uint32_t device_major = 0, device_minor = 0;
   bool opaque = false;                        // a directory that hides what lower layers have in it
   std::map<std::string, std::string> xattrs;  // security.capability alone reaches layers, as with BuildKit
   std::optional<int64_t> time_ns;             // a time that was set; nothing: the layer's
-  // Another path of this layer that names the same file; empty for the first of them (in path order). All other fields
-  // are those of the first.
+  // Another path of this layer that names the same file; empty for the first of them (in path order). All
+  // other fields are those of the first.
   RootfsPath hard_link;
 
   bool is_directory() const { return type == EntryType::kDirectory; }
@@ -63,8 +64,8 @@ class Manifest {
   static Manifest parse(std::string_view bytes);
   Digest id() const;
 
-  uint64_t content_bytes() const;                  // sum of file sizes, hard links counted once
-  std::optional<int64_t> newest_time_ns() const;   // of the entries that have a time of their own
+  uint64_t content_bytes() const;                 // sum of file sizes, hard links counted once
+  std::optional<int64_t> newest_time_ns() const;  // of the entries that have a time of their own
   bool has_symbolic_times() const;
 
  private:
@@ -72,7 +73,8 @@ class Manifest {
   std::unordered_map<std::string_view, size_t> index_;
 };
 
-// A layer at its place in an image: which one, and the time of its entries that have none (seconds since 1970).
+// A layer at its place in an image: which one, and the time of its entries that have none (seconds since
+// 1970).
 struct LayerRef {
   Digest id;
   int64_t time = 0;

@@ -52,13 +52,15 @@ TEST(Manifest, OrderOfEntriesDoesNotCountTimesOfTheLayerNeither) {
 
 TEST(Manifest, RefusesDamage) {
   std::string bytes = Manifest({file("a", "x"), directory("d")}).serialize();
-  for (size_t length = 0; length < bytes.size(); length++) EXPECT_THROW(Manifest::parse(bytes.substr(0, length)), Error) << length;
+  for (size_t length = 0; length < bytes.size(); length++)
+    EXPECT_THROW(Manifest::parse(bytes.substr(0, length)), Error) << length;
   EXPECT_THROW(Manifest::parse(bytes + "x"), Error);
   EXPECT_THROW(Manifest({file("a", "x"), file("a", "y")}), Error);
 }
 
 TEST(Manifest, ChildrenSkipWhatIsDeeper) {
-  Manifest m({directory("a"), directory("a/b"), file("a/b/c", "1"), file("a/b-x", "2"), file("implied/deep/f", "3"), file("z", "4")});
+  Manifest m({directory("a"), directory("a/b"), file("a/b/c", "1"), file("a/b-x", "2"),
+              file("implied/deep/f", "3"), file("z", "4")});
   auto names = [&](std::string_view path) {
     std::vector<std::string> found;
     for (const Entry* e : m.children(RootfsPath(path))) found.push_back(e->path.str());

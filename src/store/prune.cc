@@ -37,7 +37,8 @@ FileLock Store::exclusive_lock() {
   for (int64_t began = monotonic_ns(); !FileLock::try_exclusive(path_ + "/lock", exclusive);) {
     if (monotonic_ns() - began > kPatienceNs) {
       lock_ = FileLock::shared(path_ + "/lock");
-      throw Error(ErrorCode::kExists, fmt::format("store {}: another command uses it", path_)).with_hint("wait for running builds, or stop them; 'corten ps' lists containers");
+      throw Error(ErrorCode::kExists, fmt::format("store {}: another command uses it", path_))
+          .with_hint("wait for running builds, or stop them; 'corten ps' lists containers");
     }
     usleep(20'000);
   }
@@ -81,7 +82,8 @@ Store::Pruned Store::prune(const PruneOptions& options) {
     if (!layers_->has(layer)) continue;
     for (const Entry& entry : layers_->load(layer)->entries())
       if (entry.type == EntryType::kFile) contents.insert(entry.content);
-    Statement diff = database_->prepare("SELECT b.digest FROM diffs d JOIN blobs b ON b.diff_id=d.diff_id WHERE d.layer=?");
+    Statement diff = database_->prepare(
+        "SELECT b.digest FROM diffs d JOIN blobs b ON b.diff_id=d.diff_id WHERE d.layer=?");
     diff.bind(layer);
     while (diff.step()) blobs.insert(diff.digest(0));
   }
@@ -90,19 +92,29 @@ Store::Pruned Store::prune(const PruneOptions& options) {
     std::set<std::pair<dev_t, ino_t>> seen;
     struct stat st;
     // A content that a body shares is freed with the last of the two.
-    if (lstat(path.c_str(), &st) == 0 && (S_ISDIR(st.st_mode) || st.st_nlink == 1)) pruned.bytes += disk_bytes(path, seen);
+    if (lstat(path.c_str(), &st) == 0 && (S_ISDIR(st.st_mode) || st.st_nlink == 1))
+      pruned.bytes += disk_bytes(path, seen);
     remove_tree(path);
   };
   auto keep = [](const std::set<Digest>& kept, const std::string& name) {
     auto digest = Digest::try_parse("sha256:" + name.substr(0, 64));
     return digest && kept.contains(*digest);
   };
-  for_each_named(path_ + "/dirs", [&](const std::string& path, const std::string& name) { if (!keep(layers, name)) drop(path); });
-  for_each_named(path_ + "/layers", [&](const std::string& path, const std::string& name) { if (!keep(layers, name)) drop(path); });
-  for_each_named(path_ + "/contents", [&](const std::string& path, const std::string& name) { if (!keep(contents, name)) drop(path); });
-  for_each_named(path_ + "/blobs", [&](const std::string& path, const std::string& name) { if (!keep(blobs, name)) drop(path); });
+  for_each_named(path_ + "/dirs", [&](const std::string& path, const std::string& name) {
+    if (!keep(layers, name)) drop(path);
+  });
+  for_each_named(path_ + "/layers", [&](const std::string& path, const std::string& name) {
+    if (!keep(layers, name)) drop(path);
+  });
+  for_each_named(path_ + "/contents", [&](const std::string& path, const std::string& name) {
+    if (!keep(contents, name)) drop(path);
+  });
+  for_each_named(path_ + "/blobs", [&](const std::string& path, const std::string& name) {
+    if (!keep(blobs, name)) drop(path);
+  });
   for (const char* place : {"tmp", "locks"})
-    for (const std::string& name : names_in(path_ + "/" + place)) remove_tree(path_ + "/" + place + "/" + name);
+    for (const std::string& name : names_in(path_ + "/" + place))
+      remove_tree(path_ + "/" + place + "/" + name);
 
   database_->transaction([&] {
     std::vector<Digest> gone;

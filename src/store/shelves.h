@@ -8,6 +8,7 @@ namespace corten::store {
 
 // Names without a dot in front; none when the directory is missing.
 std::vector<std::string> names_in(const std::string& directory);
-void for_each_named(const std::string& directory, const std::function<void(const std::string& path, const std::string& name)>& visit);
+void for_each_named(const std::string& directory,
+                    const std::function<void(const std::string& path, const std::string& name)>& visit);
 
 }  // namespace corten::store

@@ -38,7 +38,9 @@ std::string Store::default_path() {
   if (geteuid() == 0) return "/var/lib/corten";
   if (std::string data = variable("XDG_DATA_HOME"); data.starts_with('/')) return data + "/corten";
   std::string home = variable("HOME");
-  if (home.empty()) throw Error(ErrorCode::kInvalid, "no place for the store: HOME is not set").with_hint("set CORTEN_STORE=DIR");
+  if (home.empty())
+    throw Error(ErrorCode::kInvalid, "no place for the store: HOME is not set")
+        .with_hint("set CORTEN_STORE=DIR");
   return home + "/.local/share/corten";
 }
 
@@ -46,7 +48,8 @@ Store::Store(const std::string& path) : path_(path) {
   try {
     open_directories();
   } catch (Error& error) {
-    if (error.code() == ErrorCode::kPermission) error.set_hint("choose a store that can be written to: CORTEN_STORE=DIR");
+    if (error.code() == ErrorCode::kPermission)
+      error.set_hint("choose a store that can be written to: CORTEN_STORE=DIR");
     throw;
   }
   database_ = std::make_unique<Database>(path_ + "/index.db");
@@ -61,7 +64,8 @@ void Store::open_directories() {
   struct stat st;
   if (stat(path_.c_str(), &st) != 0) fail_errno("store {}", path_);
   if (st.st_uid != geteuid())
-    throw Error(ErrorCode::kPermission, fmt::format("store {}: belongs to user {}, we are user {}", path_, st.st_uid, geteuid()));
+    throw Error(ErrorCode::kPermission,
+                fmt::format("store {}: belongs to user {}, we are user {}", path_, st.st_uid, geteuid()));
   if (!path_.starts_with('/')) {
     char* real = realpath(path_.c_str(), nullptr);
     if (!real) fail_errno("store {}", path_);
@@ -75,11 +79,14 @@ void Store::open_directories() {
     // Foreign ids own files below; their names must not be everybody's to read.
     if (chmod(path_.c_str(), 0700) != 0) fail_errno("store {}", path_);
   } else if (std::string format = read_file(format_file, 256); format != kFormat) {
-    throw Error(ErrorCode::kUnsupported, fmt::format("store {}: format {}, ours is {}", path_, quote(trim(format)), trim(kFormat)))
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("store {}: format {}, ours is {}", path_, quote(trim(format)), trim(kFormat)))
         .with_hint("use another store: CORTEN_STORE=DIR");
   }
-  for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "volumes", "locks", "stat", "tmp"})
-    if (mkdir((path_ + "/" + name).c_str(), 0700) != 0 && errno != EEXIST) fail_errno("store {}/{}", path_, name);
+  for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "volumes",
+                           "locks", "stat", "tmp"})
+    if (mkdir((path_ + "/" + name).c_str(), 0700) != 0 && errno != EEXIST)
+      fail_errno("store {}/{}", path_, name);
 }
 
 std::string Store::blob_path(const Digest& digest) const {
@@ -87,12 +94,16 @@ std::string Store::blob_path(const Digest& digest) const {
   return path_ + "/blobs/" + hex.substr(0, 2) + "/" + hex;
 }
 
-bool Store::has_blob(const Digest& digest) const { return path_exists(blob_path(digest)); }
+bool Store::has_blob(const Digest& digest) const {
+  return path_exists(blob_path(digest));
+}
 
 std::string Store::read_blob(const Digest& digest, size_t max_bytes) const {
   std::string bytes = read_file(blob_path(digest), max_bytes);
   if (Digest::of(bytes) != digest)
-    throw Error(ErrorCode::kCorrupt, fmt::format("blob {}: its bytes have another digest", digest.to_string())).with_hint("run 'corten fsck --repair'");
+    throw Error(ErrorCode::kCorrupt,
+                fmt::format("blob {}: its bytes have another digest", digest.to_string()))
+        .with_hint("run 'corten fsck --repair'");
   return bytes;
 }
 
@@ -127,14 +138,25 @@ std::optional<Action> Store::find_action(const Digest& key) {
 
 void Store::record_action(const Action& action) {
   int64_t now = time(nullptr);
-  database_->prepare("INSERT OR REPLACE INTO actions(key,kind,layer,time,record,created,used) VALUES(?,?,?,?,?,?,?)")
-      .bind(action.key).bind(action.kind).bind(action.layer.id).bind(action.layer.time).bind(action.record).bind(now).bind(now).run();
+  database_
+      ->prepare(
+          "INSERT OR REPLACE INTO actions(key,kind,layer,time,record,created,used) VALUES(?,?,?,?,?,?,?)")
+      .bind(action.key)
+      .bind(action.kind)
+      .bind(action.layer.id)
+      .bind(action.layer.time)
+      .bind(action.record)
+      .bind(now)
+      .bind(now)
+      .run();
 }
 
 std::vector<Action> Store::actions() {
   std::vector<Action> found;
-  Statement row = database_->prepare("SELECT key, kind, layer, time, record FROM actions ORDER BY created DESC");
-  while (row.step()) found.push_back({row.digest(0), row.text(1), {row.digest(2), row.integer(3)}, row.text(4)});
+  Statement row =
+      database_->prepare("SELECT key, kind, layer, time, record FROM actions ORDER BY created DESC");
+  while (row.step())
+    found.push_back({row.digest(0), row.text(1), {row.digest(2), row.integer(3)}, row.text(4)});
   return found;
 }
 
@@ -162,13 +184,22 @@ void Store::save_image(const Image& image) {
   write_blob(image.config);
   make_durable();
   Json layers = Json::array();
-  for (const LayerRef& layer : image.layers) layers.push_back(Json::object({{"layer", layer.id.hex()}, {"time", layer.time}}));
+  for (const LayerRef& layer : image.layers)
+    layers.push_back(Json::object({{"layer", layer.id.hex()}, {"time", layer.time}}));
   int64_t now = time(nullptr);
   database_->durable_transaction([&] {
     database_->prepare("INSERT OR REPLACE INTO images(id,layers,size,created,added) VALUES(?,?,?,'',?)")
-        .bind(image.id).bind(layers.dump()).bind(static_cast<int64_t>(image.size)).bind(now).run();
+        .bind(image.id)
+        .bind(layers.dump())
+        .bind(static_cast<int64_t>(image.size))
+        .bind(now)
+        .run();
     for (const std::string& tag : image.tags)
-      database_->prepare("INSERT OR REPLACE INTO tags(name,image,added) VALUES(?,?,?)").bind(tag).bind(image.id).bind(now).run();
+      database_->prepare("INSERT OR REPLACE INTO tags(name,image,added) VALUES(?,?,?)")
+          .bind(tag)
+          .bind(image.id)
+          .bind(now)
+          .run();
   });
 }
 
@@ -233,7 +264,11 @@ std::optional<Image> Store::find_image(std::string_view name_or_id) {
 }
 
 void Store::tag_image(const Digest& id, const std::string& tag) {
-  database_->prepare("INSERT OR REPLACE INTO tags(name,image,added) VALUES(?,?,?)").bind(tag).bind(id).bind(static_cast<int64_t>(time(nullptr))).run();
+  database_->prepare("INSERT OR REPLACE INTO tags(name,image,added) VALUES(?,?,?)")
+      .bind(tag)
+      .bind(id)
+      .bind(static_cast<int64_t>(time(nullptr)))
+      .run();
 }
 
 bool Store::untag(const std::string& tag) {
@@ -248,9 +283,13 @@ void Store::delete_image(const Digest& id) {
   });
 }
 
-TempDir Store::temporary(const std::string& prefix) { return TempDir::make(path_ + "/tmp", fmt::format("{}{}-", prefix, getpid())); }
+TempDir Store::temporary(const std::string& prefix) {
+  return TempDir::make(path_ + "/tmp", fmt::format("{}{}-", prefix, getpid()));
+}
 
-std::string Store::lock_path(std::string_view name) const { return path_ + "/locks/" + std::string(name); }
+std::string Store::lock_path(std::string_view name) const {
+  return path_ + "/locks/" + std::string(name);
+}
 
 std::string Store::new_build_directory(const std::string& id) {
   std::string directory = path_ + "/builds/" + id;
@@ -259,15 +298,24 @@ std::string Store::new_build_directory(const std::string& id) {
 }
 
 void Store::save_build(const BuildRecord& record) {
-  database_->prepare("INSERT OR REPLACE INTO builds(id,started,finished,status,name,record) VALUES(?,?,?,?,?,?)")
-      .bind(record.id).bind(record.started_ns).bind(record.finished_ns).bind(record.status).bind(record.name).bind(record.details.dump()).run();
+  database_
+      ->prepare("INSERT OR REPLACE INTO builds(id,started,finished,status,name,record) VALUES(?,?,?,?,?,?)")
+      .bind(record.id)
+      .bind(record.started_ns)
+      .bind(record.finished_ns)
+      .bind(record.status)
+      .bind(record.name)
+      .bind(record.details.dump())
+      .run();
 }
 
 std::vector<BuildRecord> Store::builds() {
   std::vector<BuildRecord> found;
-  Statement row = database_->prepare("SELECT id, started, finished, status, name, record FROM builds ORDER BY started DESC");
+  Statement row = database_->prepare(
+      "SELECT id, started, finished, status, name, record FROM builds ORDER BY started DESC");
   while (row.step())
-    found.push_back({row.text(0), row.integer(1), row.integer(2), row.text(3), row.text(4), Json::parse(row.text(5))});
+    found.push_back(
+        {row.text(0), row.integer(1), row.integer(2), row.text(3), row.text(4), Json::parse(row.text(5))});
   return found;
 }
 
@@ -276,8 +324,15 @@ std::string Store::cache_mount_directory(std::string_view id) {
   std::string directory = path_ + "/mounts/" + hex;
   make_directories_on_host(directory, 0700);
   int64_t now = time(nullptr);
-  database_->prepare("INSERT INTO cache_mounts(id,name,created,used) VALUES(?,?,?,?) ON CONFLICT(id) DO UPDATE SET used=excluded.used")
-      .bind(hex).bind(id).bind(now).bind(now).run();
+  database_
+      ->prepare(
+          "INSERT INTO cache_mounts(id,name,created,used) VALUES(?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
+          "used=excluded.used")
+      .bind(hex)
+      .bind(id)
+      .bind(now)
+      .bind(now)
+      .run();
   return directory;
 }
 

@@ -10,9 +10,9 @@
 //   locks/             one file a key while a step runs stat/          stat caches of contexts
 //   tmp/               what is being made; anything in it that no process holds is rubbish
 //
-// Writes go to tmp/ and are renamed, so a name is always whole. Contents and layers are not synced one by one: an image
-// is, once, before its name is written (make_durable). What a crash of the machine may have lost is known by the boot
-// that wrote it and counts as a miss.
+// Writes go to tmp/ and are renamed, so a name is always whole. Contents and layers are not synced one by
+// one: an image is, once, before its name is written (make_durable). What a crash of the machine may have
+// lost is known by the boot that wrote it and counts as a miss.
 #pragma once
 #include <functional>
 #include <memory>
@@ -43,12 +43,12 @@ struct Action {
 };
 
 struct Image {
-  Digest id;               // of the config's bytes
-  std::string config;      // the bytes
-  Rootfs layers;           // times as exported
-  uint64_t size = 0;       // sum of the files' sizes in its layers: what Docker calls SIZE
+  Digest id;                      // of the config's bytes
+  std::string config;             // the bytes
+  Rootfs layers;                  // times as exported
+  uint64_t size = 0;              // sum of the files' sizes in its layers: what Docker calls SIZE
   std::vector<std::string> tags;  // full references, sorted
-  int64_t added = 0;       // when it came here, seconds
+  int64_t added = 0;              // when it came here, seconds
 };
 
 struct BuildRecord {
@@ -60,22 +60,27 @@ struct BuildRecord {
 };
 
 struct Usage {
-  uint64_t images = 0, layers = 0, contents = 0, bodies = 0, blobs = 0, cache_mounts = 0, containers = 0, other = 0;  // bytes on disk
-  uint64_t total() const { return images + layers + contents + bodies + blobs + cache_mounts + containers + other; }
+  uint64_t images = 0, layers = 0, contents = 0, bodies = 0, blobs = 0, cache_mounts = 0, containers = 0,
+           other = 0;  // bytes on disk
+  uint64_t total() const {
+    return images + layers + contents + bodies + blobs + cache_mounts + containers + other;
+  }
 };
 
 // Thread-safe.
 class Store {
  public:
-  // $CORTEN_STORE, else /var/lib/corten for root, else $XDG_DATA_HOME/corten (~/.local/share/corten). Call before a user
-  // namespace is entered: there everybody is root.
+  // $CORTEN_STORE, else /var/lib/corten for root, else $XDG_DATA_HOME/corten (~/.local/share/corten). Call
+  // before a user namespace is entered: there everybody is root.
   static std::string default_path();
 
-  // Makes what is missing. Error(kPermission) with a hint when it cannot be written, or when root would use a user's store.
+  // Makes what is missing. Error(kPermission) with a hint when it cannot be written, or when root would use a
+  // user's store.
   explicit Store(const std::string& path);
   ~Store();
 
-  // Gives up the shared lock, so that prune need not wait for a command that goes on for long and writes nothing here.
+  // Gives up the shared lock, so that prune need not wait for a command that goes on for long and writes
+  // nothing here.
   void release() { lock_.release(); }
 
   const std::string& path() const { return path_; }
@@ -109,10 +114,12 @@ class Store {
   // One sync barrier: all that was written before is on disk when it returns.
   void make_durable();
 
-  // Once after each start of the machine: what was written after the last sync barrier may have lost its bytes in a crash. Contents, manifests and
-  // blobs of that time are hashed, and those that are damaged go away; bodies of that time go away. Where the ids of layers exist.
+  // Once after each start of the machine: what was written after the last sync barrier may have lost its
+  // bytes in a crash. Contents, manifests and blobs of that time are hashed, and those that are damaged go
+  // away; bodies of that time go away. Where the ids of layers exist.
   void recover_after_crash();
-  // Takes away what commands that were killed left in tmp/, if no other command uses the store now. Where the ids of layers exist.
+  // Takes away what commands that were killed left in tmp/, if no other command uses the store now. Where the
+  // ids of layers exist.
   void clean_temporary();
   // A directory in tmp/ that this process holds locked while it uses it.
   TempDir temporary(const std::string& prefix);
@@ -134,9 +141,9 @@ class Store {
     uint64_t bytes = 0;
   };
   struct PruneOptions {
-    bool all_images = false;    // also tagged ones that no container uses
-    bool cache = false;         // actions and what only they need; cache mounts
-    std::vector<Digest> in_use; // images of containers
+    bool all_images = false;     // also tagged ones that no container uses
+    bool cache = false;          // actions and what only they need; cache mounts
+    std::vector<Digest> in_use;  // images of containers
   };
   // Removes what nothing needs. Waits until no other command uses the store.
   Pruned prune(const PruneOptions& options);
@@ -144,8 +151,9 @@ class Store {
     std::string what;   // "content sha256:...", "image x"
     std::string wrong;  // "its bytes have another digest"
   };
-  // Reads everything that has a digest and compares; finds what images and actions need and is missing. `repair` takes away what is
-  // damaged and what cannot be without it: later builds make it again. Waits until no other command uses the store.
+  // Reads everything that has a digest and compares; finds what images and actions need and is missing.
+  // `repair` takes away what is damaged and what cannot be without it: later builds make it again. Waits
+  // until no other command uses the store.
   std::vector<Damage> check(bool repair);
   // The whole store directory, bodies of other ids included. Closes the store: nothing else may be called.
   void destroy();

@@ -149,11 +149,15 @@ TEST_F(StoreTest, DamageIsFoundAndTakenAway) {
 TEST_F(StoreTest, ACrashLosesWhatWasNotSyncedAndNothingElse) {
   Digest kept = store_.contents().add_bytes("synced");
   store_.make_durable();
-  store_.database().execute("UPDATE facts SET value=CAST(value AS INTEGER)+100 WHERE name='durable'; INSERT OR REPLACE INTO facts VALUES('boot','another')");
+  store_.database().execute(
+      "UPDATE facts SET value=CAST(value AS INTEGER)+100 WHERE name='durable'; INSERT OR REPLACE INTO facts "
+      "VALUES('boot','another')");
   write_file_atomic(store_.contents().path(kept), "damaged, but older than the barrier: not looked at");
   store_.recover_after_crash();
   EXPECT_TRUE(store_.contents().has(kept));
-  store_.database().execute("UPDATE facts SET value='0' WHERE name='durable'; INSERT OR REPLACE INTO facts VALUES('boot','another')");
+  store_.database().execute(
+      "UPDATE facts SET value='0' WHERE name='durable'; INSERT OR REPLACE INTO facts "
+      "VALUES('boot','another')");
   Digest whole = store_.contents().add_bytes("whole"), lost = store_.contents().add_bytes("lost");
   ASSERT_EQ(truncate(store_.contents().path(lost).c_str(), 0), 0);
   store_.recover_after_crash();

@@ -33,7 +33,8 @@ bool hides(const Manifest& layer, const RootfsPath& path) {
 
 const Entry* RootfsView::find(const RootfsPath& path) const {
   for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {
-    if (const Entry* entry = (*layer)->find(path)) return entry->type == EntryType::kWhiteout ? nullptr : entry;
+    if (const Entry* entry = (*layer)->find(path))
+      return entry->type == EntryType::kWhiteout ? nullptr : entry;
     if (hides(**layer, path)) return nullptr;
   }
   return path.is_root() ? &root_ : nullptr;
@@ -63,11 +64,15 @@ RootfsPath resolve_links(const Tree& tree, const RootfsPath& path, bool follow_l
   for (int links = 0; !todo.empty();) {
     std::string name = std::move(todo.back());
     todo.pop_back();
-    if (name == "..") { here = here.parent(); continue; }
+    if (name == "..") {
+      here = here.parent();
+      continue;
+    }
     RootfsPath next = here.child(name);
     const Entry* entry = tree.find(next);
     if (entry && entry->type == EntryType::kSymlink && (follow_last || !todo.empty())) {
-      if (++links > kMaxLinks) fail(ErrorCode::kInvalid, "{}: too many levels of symbolic links", path.absolute());
+      if (++links > kMaxLinks)
+        fail(ErrorCode::kInvalid, "{}: too many levels of symbolic links", path.absolute());
       if (entry->link.starts_with('/')) here = RootfsPath();
       std::vector<std::string> parts = split(entry->link, '/');
       for (auto part = parts.rbegin(); part != parts.rend(); ++part)

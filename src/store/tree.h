@@ -1,4 +1,5 @@
-// Files that can be looked at by path, wherever they lie: a stack of layers, a build context, a layer in the making.
+// Files that can be looked at by path, wherever they lie: a stack of layers, a build context, a layer in the
+// making.
 #pragma once
 #include <functional>
 #include <memory>
@@ -21,7 +22,8 @@ class Tree {
   virtual std::vector<const Entry*> list(const RootfsPath& directory) const = 0;
   // Makes Entry::content of these files valid (a context hashes lazily).
   virtual void compute_digests(std::span<const Entry* const>) const {}
-  // Makes sure that the store has the contents of these files. Error(kIo) names a file that changed since it was hashed.
+  // Makes sure that the store has the contents of these files. Error(kIo) names a file that changed since it
+  // was hashed.
   virtual void ingest(std::span<const Entry* const>) const {}
 };
 
@@ -51,8 +53,9 @@ class RootfsView : public Tree {
 // The root directory where nothing says otherwise: 0755, 0:0.
 Entry default_root();
 
-// The path with links followed, as a process in that root would (at most 255 links; Error(kInvalid) beyond). What does not
-// exist is kept as it is written, after the links before it. `follow_last` false leaves a link at the end.
+// The path with links followed, as a process in that root would (at most 255 links; Error(kInvalid) beyond).
+// What does not exist is kept as it is written, after the links before it. `follow_last` false leaves a link
+// at the end.
 RootfsPath resolve_links(const Tree& tree, const RootfsPath& path, bool follow_last = true);
 
 // Everything below a directory, parents first; the directory itself is not given.

@@ -16,7 +16,9 @@ static Entry make(std::string_view path, EntryType type, std::string_view detail
   if (type == EntryType::kFile) e.size = detail.size(), e.content = Digest::of(detail);
   return e;
 }
-static std::shared_ptr<const Manifest> layer(std::vector<Entry> entries) { return std::make_shared<const Manifest>(std::move(entries)); }
+static std::shared_ptr<const Manifest> layer(std::vector<Entry> entries) {
+  return std::make_shared<const Manifest>(std::move(entries));
+}
 static std::vector<std::string> names(const Tree& tree, std::string_view path) {
   std::vector<std::string> found;
   for (const Entry* e : tree.list(RootfsPath(path))) found.emplace_back(e->path.filename());
@@ -29,8 +31,10 @@ constexpr auto kLink = EntryType::kSymlink;
 TEST(RootfsViewTest, UpperLayersHideLowerOnes) {
   Entry opaque = make("o", kDir);
   opaque.opaque = true;
-  RootfsView view({layer({make("d", kDir), make("d/a", kFile, "1"), make("d/b", kFile, "1"), make("o", kDir), make("o/x", kFile), make("s", kDir), make("s/t", kFile)}),
-                   layer({make("d", kDir), make("d/a", EntryType::kWhiteout), make("d/c", kFile, "2"), opaque, make("s", kFile, "now a file")})});
+  RootfsView view({layer({make("d", kDir), make("d/a", kFile, "1"), make("d/b", kFile, "1"), make("o", kDir),
+                          make("o/x", kFile), make("s", kDir), make("s/t", kFile)}),
+                   layer({make("d", kDir), make("d/a", EntryType::kWhiteout), make("d/c", kFile, "2"), opaque,
+                          make("s", kFile, "now a file")})});
   EXPECT_EQ(names(view, "d"), (std::vector<std::string>{"b", "c"}));
   EXPECT_EQ(names(view, "o"), (std::vector<std::string>{}));
   EXPECT_FALSE(view.find(RootfsPath("o/x")));
@@ -41,8 +45,9 @@ TEST(RootfsViewTest, UpperLayersHideLowerOnes) {
 }
 
 TEST(ResolveLinks, StaysInTheRoot) {
-  RootfsView view({layer({make("a", kDir), make("a/l", kLink, "../../../etc"), make("etc", kDir), make("etc/f", kFile), make("abs", kLink, "/a/l"), make("loop", kLink, "loop"),
-                          make("gone", kLink, "nowhere/x")})});
+  RootfsView view(
+      {layer({make("a", kDir), make("a/l", kLink, "../../../etc"), make("etc", kDir), make("etc/f", kFile),
+              make("abs", kLink, "/a/l"), make("loop", kLink, "loop"), make("gone", kLink, "nowhere/x")})});
   EXPECT_EQ(resolve_links(view, RootfsPath("a/l/f")).str(), "etc/f");
   EXPECT_EQ(resolve_links(view, RootfsPath("abs/f")).str(), "etc/f");
   EXPECT_EQ(resolve_links(view, RootfsPath("abs"), false).str(), "abs");

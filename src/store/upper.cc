@@ -24,8 +24,11 @@ void make_working_directory(const std::string& upper, const RootfsPath& director
     if (mkdir(path.c_str(), 0755) != 0) fail_errno("make working directory {}", made.absolute());
     const Entry* there = view.find(made);
     if (!there) continue;
-    if (!there->is_directory()) fail(ErrorCode::kInvalid, "working directory {}: {} is not a directory", directory.absolute(), made.absolute());
-    if (chown(path.c_str(), there->uid, there->gid) != 0 || chmod(path.c_str(), there->mode) != 0) fail_errno("make working directory {}", made.absolute());
+    if (!there->is_directory())
+      fail(ErrorCode::kInvalid, "working directory {}: {} is not a directory", directory.absolute(),
+           made.absolute());
+    if (chown(path.c_str(), there->uid, there->gid) != 0 || chmod(path.c_str(), there->mode) != 0)
+      fail_errno("make working directory {}", made.absolute());
   }
 }
 

@@ -8,7 +8,8 @@ namespace corten::store {
 
 // Makes it. The upper's own directory shows through as "/": it gets owner and mode of the root below.
 void make_upper(const std::string& upper, const Tree& below);
-// Makes what is missing of a working directory in the upper. Error(kInvalid) when a part of it is no directory.
+// Makes what is missing of a working directory in the upper. Error(kInvalid) when a part of it is no
+// directory.
 void make_working_directory(const std::string& upper, const RootfsPath& directory, const Tree& below);
 
 }  // namespace corten::store

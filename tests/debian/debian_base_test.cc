@@ -1,5 +1,5 @@
-// `corten base` from end to end, without the command line: the small archive beside this file, with the helper program that
-// chooses packages.
+// `corten base` from end to end, without the command line: the small archive beside this file, with the
+// helper program that chooses packages.
 #include <gtest/gtest.h>
 
 #include "base/beneath.h"
@@ -22,14 +22,19 @@ class DebianBaseTest : public testing::Test {
     archive_ = std::string(getcwd(directory, sizeof directory)) + "/tests/debian";
     make_directories_on_host(place_ / "apt/sources.list.d");
     write_file_atomic(place_ / "apt/sources.list.d/test.sources",
-                      fmt::format("Types: deb\nURIs: copy:{0}/archive\nSuites: test\nComponents: main\nSigned-By: {0}/keyring.asc\n", archive_));
+                      fmt::format("Types: deb\nURIs: copy:{0}/archive\nSuites: test\nComponents: "
+                                  "main\nSigned-By: {0}/keyring.asc\n",
+                                  archive_));
     recipe_.suite = "test";
     recipe_.architecture = "amd64";
     recipe_.variant = Variant::kDistroless;
   }
 
   source::debian::ResolveOptions options(store::Store& store) {
-    return {.http = http_, .store = store, .progress = [this](std::string_view line) { notes_ += std::string(line) + "\n"; }, .etc_apt = {place_ / "apt"}};
+    return {.http = http_,
+            .store = store,
+            .progress = [this](std::string_view line) { notes_ += std::string(line) + "\n"; },
+            .etc_apt = {place_ / "apt"}};
   }
   std::string chosen(const Lock& lock) {
     std::string text;
@@ -68,8 +73,8 @@ class DebianBaseTest : public testing::Test {
 
 TEST_F(DebianBaseTest, DependenciesAreFollowedAsAptFollowsThem) {
   recipe_.include = {"server"};
-  // The newest version by Debian's order, the first alternative, the package of the very name rather than one that provides it, no
-  // recommended ones, and nothing that only maintainer scripts need.
+  // The newest version by Debian's order, the first alternative, the package of the very name rather than one
+  // that provides it, no recommended ones, and nothing that only maintainer scripts need.
   EXPECT_EQ(chosen(), "base-files=1 ca-certificates=2 libreal0=1 netbase=1 server=1 tool=1.10 tzdata=1 ");
 }
 
@@ -122,7 +127,8 @@ TEST_F(DebianBaseTest, ALockBuildsTheSameElsewhereAndWithoutAnArchive) {
   store::Store other(place_ / "other");
   EXPECT_EQ(make(lock, other).layers, first.layers);
   clock_.advance_ns(int64_t{86'400} * 400 * 1'000'000'000);
-  write_file_atomic(place_ / "apt/sources.list.d/test.sources", "Types: deb\nURIs: copy:/nonexistent\nSuites: test\nComponents: main\n");
+  write_file_atomic(place_ / "apt/sources.list.d/test.sources",
+                    "Types: deb\nURIs: copy:/nonexistent\nSuites: test\nComponents: main\n");
   DebianBase again = make(lock, store_);
   EXPECT_EQ(again.layers, first.layers);
   EXPECT_EQ(again.created, first.created);

@@ -1,6 +1,6 @@
-// Feeds the Dockerfile room with any bytes. Oracles: only corten::Error may be thrown, and for bad input only; every span
-// lies in the text; what parse_instruction() reads back from an ONBUILD trigger was read before; a walk with parent
-// results agrees with a look at the whole path.
+// Feeds the Dockerfile room with any bytes. Oracles: only corten::Error may be thrown, and for bad input
+// only; every span lies in the text; what parse_instruction() reads back from an ONBUILD trigger was read
+// before; a walk with parent results agrees with a look at the whole path.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -44,7 +44,8 @@ void check_span(std::string_view text, const SourceSpan& span) {
 void read_run(const Run& run, const Environment& environment) {
   if (run.command.is_shell) run_script(run);
   for (const Word& mount : run.mounts)
-    tolerate([&] { parse_mount(mount, [&](std::string_view text) { return process_word(text, environment); }); });
+    tolerate(
+        [&] { parse_mount(mount, [&](std::string_view text) { return process_word(text, environment); }); });
 }
 
 void read_file(std::string_view text) {
@@ -88,12 +89,26 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   MapEnvironment environment(MapEnvironment::Values{{"a", "abcabc"}, {"empty", ""}});
   switch (data[0] % 6) {
-    case 0: tolerate([&] { expand(text, environment); expand_heredoc(text, environment); }); break;
-    case 1: tolerate([&] { read_ignore_file(text); }); break;
-    case 2: tolerate([&] { parse_port_spec(text).config_keys(); }); break;
-    case 3: tolerate([&] { require(ModeChange::parse(text).apply(0640, true) <= 07777); }); break;
-    case 4: tolerate([&] { format_duration(parse_duration_ns(text)); }); break;
-    default: read_file(text);
+    case 0:
+      tolerate([&] {
+        expand(text, environment);
+        expand_heredoc(text, environment);
+      });
+      break;
+    case 1:
+      tolerate([&] { read_ignore_file(text); });
+      break;
+    case 2:
+      tolerate([&] { parse_port_spec(text).config_keys(); });
+      break;
+    case 3:
+      tolerate([&] { require(ModeChange::parse(text).apply(0640, true) <= 07777); });
+      break;
+    case 4:
+      tolerate([&] { format_duration(parse_duration_ns(text)); });
+      break;
+    default:
+      read_file(text);
   }
   return 0;
 }

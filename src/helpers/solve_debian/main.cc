@@ -8,9 +8,9 @@
 //   prefer NAME           chosen where several packages provide what is asked for
 //   want NAME[=VERSION]
 //
-// and writes `NAME VERSION ARCHITECTURE` for each chosen package, sorted. Recommended packages are not chosen. Exit code 1
-// with the reasons on standard error when there is no solution, 2 for a malformed question.
-// Some of these headers say extern "C" themselves, repo_deb.h does not.
+// and writes `NAME VERSION ARCHITECTURE` for each chosen package, sorted. Recommended packages are not
+// chosen. Exit code 1 with the reasons on standard error when there is no solution, 2 for a malformed
+// question. Some of these headers say extern "C" themselves, repo_deb.h does not.
 extern "C" {
 #include <solv/pool.h>
 #include <solv/poolarch.h>
@@ -43,12 +43,18 @@ bool read_question(std::istream& in, Question& q) {
     size_t blank = line.find(' ');
     if (blank == std::string::npos) return false;
     std::string key = line.substr(0, blank), value = line.substr(blank + 1);
-    if (key == "architecture") q.architecture = value;
-    else if (key == "index") q.indexes.push_back(value);
-    else if (key == "assume") q.assumed.push_back(value);
-    else if (key == "prefer") q.preferred.push_back(value);
-    else if (key == "want") q.wanted.push_back(value);
-    else return false;
+    if (key == "architecture")
+      q.architecture = value;
+    else if (key == "index")
+      q.indexes.push_back(value);
+    else if (key == "assume")
+      q.assumed.push_back(value);
+    else if (key == "prefer")
+      q.preferred.push_back(value);
+    else if (key == "want")
+      q.wanted.push_back(value);
+    else
+      return false;
   }
   return !q.architecture.empty() && !q.wanted.empty();
 }
@@ -85,13 +91,17 @@ class Packages {
   int solve(const Question& q) {
     Queue jobs;
     queue_init(&jobs);
-    for (const std::string& name : q.preferred) queue_push2(&jobs, SOLVER_FAVOR | SOLVER_SOLVABLE_NAME, pool_str2id(pool_, name.c_str(), 1));
+    for (const std::string& name : q.preferred)
+      queue_push2(&jobs, SOLVER_FAVOR | SOLVER_SOLVABLE_NAME, pool_str2id(pool_, name.c_str(), 1));
     disfavour_stand_ins(q, jobs);
-    for (const std::string& item : q.wanted) queue_push2(&jobs, SOLVER_INSTALL | SOLVER_SOLVABLE_NAME, wanted_id(item));
+    for (const std::string& item : q.wanted)
+      queue_push2(&jobs, SOLVER_INSTALL | SOLVER_SOLVABLE_NAME, wanted_id(item));
     Solver* solver = solver_create(pool_);
     solver_set_flag(solver, SOLVER_FLAG_IGNORE_RECOMMENDED, 1);
     int problems = solver_solve(solver, &jobs);
-    for (int round = 0; problems == 0 && round < kMaxRounds && favour_first_alternatives(chosen(solver), jobs); round++) problems = solver_solve(solver, &jobs);
+    for (int round = 0;
+         problems == 0 && round < kMaxRounds && favour_first_alternatives(chosen(solver), jobs); round++)
+      problems = solver_solve(solver, &jobs);
     for (int i = 1; i <= problems; i++) {
       Id rule = solver_findproblemrule(solver, i), source = 0, target = 0, dependency = 0;
       SolverRuleinfo type = solver_ruleinfo(solver, rule, &source, &target, &dependency);
@@ -118,13 +128,14 @@ class Packages {
     pool_set_installed(pool_, repo);
   }
 
-  // As apt does: where a package of the very name that is asked for exists, others that provide it (libelogind0 for libsystemd0)
-  // come last.
+  // As apt does: where a package of the very name that is asked for exists, others that provide it
+  // (libelogind0 for libsystemd0) come last.
   void disfavour_stand_ins(const Question& q, Queue& jobs) {
     std::set<Id> names, preferred;
     for (const std::string& name : q.preferred) preferred.insert(pool_str2id(pool_, name.c_str(), 1));
     for (Id id = 2; id < pool_->nsolvables; id++)
-      if (pool_->solvables[id].repo && pool_->solvables[id].repo != pool_->installed) names.insert(pool_->solvables[id].name);
+      if (pool_->solvables[id].repo && pool_->solvables[id].repo != pool_->installed)
+        names.insert(pool_->solvables[id].name);
     for (Id id = 2; id < pool_->nsolvables; id++) {
       Solvable* s = pool_id2solvable(pool_, id);
       if (!s->repo || s->repo == pool_->installed || !s->provides || preferred.count(s->name)) continue;
@@ -145,8 +156,9 @@ class Packages {
     return pool_rel2id(pool_, name, pool_str2id(pool_, item.substr(equals + 1).c_str(), 1), REL_EQ, 1);
   }
 
-  // libsolv takes the alternatives of "a | b" for equals; apt takes the first that exists. Where the solution took a later one
-  // although nothing else called for it, the first is favoured in the next round. False when there was no such place.
+  // libsolv takes the alternatives of "a | b" for equals; apt takes the first that exists. Where the solution
+  // took a later one although nothing else called for it, the first is favoured in the next round. False when
+  // there was no such place.
   bool favour_first_alternatives(const std::set<Id>& chosen, Queue& jobs) {
     bool is_changed = false;
     for (Id id : chosen) {
@@ -163,7 +175,8 @@ class Packages {
     return is_changed;
   }
 
-  // Of a dependency with alternatives the first that any package provides; 0 where there are none to choose from.
+  // Of a dependency with alternatives the first that any package provides; 0 where there are none to choose
+  // from.
   Id first_alternative(Id dependency) {
     Reldep* relation = ISRELDEP(dependency) ? GETRELDEP(pool_, dependency) : nullptr;
     if (!relation || relation->flags != REL_OR) return 0;
@@ -188,7 +201,8 @@ class Packages {
     std::set<Id> ids;
     for (int i = 0; i < decisions.count; i++) {
       Id id = decisions.elements[i];
-      if (id > 0 && id != SYSTEMSOLVABLE && pool_id2solvable(pool_, id)->repo != pool_->installed) ids.insert(id);
+      if (id > 0 && id != SYSTEMSOLVABLE && pool_id2solvable(pool_, id)->repo != pool_->installed)
+        ids.insert(id);
     }
     queue_free(&decisions);
     return ids;
@@ -198,7 +212,8 @@ class Packages {
     std::vector<std::string> lines;
     for (Id id : ids) {
       Solvable* s = pool_id2solvable(pool_, id);
-      lines.push_back(std::string(pool_id2str(pool_, s->name)) + " " + pool_id2str(pool_, s->evr) + " " + pool_id2str(pool_, s->arch));
+      lines.push_back(std::string(pool_id2str(pool_, s->name)) + " " + pool_id2str(pool_, s->evr) + " " +
+                      pool_id2str(pool_, s->arch));
     }
     std::sort(lines.begin(), lines.end());
     for (const std::string& line : lines) printf("%s\n", line.c_str());

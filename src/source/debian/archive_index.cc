@@ -22,7 +22,8 @@ constexpr uint64_t kMaxPackagesBytes = 512 << 20;
 constexpr size_t kMaxKeyringBytes = 16 << 20;
 constexpr const char* kDebianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-// ASCII armour (RFC 4880, 6.2) taken off, since gpgv reads binary keyrings only; several blocks become one keyring.
+// ASCII armour (RFC 4880, 6.2) taken off, since gpgv reads binary keyrings only; several blocks become one
+// keyring.
 std::string without_armour(std::string_view text, std::string_view name) {
   std::string keys, block;
   enum { kOutside, kHeaders, kBody } state = kOutside;
@@ -52,7 +53,8 @@ std::string binary_keyring(std::string_view keyring, const TempDir& place) {
   if (!keyring.starts_with("-----BEGIN")) {
     name = keyring.empty() ? kDebianKeyring : std::string(keyring);
     if (!path_exists(name))
-      throw Error(ErrorCode::kNotFound, fmt::format("keyring {}: not there", name)).with_hint("install debian-archive-keyring, which holds the keys that sign Debian's archive");
+      throw Error(ErrorCode::kNotFound, fmt::format("keyring {}: not there", name))
+          .with_hint("install debian-archive-keyring, which holds the keys that sign Debian's archive");
     text = read_file(name, kMaxKeyringBytes);
     if (!std::string_view(text).starts_with("-----BEGIN")) return name;
   }
@@ -61,7 +63,9 @@ std::string binary_keyring(std::string_view keyring, const TempDir& place) {
   return path;
 }
 
-std::string read_plain_file(const std::string& path) { return read_file(path, kMaxReleaseBytes); }
+std::string read_plain_file(const std::string& path) {
+  return read_file(path, kMaxReleaseBytes);
+}
 
 // "Sat, 21 Nov 2026 02:11:10 UTC"
 std::optional<int64_t> parse_release_date(std::string_view text) {
@@ -77,12 +81,15 @@ std::optional<int64_t> parse_release_date(std::string_view text) {
 
 void check_age(const ReleaseFile& release, std::string_view name, const Progress& progress) {
   auto end = release.valid_until.empty() ? std::nullopt : parse_release_date(release.valid_until);
-  if (end && *end < SystemClock().now_s()) progress(fmt::format("warning: {}: valid until {}: the mirror is behind, or holds fixes back", name, release.valid_until));
+  if (end && *end < SystemClock().now_s())
+    progress(fmt::format("warning: {}: valid until {}: the mirror is behind, or holds fixes back", name,
+                         release.valid_until));
 }
 
 // The Packages file, from the store or the archive.
-UniqueFd open_packages(const ArchiveSuite& source, const ReleaseFile& release, const std::string& path, const ReleaseFile::Item& item,
-                       HttpClient& http, store::Store& store, const Progress& progress) {
+UniqueFd open_packages(const ArchiveSuite& source, const ReleaseFile& release, const std::string& path,
+                       const ReleaseFile::Item& item, HttpClient& http, store::Store& store,
+                       const Progress& progress) {
   if (store.contents().has(item.digest)) return store.contents().open(item.digest);
   std::string base = source.uri + "/dists/" + source.suite + "/";
   size_t slash = path.rfind('/');
@@ -126,28 +133,36 @@ ReleaseFile parse_release(std::string_view text, std::string_view name) {
       if (words.empty()) continue;
       auto size = words.size() == 3 ? parse_int(words[1]) : std::nullopt;
       auto digest = Digest::try_parse("sha256:" + words[0]);
-      if (!size || *size < 0 || !digest) fail(ErrorCode::kInvalid, "{}: malformed SHA256 line {}", name, quote(line));
+      if (!size || *size < 0 || !digest)
+        fail(ErrorCode::kInvalid, "{}: malformed SHA256 line {}", name, quote(line));
       if (is_archive_path(words[2])) release.files[words[2]] = {*digest, static_cast<uint64_t>(*size)};
     }
   });
-  if (release.date.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ,:+-") != std::string::npos)
+  if (release.date.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ,:+-") !=
+      std::string::npos)
     fail(ErrorCode::kInvalid, "{}: malformed date {}", name, quote(release.date));
   if (release.files.empty()) fail(ErrorCode::kInvalid, "{}: it has no SHA256 section", name);
   return release;
 }
 
-std::string verify_clear_signed(std::string_view signed_text, std::string_view keyring, std::string_view name) {
+std::string verify_clear_signed(std::string_view signed_text, std::string_view keyring,
+                                std::string_view name) {
   if (find_program("gpgv").empty())
-    throw Error(ErrorCode::kNotFound, "gpgv: program not found").with_hint("install gpgv: it checks the archive's signature");
+    throw Error(ErrorCode::kNotFound, "gpgv: program not found")
+        .with_hint("install gpgv: it checks the archive's signature");
   TempDir place = TempDir::make(getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", "corten-gpgv-");
   std::string keys = binary_keyring(keyring, place);
   write_file_atomic(place / "signed", signed_text);
-  SubprocessResult result = run_subprocess({"gpgv", "--homedir", place.path(), "--keyring", keys, "--status-fd", "1", "--output", place / "text", place / "signed"});
+  SubprocessResult result =
+      run_subprocess({"gpgv", "--homedir", place.path(), "--keyring", keys, "--status-fd", "1", "--output",
+                      place / "text", place / "signed"});
   bool is_good = false;
   for (const std::string& line : split(result.output, '\n')) {
     if (line.starts_with("[GNUPG:] GOODSIG ")) is_good = true;
-    // A key that we do not have is no failure as long as another one that we have has signed; a wrong signature is.
-    if (line.starts_with("[GNUPG:] BADSIG ")) fail(ErrorCode::kPermission, "{}: its signature does not fit its text", name);
+    // A key that we do not have is no failure as long as another one that we have has signed; a wrong
+    // signature is.
+    if (line.starts_with("[GNUPG:] BADSIG "))
+      fail(ErrorCode::kPermission, "{}: its signature does not fit its text", name);
   }
   if (!is_good)
     throw Error(ErrorCode::kPermission, fmt::format("{}: not signed by a key of the keyring", name))
@@ -155,14 +170,16 @@ std::string verify_clear_signed(std::string_view signed_text, std::string_view k
   return read_plain_file(place / "text");
 }
 
-std::optional<ArchiveIndex> fetch_index(const ArchiveSuite& source, std::string_view architecture, HttpClient& http, store::Store& store,
-                                        const Progress& progress) {
+std::optional<ArchiveIndex> fetch_index(const ArchiveSuite& source, std::string_view architecture,
+                                        HttpClient& http, store::Store& store, const Progress& progress) {
   std::string url = source.uri + "/dists/" + source.suite + "/InRelease";
   std::string in_release;
   try {
     in_release = http.get(url, kMaxReleaseBytes);
   } catch (const Error& error) {
-    if (source.is_optional && (error.code() == ErrorCode::kNotFound || error.code() == ErrorCode::kPermission)) return std::nullopt;  // 404, 403
+    if (source.is_optional &&
+        (error.code() == ErrorCode::kNotFound || error.code() == ErrorCode::kPermission))
+      return std::nullopt;  // 404, 403
     throw;
   }
   ReleaseFile release = parse_release(verify_clear_signed(in_release, source.keyring, url), url);
@@ -170,9 +187,11 @@ std::optional<ArchiveIndex> fetch_index(const ArchiveSuite& source, std::string_
     progress(fmt::format("{}: left out: its origin is {}, not Debian", url, quote(release.origin)));
     return std::nullopt;
   }
-  // An archive that answers with another suite's file, however well signed, gives other packages than were asked for.
+  // An archive that answers with another suite's file, however well signed, gives other packages than were
+  // asked for.
   if (release.codename != source.suite && release.suite != source.suite)
-    fail(ErrorCode::kPermission, "{}: it is signed for {} ({}), not for {}", url, release.codename, release.suite, source.suite);
+    fail(ErrorCode::kPermission, "{}: it is signed for {} ({}), not for {}", url, release.codename,
+         release.suite, source.suite);
   check_age(release, url, progress);
 
   for (std::string_view ending : {".xz", ".gz", ""}) {

@@ -1,4 +1,5 @@
-// A suite's index as its archive signs it: InRelease, checked by gpgv, and the Packages file that it vouches for.
+// A suite's index as its archive signs it: InRelease, checked by gpgv, and the Packages file that it vouches
+// for.
 #pragma once
 #include <functional>
 #include <map>
@@ -31,9 +32,11 @@ struct ReleaseFile {
 // A Release file without its signature. Error(kInvalid).
 ReleaseFile parse_release(std::string_view text, std::string_view name);
 
-// The text of a clear-signed file that a key of the keyring (a file, armoured or not, or an armoured text; "": Debian's)
-// has signed. Error(kPermission) when none has, or a signature is bad; Error(kNotFound) names a missing gpgv or keyring.
-std::string verify_clear_signed(std::string_view signed_text, std::string_view keyring, std::string_view name);
+// The text of a clear-signed file that a key of the keyring (a file, armoured or not, or an armoured text;
+// "": Debian's) has signed. Error(kPermission) when none has, or a signature is bad; Error(kNotFound) names a
+// missing gpgv or keyring.
+std::string verify_clear_signed(std::string_view signed_text, std::string_view keyring,
+                                std::string_view name);
 
 struct ArchiveIndex {
   ArchiveSuite source;
@@ -41,9 +44,9 @@ struct ArchiveIndex {
   std::string packages;  // the text of Packages
 };
 
-// Fetches and verifies; the Packages file is cached by digest in the store. Empty when an optional suite is not there, or the
-// archive is not Debian's.
-std::optional<ArchiveIndex> fetch_index(const ArchiveSuite& source, std::string_view architecture, HttpClient& http, store::Store& store,
-                                        const Progress& progress);
+// Fetches and verifies; the Packages file is cached by digest in the store. Empty when an optional suite is
+// not there, or the archive is not Debian's.
+std::optional<ArchiveIndex> fetch_index(const ArchiveSuite& source, std::string_view architecture,
+                                        HttpClient& http, store::Store& store, const Progress& progress);
 
 }  // namespace corten::source::debian

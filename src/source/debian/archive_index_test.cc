@@ -23,14 +23,17 @@ ErrorCode code_of(const std::function<void()>& action) {
 
 TEST(Release, Fields) {
   std::string line = " " + Digest::of("x").hex() + " 12 main/binary-amd64/Packages\n";
-  ReleaseFile release = parse_release("Origin: Debian\nCodename: x\nAcquire-By-Hash: yes\nSHA256:\n" + line, "f");
+  ReleaseFile release =
+      parse_release("Origin: Debian\nCodename: x\nAcquire-By-Hash: yes\nSHA256:\n" + line, "f");
   EXPECT_EQ(release.origin, "Debian");
   EXPECT_TRUE(release.has_by_hash);
   EXPECT_EQ(release.files.at("main/binary-amd64/Packages").size, 12u);
   EXPECT_EQ(code_of([&] { parse_release("Origin: Debian\n", "f"); }), ErrorCode::kInvalid);
   EXPECT_EQ(code_of([&] { parse_release("SHA256:\n abc 12 x\n", "f"); }), ErrorCode::kInvalid);
   EXPECT_EQ(code_of([&] { parse_release("Date: \x1b[31m\nSHA256:\n" + line, "f"); }), ErrorCode::kInvalid);
-  EXPECT_TRUE(parse_release("SHA256:\n" + line + " " + Digest::of("y").hex() + " 1 ../../x\n", "f").files.size() == 1);
+  EXPECT_TRUE(
+      parse_release("SHA256:\n" + line + " " + Digest::of("y").hex() + " 1 ../../x\n", "f").files.size() ==
+      1);
 }
 
 TEST(Signature, GoodOne) {
@@ -43,7 +46,9 @@ TEST(Signature, GoodOne) {
 
 TEST(Signature, OthersAreRefused) {
   std::string text = read_file(kSigned);
-  auto verify = [](const std::string& changed) { return code_of([&] { verify_clear_signed(changed, kKeyring, "f"); }); };
+  auto verify = [](const std::string& changed) {
+    return code_of([&] { verify_clear_signed(changed, kKeyring, "f"); });
+  };
   EXPECT_EQ(verify(replace_all(text, "Origin: Debian", "Origin: Mallory")), ErrorCode::kPermission);
   EXPECT_EQ(verify("Origin: Debian\n"), ErrorCode::kPermission);
   EXPECT_EQ(verify(""), ErrorCode::kPermission);
@@ -58,7 +63,8 @@ TEST(Signature, OthersAreRefused) {
   EXPECT_EQ(wrapped.find("Before"), std::string::npos);
   EXPECT_EQ(wrapped.find("After"), std::string::npos);
   EXPECT_EQ(code_of([&] { verify_clear_signed(text, "/nonexistent.gpg", "f"); }), ErrorCode::kNotFound);
-  EXPECT_EQ(code_of([&] { verify_clear_signed(text, "-----BEGIN PGP PUBLIC KEY BLOCK-----\n", "f"); }), ErrorCode::kInvalid);
+  EXPECT_EQ(code_of([&] { verify_clear_signed(text, "-----BEGIN PGP PUBLIC KEY BLOCK-----\n", "f"); }),
+            ErrorCode::kInvalid);
 }
 
 }  // namespace

@@ -138,7 +138,8 @@ exit 0
 
 bool is_wanted(const RootfsPath& path) {
   static const RootfsPath kDoc("usr/share/doc");
-  for (const char* manual : {"usr/share/man", "usr/share/info", "usr/share/lintian", "usr/share/bug", "usr/share/initramfs-tools"})
+  for (const char* manual :
+       {"usr/share/man", "usr/share/info", "usr/share/lintian", "usr/share/bug", "usr/share/initramfs-tools"})
     if (path.is_within(RootfsPath(manual))) return false;
   // Licences stay: who passes an image on passes them on.
   if (path.is_within(kDoc) && path != kDoc && path.parent() != kDoc) return path.filename() == "copyright";
@@ -147,7 +148,8 @@ bool is_wanted(const RootfsPath& path) {
 
 class RootfsMaker {
  public:
-  RootfsMaker(const Lock& lock, const std::vector<Package>& packages, store::Contents& contents) : lock_(lock), packages_(packages), contents_(contents), builder_(nothing_) {}
+  RootfsMaker(const Lock& lock, const std::vector<Package>& packages, store::Contents& contents)
+      : lock_(lock), packages_(packages), contents_(contents), builder_(nothing_) {}
 
   store::Manifest make() {
     builder_.put(store::default_root());
@@ -159,15 +161,19 @@ class RootfsMaker {
       file(status, packages_[i].control);
       if (!packages_[i].md5sums.empty()) file(status + ".md5sums", packages_[i].md5sums);
     }
-    for (const char* path : {"dev", "proc", "sys", "run", "etc", "home", "mnt", "opt", "srv", "var/lib", "var/cache", "var/log"}) directory(path, 0755);
+    for (const char* path :
+         {"dev", "proc", "sys", "run", "etc", "home", "mnt", "opt", "srv", "var/lib", "var/cache", "var/log"})
+      directory(path, 0755);
     directory("root", 0700);
     directory("tmp", 01777);
     directory("var/tmp", 01777);
     directory(kNonrootHome, 0700, kNonroot);
     link("var/run", "/run");
-    text("etc/passwd", fmt::format(fmt::runtime(kPasswd), is_busybox ? "/bin/sh" : "/usr/sbin/nologin", kNonrootHome));
+    text("etc/passwd",
+         fmt::format(fmt::runtime(kPasswd), is_busybox ? "/bin/sh" : "/usr/sbin/nologin", kNonrootHome));
     text("etc/group", std::string(kGroup));
-    text("etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n");
+    text("etc/nsswitch.conf",
+         "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n");
     bundle_certificates();
     if (is_busybox) add_busybox();
     return builder_.finish();
@@ -222,7 +228,8 @@ class RootfsMaker {
   void add_busybox() {
     RootfsPath program = place("bin/busybox");
     const Entry* busybox = builder_.find(program);
-    if (!busybox || busybox->type != EntryType::kFile) fail(ErrorCode::kCorrupt, "busybox-static has no /bin/busybox");
+    if (!busybox || busybox->type != EntryType::kFile)
+      fail(ErrorCode::kCorrupt, "busybox-static has no /bin/busybox");
     std::string binary = contents_.read(busybox->content, kMaxBusyboxBytes);
     for (const std::string& applet : busybox_applets(binary)) {
       link("usr/bin/" + applet, "busybox");
@@ -234,10 +241,46 @@ class RootfsMaker {
   }
 
   static bool is_system_applet(std::string_view name) {
-    static constexpr std::string_view kNames[] = {"arp", "blkid", "chroot", "fdisk", "freeramdisk", "fstrim", "getty", "halt", "hwclock", "ifconfig", "ifdown", "ifup",
-                                                  "init", "ip", "klogd", "loadkmap", "losetup", "mdev", "mkdosfs", "mke2fs", "mkfs.ext2", "mkswap", "modprobe", "nologin",
-                                                  "pivot_root", "poweroff", "reboot", "route", "start-stop-daemon", "su", "sulogin", "swapoff", "swapon", "switch_root",
-                                                  "sysctl", "syslogd", "tc", "udhcpc", "vconfig", "watchdog"};
+    static constexpr std::string_view kNames[] = {"arp",
+                                                  "blkid",
+                                                  "chroot",
+                                                  "fdisk",
+                                                  "freeramdisk",
+                                                  "fstrim",
+                                                  "getty",
+                                                  "halt",
+                                                  "hwclock",
+                                                  "ifconfig",
+                                                  "ifdown",
+                                                  "ifup",
+                                                  "init",
+                                                  "ip",
+                                                  "klogd",
+                                                  "loadkmap",
+                                                  "losetup",
+                                                  "mdev",
+                                                  "mkdosfs",
+                                                  "mke2fs",
+                                                  "mkfs.ext2",
+                                                  "mkswap",
+                                                  "modprobe",
+                                                  "nologin",
+                                                  "pivot_root",
+                                                  "poweroff",
+                                                  "reboot",
+                                                  "route",
+                                                  "start-stop-daemon",
+                                                  "su",
+                                                  "sulogin",
+                                                  "swapoff",
+                                                  "swapon",
+                                                  "switch_root",
+                                                  "sysctl",
+                                                  "syslogd",
+                                                  "tc",
+                                                  "udhcpc",
+                                                  "vconfig",
+                                                  "watchdog"};
     return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
   }
 
@@ -250,8 +293,8 @@ class RootfsMaker {
 
 }  // namespace
 
-// libbb keeps the names as zero-terminated strings one after the other, sorted, with an empty one at the end; `[` and `[[`
-// sort first.
+// libbb keeps the names as zero-terminated strings one after the other, sorted, with an empty one at the end;
+// `[` and `[[` sort first.
 std::vector<std::string> busybox_applets(std::string_view binary) {
   using namespace std::string_view_literals;
   size_t at = binary.find("[\0[[\0"sv);
@@ -260,17 +303,21 @@ std::vector<std::string> busybox_applets(std::string_view binary) {
     size_t end = binary.find('\0', at);
     if (end == std::string_view::npos || end - at > 40) break;
     std::string name(binary.substr(at, end - at));
-    if (name.find_first_not_of("[abcdefghijklmnopqrstuvwxyz0123456789_-.") != std::string::npos || name.starts_with('.')) break;
+    if (name.find_first_not_of("[abcdefghijklmnopqrstuvwxyz0123456789_-.") != std::string::npos ||
+        name.starts_with('.'))
+      break;
     names.push_back(std::move(name));
     at = end + 1;
   }
-  if (std::find(names.begin(), names.end(), "sh") == names.end() || !std::is_sorted(names.begin(), names.end()))
+  if (std::find(names.begin(), names.end(), "sh") == names.end() ||
+      !std::is_sorted(names.begin(), names.end()))
     fail(ErrorCode::kCorrupt, "busybox: its table of applets was not found");
   std::erase(names, "busybox");
   return names;
 }
 
-store::Manifest make_extracted_rootfs(const Lock& lock, const std::vector<Package>& packages, store::Contents& contents) {
+store::Manifest make_extracted_rootfs(const Lock& lock, const std::vector<Package>& packages,
+                                      store::Contents& contents) {
   return RootfsMaker(lock, packages, contents).make();
 }
 

@@ -1,5 +1,5 @@
-// The text form of a lock: one line a thing, fields apart by blanks, in an order that depends on nothing but the content, so
-// that a change of versions is a short diff.
+// The text form of a lock: one line a thing, fields apart by blanks, in an order that depends on nothing but
+// the content, so that a change of versions is a short diff.
 //
 //   # corten base lock 1
 //   suite bookworm
@@ -24,7 +24,8 @@ constexpr size_t kMaxLockBytes = 64 << 20;
 constexpr uint64_t kMaxPackageBytes = uint64_t{4} << 30;
 
 LockedPackage parse_package(const std::vector<std::string>& words) {
-  if (words.size() != 8 && !(words.size() == 9 && words[8] == "essential")) fail(ErrorCode::kInvalid, "expected package NAME VERSION ARCHITECTURE SIZE DIGEST SUITE PATH");
+  if (words.size() != 8 && !(words.size() == 9 && words[8] == "essential"))
+    fail(ErrorCode::kInvalid, "expected package NAME VERSION ARCHITECTURE SIZE DIGEST SUITE PATH");
   LockedPackage package;
   package.name = words[1];
   package.version = words[2];
@@ -35,12 +36,16 @@ LockedPackage parse_package(const std::vector<std::string>& words) {
   package.path = words[7];
   package.is_essential = words.size() == 9;
   if (!is_package_name(package.name)) fail(ErrorCode::kInvalid, "{} is no package name", quote(package.name));
-  if (!is_package_version(package.version)) fail(ErrorCode::kInvalid, "{} is no version", quote(package.version));
-  if (!is_architecture(package.architecture)) fail(ErrorCode::kInvalid, "{} is no architecture", quote(package.architecture));
-  if (!size || *size <= 0 || static_cast<uint64_t>(*size) > kMaxPackageBytes) fail(ErrorCode::kInvalid, "{} is no size", quote(words[4]));
+  if (!is_package_version(package.version))
+    fail(ErrorCode::kInvalid, "{} is no version", quote(package.version));
+  if (!is_architecture(package.architecture))
+    fail(ErrorCode::kInvalid, "{} is no architecture", quote(package.architecture));
+  if (!size || *size <= 0 || static_cast<uint64_t>(*size) > kMaxPackageBytes)
+    fail(ErrorCode::kInvalid, "{} is no size", quote(words[4]));
   if (!digest) fail(ErrorCode::kInvalid, "{} is no digest", quote(words[5]));
   if (!is_suite(package.suite)) fail(ErrorCode::kInvalid, "{} is no suite", quote(package.suite));
-  if (!is_archive_path(package.path)) fail(ErrorCode::kInvalid, "{} is no path of an archive", quote(package.path));
+  if (!is_archive_path(package.path))
+    fail(ErrorCode::kInvalid, "{} is no path of an archive", quote(package.path));
   package.size = static_cast<uint64_t>(*size);
   package.digest = *digest;
   return package;
@@ -78,12 +83,14 @@ void parse_line(std::string_view line, Lock& lock) {
 }  // namespace
 
 std::string emit_lock(const Lock& lock) {
-  std::string text = fmt::format("{}\nsuite {}\narchitecture {}\nvariant {}\n", kFirstLine, lock.suite, lock.architecture, variant_name(lock.variant));
+  std::string text = fmt::format("{}\nsuite {}\narchitecture {}\nvariant {}\n", kFirstLine, lock.suite,
+                                 lock.architecture, variant_name(lock.variant));
   for (const std::string& item : lock.include) text += "include " + item + "\n";
-  for (const LockedRelease& r : lock.releases) text += fmt::format("release {} {} {}\n", r.suite, r.digest.to_string(), r.date);
+  for (const LockedRelease& r : lock.releases)
+    text += fmt::format("release {} {} {}\n", r.suite, r.digest.to_string(), r.date);
   for (const LockedPackage& p : lock.packages)
-    text += fmt::format("package {} {} {} {} {} {} {}{}\n", p.name, p.version, p.architecture, p.size, p.digest.to_string(), p.suite, p.path,
-                        p.is_essential ? " essential" : "");
+    text += fmt::format("package {} {} {} {} {} {} {}{}\n", p.name, p.version, p.architecture, p.size,
+                        p.digest.to_string(), p.suite, p.path, p.is_essential ? " essential" : "");
   return text;
 }
 
@@ -93,7 +100,9 @@ Lock parse_lock(std::string_view text, std::string_view name) {
   int number = 0;
   for (const std::string& line : split(text, '\n')) {
     number++;
-    if (number == 1 && line != kFirstLine) fail(ErrorCode::kInvalid, "{}:1: not a lock of `corten base lock`: the first line is not {}", name, quote(kFirstLine));
+    if (number == 1 && line != kFirstLine)
+      fail(ErrorCode::kInvalid, "{}:1: not a lock of `corten base lock`: the first line is not {}", name,
+           quote(kFirstLine));
     if (trim(line).empty() || line.starts_with('#')) continue;
     try {
       parse_line(line, lock);
@@ -105,13 +114,16 @@ Lock parse_lock(std::string_view text, std::string_view name) {
   if (!is_suite(lock.suite)) fail(ErrorCode::kInvalid, "{}: suite is missing", name);
   platform_of(lock.architecture);
   for (size_t i = 1; i < lock.packages.size(); i++)
-    if (lock.packages[i - 1].name >= lock.packages[i].name) fail(ErrorCode::kInvalid, "{}: package {} stands twice or out of order", name, lock.packages[i].name);
+    if (lock.packages[i - 1].name >= lock.packages[i].name)
+      fail(ErrorCode::kInvalid, "{}: package {} stands twice or out of order", name, lock.packages[i].name);
   return lock;
 }
 
 void check_lock_fits(const Recipe& recipe, const Lock& lock) {
   auto stale = [](std::string_view what, std::string_view recipe_says, std::string_view lock_says) {
-    throw Error(ErrorCode::kInvalid, fmt::format("the lock was made for another recipe: {} is {}, the lock has {}", what, quote(recipe_says), quote(lock_says)))
+    throw Error(ErrorCode::kInvalid,
+                fmt::format("the lock was made for another recipe: {} is {}, the lock has {}", what,
+                            quote(recipe_says), quote(lock_says)))
         .with_hint("make it anew with `corten base lock`");
   };
   std::vector<std::string> include = recipe.include;
@@ -119,7 +131,8 @@ void check_lock_fits(const Recipe& recipe, const Lock& lock) {
   include.erase(std::unique(include.begin(), include.end()), include.end());
   if (recipe.suite != lock.suite) stale("suite", recipe.suite, lock.suite);
   if (recipe.architecture != lock.architecture) stale("architecture", recipe.architecture, lock.architecture);
-  if (recipe.variant != lock.variant) stale("variant", variant_name(recipe.variant), variant_name(lock.variant));
+  if (recipe.variant != lock.variant)
+    stale("variant", variant_name(recipe.variant), variant_name(lock.variant));
   if (include != lock.include) stale("include", join(include, ","), join(lock.include, ","));
 }
 

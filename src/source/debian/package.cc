@@ -54,7 +54,8 @@ class FilesReader {
     if (entries_.size() >= kMaxEntries) fail(ErrorCode::kInvalid, "more than {} files", kMaxEntries);
     for (const std::string& part : split(header.path, '/')) {
       if (part == "..") fail(ErrorCode::kInvalid, "a name with ..: {}", quote(header.path));
-      if (part.starts_with(".wh.")) fail(ErrorCode::kInvalid, "a name that layers use as a mark: {}", quote(header.path));
+      if (part.starts_with(".wh."))
+        fail(ErrorCode::kInvalid, "a name that layers use as a mark: {}", quote(header.path));
     }
     if (header.path.find('\0') != std::string::npos) fail(ErrorCode::kInvalid, "a name with a zero byte");
     Entry e;
@@ -68,15 +69,20 @@ class FilesReader {
     e.uid = header.uid;
     e.gid = header.gid;
     e.time_ns = header.mtime * 1'000'000'000 + header.mtime_ns;
-    if (auto capability = header.xattrs.find("security.capability"); capability != header.xattrs.end()) e.xattrs.insert(*capability);
+    if (auto capability = header.xattrs.find("security.capability"); capability != header.xattrs.end())
+      e.xattrs.insert(*capability);
     switch (header.type) {
-      case TarType::kDirectory: e.type = EntryType::kDirectory; break;
+      case TarType::kDirectory:
+        e.type = EntryType::kDirectory;
+        break;
       case TarType::kSymlink:
         e.type = EntryType::kSymlink;
         e.link = header.link;
         e.mode = 0;
         break;
-      case TarType::kFifo: e.type = EntryType::kFifo; break;
+      case TarType::kFifo:
+        e.type = EntryType::kFifo;
+        break;
       case TarType::kFile: {
         store::Contents::Added added = contents_.add_stream(reader.data());
         e.content = added.digest;
@@ -86,14 +92,17 @@ class FilesReader {
       case TarType::kHardlink: {
         auto target = entries_.find(RootfsPath(header.link));
         if (target == entries_.end() || target->second.type != EntryType::kFile)
-          fail(ErrorCode::kInvalid, "{} is a hard link to {}, which is no file before it", e.path.absolute(), quote(header.link));
-        RootfsPath path = e.path, first = target->second.is_hard_link() ? target->second.hard_link : target->first;
+          fail(ErrorCode::kInvalid, "{} is a hard link to {}, which is no file before it", e.path.absolute(),
+               quote(header.link));
+        RootfsPath path = e.path,
+                   first = target->second.is_hard_link() ? target->second.hard_link : target->first;
         e = target->second;
         e.path = path;
         e.hard_link = first;
         break;
       }
-      default: fail(ErrorCode::kUnsupported, "{} is a device node", e.path.absolute());
+      default:
+        fail(ErrorCode::kUnsupported, "{} is a device node", e.path.absolute());
     }
     RootfsPath path = e.path;
     entries_.emplace(std::move(path), std::move(e));
@@ -111,8 +120,8 @@ store::Manifest ordered(const store::Manifest& manifest) {
   return builder.finish();
 }
 
-// What the store keeps of an extracted package: its files below data/, its control data, and the package itself, so that all of
-// it stays as long as the action does.
+// What the store keeps of an extracted package: its files below data/, its control data, and the package
+// itself, so that all of it stays as long as the action does.
 store::Manifest as_layer(const Package& package, const LockedPackage& locked, store::Contents& contents) {
   std::vector<Entry> entries;
   auto directory = [&](std::string_view path) {
@@ -174,20 +183,27 @@ Package read_package(archive::ByteSource& deb, std::string_view name, store::Con
   try {
     archive::ArReader members(deb);
     auto first = members.next();
-    if (!first || first->name != "debian-binary") fail(ErrorCode::kCorrupt, "not a Debian package: debian-binary is not its first member");
-    if (std::string version = archive::read_rest(members.data(), 100); !version.starts_with("2.")) fail(ErrorCode::kUnsupported, "package format {}", quote(trim(version)));
+    if (!first || first->name != "debian-binary")
+      fail(ErrorCode::kCorrupt, "not a Debian package: debian-binary is not its first member");
+    if (std::string version = archive::read_rest(members.data(), 100); !version.starts_with("2."))
+      fail(ErrorCode::kUnsupported, "package format {}", quote(trim(version)));
     bool has_control = false, has_data = false;
     while (auto member = members.next()) {
-      bool is_control = member->name.starts_with("control.tar"), is_data = member->name.starts_with("data.tar");
-      if (is_control ? std::exchange(has_control, true) : is_data && std::exchange(has_data, true)) fail(ErrorCode::kCorrupt, "member {} stands twice", quote(member->name));
+      bool is_control = member->name.starts_with("control.tar"),
+           is_data = member->name.starts_with("data.tar");
+      if (is_control ? std::exchange(has_control, true) : is_data && std::exchange(has_data, true))
+        fail(ErrorCode::kCorrupt, "member {} stands twice", quote(member->name));
       if (!is_control && !is_data) continue;
       auto expanded = archive::open_decompressor(members.data());
       archive::LimitedSource limited(*expanded, is_control ? kMaxControlBytes : kMaxFilesBytes, member->name);
-      if (is_control) read_control(limited, package);
-      else package.files = ordered(FilesReader(contents).read(limited));
+      if (is_control)
+        read_control(limited, package);
+      else
+        package.files = ordered(FilesReader(contents).read(limited));
       archive::drain(limited);
     }
-    if (!has_control || !has_data || package.control.empty()) fail(ErrorCode::kCorrupt, "not a Debian package: control or data is missing");
+    if (!has_control || !has_data || package.control.empty())
+      fail(ErrorCode::kCorrupt, "not a Debian package: control or data is missing");
   } catch (Error& error) {
     error.add_context(fmt::format("package {}", name));
     throw;
@@ -197,24 +213,28 @@ Package read_package(archive::ByteSource& deb, std::string_view name, store::Con
 
 Package load_package(const LockedPackage& locked, store::Store& store) {
   Digest key = Digest::of(std::string(kExtraction) + locked.digest.to_string());
-  if (auto known = store.find_action(key); known && store.layers().has(known->layer.id)) return from_layer(*store.layers().load(known->layer.id), store.contents());
+  if (auto known = store.find_action(key); known && store.layers().has(known->layer.id))
+    return from_layer(*store.layers().load(known->layer.id), store.contents());
   UniqueFd fd = store.contents().open(locked.digest);
   archive::FdSource from(fd.get(), locked.path);
   Package package = read_package(from, locked.name, store.contents());
   parse_paragraphs(package.control, locked.name + "/control", [&](const Paragraph& p) {
     if (p.get("Package") != locked.name || p.get("Version") != locked.version)
-      fail(ErrorCode::kCorrupt, "package {} {}: its control file says {} {}", locked.name, locked.version, p.get("Package"), p.get("Version"));
+      fail(ErrorCode::kCorrupt, "package {} {}: its control file says {} {}", locked.name, locked.version,
+           p.get("Package"), p.get("Version"));
   });
   store::Action action;
   action.key = key;
   action.kind = "exact";
   action.layer = {store.layers().save(as_layer(package, locked, store.contents())), 0};
-  action.record = Json::object({{"step", "extract " + locked.name}, {"package", locked.digest.to_string()}}).dump();
+  action.record =
+      Json::object({{"step", "extract " + locked.name}, {"package", locked.digest.to_string()}}).dump();
   store.record_action(action);
   return package;
 }
 
-void place_package(const Package& package, store::LayerBuilder& into, const std::function<bool(const RootfsPath&)>& wanted) {
+void place_package(const Package& package, store::LayerBuilder& into,
+                   const std::function<bool(const RootfsPath&)>& wanted) {
   std::map<RootfsPath, RootfsPath> placed;  // first names of hard links, where they went
   for (Entry e : package.files.entries()) {
     if (wanted && !wanted(e.path)) continue;
@@ -244,7 +264,8 @@ void place_package(const Package& package, store::LayerBuilder& into, const std:
 
 void make_merged_usr(std::string_view architecture, store::LayerBuilder& into) {
   std::vector<std::string> names = {"bin", "sbin", "lib"};
-  if (architecture == "amd64" || architecture == "ppc64el" || architecture == "mips64el") names.push_back("lib64");
+  if (architecture == "amd64" || architecture == "ppc64el" || architecture == "mips64el")
+    names.push_back("lib64");
   for (const std::string& name : names) {
     Entry directory = store::default_root();
     directory.path = RootfsPath("usr/" + name);

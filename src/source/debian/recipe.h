@@ -1,7 +1,8 @@
-// What a base image should be: a recipe that people write, and the lock that `corten base lock` writes beside it.
+// What a base image should be: a recipe that people write, and the lock that `corten base lock` writes beside
+// it.
 //
-// A lock says which packages, byte for byte; it names no host, so that it builds from any mirror and from the store alone.
-// docs/formats.md, "Base recipe" and "Base lock".
+// A lock says which packages, byte for byte; it names no host, so that it builds from any mirror and from the
+// store alone. docs/formats.md, "Base recipe" and "Base lock".
 #pragma once
 #include <cstdint>
 #include <map>
@@ -26,18 +27,18 @@ std::string_view variant_name(Variant variant);
 Variant parse_variant(std::string_view name);  // Error(kInvalid) with a suggestion
 
 struct Recipe {
-  std::string name;                      // the tag when none is given; may be ""
+  std::string name;  // the tag when none is given; may be ""
   std::string suite{kDefaultSuite};
-  std::vector<std::string> mirrors;      // none: the machine's apt sources
-  std::string architecture;              // Debian's name
+  std::vector<std::string> mirrors;  // none: the machine's apt sources
+  std::string architecture;          // Debian's name
   Variant variant = Variant::kMinbase;
-  std::vector<std::string> include;      // NAME or NAME=VERSION
+  std::vector<std::string> include;  // NAME or NAME=VERSION
   std::vector<std::pair<std::string, std::string>> env;
   std::map<std::string, std::string> labels;
   std::vector<std::string> entrypoint;
   std::optional<std::vector<std::string>> cmd;
   std::string user, working_dir;
-  std::optional<uint64_t> size_budget;   // bytes, uncompressed
+  std::optional<uint64_t> size_budget;  // bytes, uncompressed
 };
 
 // YAML. Error(kInvalid) with a span; a key that is nearly right gets a suggestion.
@@ -47,8 +48,8 @@ void check_recipe(const Recipe& recipe);
 
 struct LockedPackage {
   std::string name, version, architecture;
-  std::string suite;      // where it was found
-  std::string path;       // in that archive: pool/main/...
+  std::string suite;  // where it was found
+  std::string path;   // in that archive: pool/main/...
   uint64_t size = 0;
   Digest digest;
   bool is_essential = false;  // belongs to the variant itself, not to what was included
@@ -57,8 +58,8 @@ struct LockedPackage {
 
 struct LockedRelease {
   std::string suite;
-  std::string date;   // as the Release file has it
-  Digest digest;      // of the InRelease file
+  std::string date;  // as the Release file has it
+  Digest digest;     // of the InRelease file
   bool operator==(const LockedRelease&) const = default;
 };
 
@@ -74,7 +75,8 @@ struct Lock {
 std::string emit_lock(const Lock& lock);
 // Error(kInvalid) "NAME:LINE: ...".
 Lock parse_lock(std::string_view text, std::string_view name);
-// Error(kInvalid), with `corten base lock` as its hint, when the lock was made for another suite, variant or list.
+// Error(kInvalid), with `corten base lock` as its hint, when the lock was made for another suite, variant or
+// list.
 void check_lock_fits(const Recipe& recipe, const Lock& lock);
 
 // Debian's names of platforms ("amd64", "armhf"); Error(kUnsupported) for others.

@@ -22,14 +22,18 @@ std::string problem(const std::function<void()>& action) {
 
 TEST(Control, ParagraphsAndContinuations) {
   std::vector<std::string> seen;
-  parse_paragraphs("# comment\nPackage: a\nDescription: one\n two\n .\n three\n\n\n \nPACKAGE:b\r\nEmpty:\n", "x", [&](const Paragraph& p) {
-    seen.push_back(std::string(p.get("package")) + "|" + std::string(p.get("Description")) + "|" + std::string(p.get("empty")));
-  });
+  parse_paragraphs("# comment\nPackage: a\nDescription: one\n two\n .\n three\n\n\n \nPACKAGE:b\r\nEmpty:\n",
+                   "x", [&](const Paragraph& p) {
+                     seen.push_back(std::string(p.get("package")) + "|" + std::string(p.get("Description")) +
+                                    "|" + std::string(p.get("empty")));
+                   });
   EXPECT_EQ(seen, (std::vector<std::string>{"a|one\n two\n .\n three|", "b||"}));
 }
 
 TEST(Control, WhatIsNone) {
-  auto parse = [](std::string_view text) { return problem([&] { parse_paragraphs(text, "x", [](const Paragraph&) {}); }); };
+  auto parse = [](std::string_view text) {
+    return problem([&] { parse_paragraphs(text, "x", [](const Paragraph&) {}); });
+  };
   EXPECT_EQ(parse(" starts with a blank\n"), "x:1: a continuation line without a field");
   EXPECT_EQ(parse("A: b\n\n c\n"), "x:3: a continuation line without a field");
   EXPECT_EQ(parse("A: b\nno colon\n"), "x:2: expected a field, got \"no colon\"");
@@ -42,11 +46,13 @@ TEST(Control, WhatIsNone) {
 
 TEST(Control, NamesThatBecomePaths) {
   EXPECT_TRUE(is_package_name("libstdc++6"));
-  for (const char* name : {"", "a", "../etc", "A", "a/b", "a b", "-a"}) EXPECT_FALSE(is_package_name(name)) << name;
+  for (const char* name : {"", "a", "../etc", "A", "a/b", "a b", "-a"})
+    EXPECT_FALSE(is_package_name(name)) << name;
   EXPECT_TRUE(is_package_version("1:2.3~rc1+b4-5.6"));
   for (const char* version : {"", "a1", "1 2", "1/2"}) EXPECT_FALSE(is_package_version(version)) << version;
   EXPECT_TRUE(is_archive_path("pool/main/g/g++/g++_1.0%3a_amd64.deb"));
-  for (const char* path : {"", "/etc/passwd", "a/../b", "../a", "a//b", "a/./b", "a b", "a\nb"}) EXPECT_FALSE(is_archive_path(path)) << path;
+  for (const char* path : {"", "/etc/passwd", "a/../b", "../a", "a//b", "a/./b", "a b", "a\nb"})
+    EXPECT_FALSE(is_archive_path(path)) << path;
 }
 
 TEST(Recipe, AllKeys) {
@@ -64,7 +70,8 @@ cmd: []
 user: nonroot
 workdir: /srv
 size_budget: 25MB
-)", "r.yaml");
+)",
+                               "r.yaml");
   EXPECT_EQ(recipe.name, "builders/go:1");
   EXPECT_EQ(recipe.mirrors, std::vector<std::string>{"http://mirror.example/debian"});
   EXPECT_EQ(recipe.architecture, "arm64");
@@ -79,7 +86,8 @@ size_budget: 25MB
 TEST(Recipe, Errors) {
   auto parse = [](std::string_view text) { return problem([&] { parse_recipe(text, "r.yaml"); }); };
   EXPECT_EQ(parse("includes: [a]"), "1:11: unknown key \"includes\" (did you mean include?)");
-  EXPECT_EQ(parse("suite: bookworm\nvariant: minbas"), "2:10: variant \"minbas\": there are minbase, distroless and busybox (did you mean minbase?)");
+  EXPECT_EQ(parse("suite: bookworm\nvariant: minbas"),
+            "2:10: variant \"minbas\": there are minbase, distroless and busybox (did you mean minbase?)");
   EXPECT_EQ(parse("include: libc6"), "1:10: include: expected a list");
   EXPECT_NE(parse("include: ['../x']"), "");
   EXPECT_NE(parse("suite: ../../x"), "");
@@ -92,10 +100,18 @@ TEST(Recipe, Errors) {
 }
 
 Lock small_lock() {
-  Lock lock{.suite = "bookworm", .architecture = "amd64", .variant = Variant::kBusybox, .include = {"ca-certificates"}, .releases = {}, .packages = {}};
+  Lock lock{.suite = "bookworm",
+            .architecture = "amd64",
+            .variant = Variant::kBusybox,
+            .include = {"ca-certificates"},
+            .releases = {},
+            .packages = {}};
   lock.releases.push_back({"bookworm", "Sat, 11 Jul 2026 10:16:37 UTC", Digest::of("r")});
-  lock.packages.push_back({"busybox-static", "1:1.35.0-4", "amd64", "bookworm", "pool/main/b/busybox/busybox-static_1.35.0-4_amd64.deb", 928'200, Digest::of("b"), true});
-  lock.packages.push_back({"ca-certificates", "2025", "all", "bookworm-security", "pool/updates/c.deb", 7, Digest::of("c"), false});
+  lock.packages.push_back({"busybox-static", "1:1.35.0-4", "amd64", "bookworm",
+                           "pool/main/b/busybox/busybox-static_1.35.0-4_amd64.deb", 928'200, Digest::of("b"),
+                           true});
+  lock.packages.push_back({"ca-certificates", "2025", "all", "bookworm-security", "pool/updates/c.deb", 7,
+                           Digest::of("c"), false});
   return lock;
 }
 
@@ -129,7 +145,8 @@ TEST(Lock, FitsItsRecipe) {
   recipe.include = {"ca-certificates", "ca-certificates"};
   EXPECT_EQ(problem([&] { check_lock_fits(recipe, small_lock()); }), "");
   recipe.include = {"tzdata"};
-  EXPECT_EQ(problem([&] { check_lock_fits(recipe, small_lock()); }), "the lock was made for another recipe: include is \"tzdata\", the lock has \"ca-certificates\"");
+  EXPECT_EQ(problem([&] { check_lock_fits(recipe, small_lock()); }),
+            "the lock was made for another recipe: include is \"tzdata\", the lock has \"ca-certificates\"");
 }
 
 }  // namespace

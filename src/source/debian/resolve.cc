@@ -22,12 +22,36 @@ namespace {
 constexpr uint64_t kMaxPackageBytes = uint64_t{4} << 30;
 constexpr unsigned kDownloads = 6;
 
-// What maintainer scripts need and nothing else does. Where no script will ever run, dependencies on these are taken as met;
-// who includes one by name gets it.
-const std::vector<std::string> kScriptPackages = {
-    "adduser", "base-passwd", "bash", "cdebconf", "coreutils", "dash", "debconf", "debconf-2.0", "debianutils", "dpkg", "findutils", "grep",
-    "init-system-helpers", "install-info", "libc-bin", "lsb-base", "mawk", "awk", "openssl", "passwd", "perl", "perl-base", "sed",
-    "sensible-utils", "systemd", "sysvinit-utils", "tar", "ucf"};
+// What maintainer scripts need and nothing else does. Where no script will ever run, dependencies on these
+// are taken as met; who includes one by name gets it.
+const std::vector<std::string> kScriptPackages = {"adduser",
+                                                  "base-passwd",
+                                                  "bash",
+                                                  "cdebconf",
+                                                  "coreutils",
+                                                  "dash",
+                                                  "debconf",
+                                                  "debconf-2.0",
+                                                  "debianutils",
+                                                  "dpkg",
+                                                  "findutils",
+                                                  "grep",
+                                                  "init-system-helpers",
+                                                  "install-info",
+                                                  "libc-bin",
+                                                  "lsb-base",
+                                                  "mawk",
+                                                  "awk",
+                                                  "openssl",
+                                                  "passwd",
+                                                  "perl",
+                                                  "perl-base",
+                                                  "sed",
+                                                  "sensible-utils",
+                                                  "systemd",
+                                                  "sysvinit-utils",
+                                                  "tar",
+                                                  "ucf"};
 
 struct FoundPackage {
   LockedPackage locked;
@@ -57,7 +81,8 @@ class Catalogue {
   std::vector<std::string> important() const { return {important_.begin(), important_.end()}; }
   const LockedPackage& get(const ChosenPackage& chosen) const {
     auto found = packages_.find(key(chosen.name, chosen.version, chosen.architecture));
-    if (found == packages_.end()) fail(ErrorCode::kInternal, "the solver chose {} {}, which is in no index", chosen.name, chosen.version);
+    if (found == packages_.end())
+      fail(ErrorCode::kInternal, "the solver chose {} {}, which is in no index", chosen.name, chosen.version);
     return found->second;
   }
 
@@ -76,10 +101,13 @@ class Catalogue {
     auto size = parse_int(p.require("Size"));
     package.digest = Digest::from_hex(p.require("SHA256"));
     if (!is_package_name(name)) fail(ErrorCode::kInvalid, "malformed name");
-    if (!is_package_version(package.version) || !is_architecture(package.architecture)) fail(ErrorCode::kInvalid, "malformed version or architecture");
+    if (!is_package_version(package.version) || !is_architecture(package.architecture))
+      fail(ErrorCode::kInvalid, "malformed version or architecture");
     if (package.path.starts_with("./")) package.path.erase(0, 2);
-    if (!is_archive_path(package.path)) fail(ErrorCode::kInvalid, "malformed Filename {}", quote(package.path));
-    if (!size || *size <= 0 || static_cast<uint64_t>(*size) > kMaxPackageBytes) fail(ErrorCode::kInvalid, "malformed Size");
+    if (!is_archive_path(package.path))
+      fail(ErrorCode::kInvalid, "malformed Filename {}", quote(package.path));
+    if (!size || *size <= 0 || static_cast<uint64_t>(*size) > kMaxPackageBytes)
+      fail(ErrorCode::kInvalid, "malformed Size");
     package.size = static_cast<uint64_t>(*size);
     names_.insert(name);
     if (p.is_yes("Essential")) essential_.insert(name);
@@ -98,7 +126,9 @@ std::vector<ArchiveSuite> sources_for(const Recipe& recipe, const ResolveOptions
   return choose_sources(apt, recipe.suite, recipe.mirrors);
 }
 
-std::string name_of(std::string_view wanted) { return std::string(wanted.substr(0, wanted.find('='))); }
+std::string name_of(std::string_view wanted) {
+  return std::string(wanted.substr(0, wanted.find('=')));
+}
 
 std::vector<std::string> sorted(std::vector<std::string> list) {
   std::sort(list.begin(), list.end());
@@ -118,8 +148,10 @@ std::string emit_question(const SolverQuestion& q) {
 }
 
 std::vector<ChosenPackage> solve(const SolverQuestion& question) {
-  SubprocessResult result = run_subprocess({helper_program("corten-solve-debian")}, {.input = emit_question(question)});
-  if (result.exit_code != 0) fail(ErrorCode::kFailed, "packages cannot be chosen: {}", trim(printable(result.error_output)));
+  SubprocessResult result =
+      run_subprocess({helper_program("corten-solve-debian")}, {.input = emit_question(question)});
+  if (result.exit_code != 0)
+    fail(ErrorCode::kFailed, "packages cannot be chosen: {}", trim(printable(result.error_output)));
   std::vector<ChosenPackage> chosen;
   for (const std::string& line : split(result.output, '\n')) {
     std::vector<std::string> words = split_words(line);
@@ -129,31 +161,44 @@ std::vector<ChosenPackage> solve(const SolverQuestion& question) {
   return chosen;
 }
 
-VariantPackages variant_packages(const Recipe& recipe, const std::vector<std::string>& essential, const std::function<bool(std::string_view)>& exists) {
+VariantPackages variant_packages(const Recipe& recipe, const std::vector<std::string>& essential,
+                                 const std::function<bool(std::string_view)>& exists) {
   VariantPackages packages;
   switch (recipe.variant) {
     case Variant::kMinbase:
       packages.base = essential;
       packages.base.push_back("apt");
-      // init-system-helpers asks for one of two packages; the image is merged from the start, so the one without programs will do.
+      // init-system-helpers asks for one of two packages; the image is merged from the start, so the one
+      // without programs will do.
       if (exists("usr-is-merged")) packages.base.push_back("usr-is-merged");
       break;
-    case Variant::kDistroless: packages.base = {"base-files", "ca-certificates", "netbase", "tzdata"}; break;
-    case Variant::kBusybox: packages.base = {"busybox-static"}; break;
+    case Variant::kDistroless:
+      packages.base = {"base-files", "ca-certificates", "netbase", "tzdata"};
+      break;
+    case Variant::kBusybox:
+      packages.base = {"busybox-static"};
+      break;
   }
   if (recipe.variant != Variant::kMinbase)
     for (const std::string& name : kScriptPackages)
-      if (std::none_of(recipe.include.begin(), recipe.include.end(), [&](const std::string& item) { return name_of(item) == name; }))
+      if (std::none_of(recipe.include.begin(), recipe.include.end(),
+                       [&](const std::string& item) { return name_of(item) == name; }))
         packages.assumed.push_back(name);
   return packages;
 }
 
 Lock resolve(const Recipe& recipe, const ResolveOptions& options) {
   check_recipe(recipe);
-  Lock lock{.suite = recipe.suite, .architecture = recipe.architecture, .variant = recipe.variant, .include = sorted(recipe.include), .releases = {}, .packages = {}};
+  Lock lock{.suite = recipe.suite,
+            .architecture = recipe.architecture,
+            .variant = recipe.variant,
+            .include = sorted(recipe.include),
+            .releases = {},
+            .packages = {}};
   Catalogue catalogue;
   TempDir place = options.store.temporary("solve");
-  SolverQuestion question{.architecture = recipe.architecture, .indexes = {}, .wanted = {}, .assumed = {}, .preferred = {}};
+  SolverQuestion question{
+      .architecture = recipe.architecture, .indexes = {}, .wanted = {}, .assumed = {}, .preferred = {}};
   std::set<std::string> seen;
   for (const ArchiveSuite& source : sources_for(recipe, options)) {
     auto index = fetch_index(source, recipe.architecture, options.http, options.store, options.progress);
@@ -167,14 +212,19 @@ Lock resolve(const Recipe& recipe, const ResolveOptions& options) {
     lock.releases.push_back(index->release);
   }
   if (!seen.contains(recipe.suite))
-    throw Error(ErrorCode::kNotFound, fmt::format("suite {}: found in none of the {}", recipe.suite, recipe.mirrors.empty() ? "machine's apt sources" : "mirrors"))
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("suite {}: found in none of the {}", recipe.suite,
+                            recipe.mirrors.empty() ? "machine's apt sources" : "mirrors"))
         .with_hint("name an archive that has it with --mirror; its address ends where dists/ begins");
-  std::stable_sort(lock.releases.begin(), lock.releases.end(), [](const auto& a, const auto& b) { return a.suite < b.suite; });
+  std::stable_sort(lock.releases.begin(), lock.releases.end(),
+                   [](const auto& a, const auto& b) { return a.suite < b.suite; });
 
   for (const std::string& item : recipe.include)
     if (!catalogue.has(name_of(item)))
-      fail(ErrorCode::kNotFound, "package {}: not in {}{}", name_of(item), recipe.suite, did_you_mean(name_of(item), catalogue.names()));
-  VariantPackages variant = variant_packages(recipe, catalogue.essential(), [&](std::string_view name) { return catalogue.has(name); });
+      fail(ErrorCode::kNotFound, "package {}: not in {}{}", name_of(item), recipe.suite,
+           did_you_mean(name_of(item), catalogue.names()));
+  VariantPackages variant = variant_packages(recipe, catalogue.essential(),
+                                             [&](std::string_view name) { return catalogue.has(name); });
   question.assumed = variant.assumed;
   question.preferred = catalogue.important();
   question.wanted = sorted(variant.base);
@@ -189,7 +239,8 @@ Lock resolve(const Recipe& recipe, const ResolveOptions& options) {
     lock.packages.back().is_essential = std::binary_search(base.begin(), base.end(), chosen);
   }
   for (size_t i = 1; i < all.size(); i++)
-    if (all[i - 1].name == all[i].name) fail(ErrorCode::kUnsupported, "package {}: needed for two architectures", all[i].name);
+    if (all[i - 1].name == all[i].name)
+      fail(ErrorCode::kUnsupported, "package {}: needed for two architectures", all[i].name);
   return lock;
 }
 
@@ -222,7 +273,9 @@ void fetch_packages(const Recipe& recipe, const Lock& lock, const ResolveOptions
         return;
       } catch (Error& error) {
         if (error.code() == ErrorCode::kNotFound && error.hint().empty())
-          error.set_hint("the mirror no longer has this version: run `corten base lock` anew, or use a snapshot as mirror");
+          error.set_hint(
+              "the mirror no longer has this version: run `corten base lock` anew, or use a snapshot as "
+              "mirror");
         if (i + 1 == uris.size()) throw;
       }
     }
@@ -235,7 +288,8 @@ void fetch_packages(const Recipe& recipe, const Lock& lock, const ResolveOptions
       throw;
     }
     std::lock_guard lock_progress(mutex);
-    options.progress(fmt::format("fetched {}/{} {} {}", ++done, missing.size(), missing[i]->name, missing[i]->version));
+    options.progress(
+        fmt::format("fetched {}/{} {} {}", ++done, missing.size(), missing[i]->name, missing[i]->version));
   });
 }
 

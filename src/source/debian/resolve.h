@@ -12,9 +12,9 @@ namespace corten::source::debian {
 // What the solver is asked; a plain value, written to the helper's standard input by emit_question().
 struct SolverQuestion {
   std::string architecture;
-  std::vector<std::string> indexes;  // Packages files, uncompressed
-  std::vector<std::string> wanted;   // NAME or NAME=VERSION
-  std::vector<std::string> assumed;  // taken for installed, in any version
+  std::vector<std::string> indexes;    // Packages files, uncompressed
+  std::vector<std::string> wanted;     // NAME or NAME=VERSION
+  std::vector<std::string> assumed;    // taken for installed, in any version
   std::vector<std::string> preferred;  // where several packages provide the same
 };
 std::string emit_question(const SolverQuestion& question);
@@ -28,11 +28,12 @@ std::vector<ChosenPackage> solve(const SolverQuestion& question);
 
 // What a variant consists of before anything is included, and what it takes for given.
 struct VariantPackages {
-  std::vector<std::string> base;     // names
+  std::vector<std::string> base;  // names
   std::vector<std::string> assumed;
 };
 // `essential`: names with Essential: yes; `exists`: whether the archive has a package.
-VariantPackages variant_packages(const Recipe& recipe, const std::vector<std::string>& essential, const std::function<bool(std::string_view)>& exists);
+VariantPackages variant_packages(const Recipe& recipe, const std::vector<std::string>& essential,
+                                 const std::function<bool(std::string_view)>& exists);
 
 struct ResolveOptions {
   HttpClient& http;
@@ -44,7 +45,8 @@ struct ResolveOptions {
 // Fetches and verifies the indexes, solves, and pins. The sources that were used are those of sources_for().
 Lock resolve(const Recipe& recipe, const ResolveOptions& options);
 
-// Makes sure that the store's contents hold every package of the lock, whole and verified; what is there needs no network.
+// Makes sure that the store's contents hold every package of the lock, whole and verified; what is there
+// needs no network.
 void fetch_packages(const Recipe& recipe, const Lock& lock, const ResolveOptions& options);
 
 }  // namespace corten::source::debian
