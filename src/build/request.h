@@ -47,9 +47,13 @@ struct Request {
   std::string target;
   std::map<std::string, std::string> build_args;
   std::vector<std::pair<std::string, std::string>> labels;
-  oci::Platform platform;        // the target's, normalised
-  oci::Platform build_platform;  // this machine's
+  std::vector<oci::Platform> platforms;  // one image each; normalised, at least one, none twice
+  oci::Platform build_platform;          // this machine's
   bool platform_given = false;
+  bool is_index = false;  // the result is an index: several platforms, or one and BUILDKIT_MULTI_PLATFORM
+  // Why programs of another architecture cannot be run here; "" when they can. Asked only for a RUN that
+  // needs it; unset: nothing but our own architecture runs.
+  std::function<std::string(const oci::Platform&)> why_not_run;
   std::map<std::string, Secret> secrets;
   std::string network = "default";  // default, none, host
   bool no_cache = false;
