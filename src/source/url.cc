@@ -5,8 +5,6 @@
 
 namespace corten::source {
 
-namespace {
-
 std::string percent_decode(std::string_view text) {
   auto hex = [](char c) {
     return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
@@ -22,6 +20,8 @@ std::string percent_decode(std::string_view text) {
   }
   return out;
 }
+
+namespace {
 
 void parse_authority(std::string_view authority, std::string_view whole, Url& url) {
   if (size_t at = authority.rfind('@'); at != std::string_view::npos) {
