@@ -45,7 +45,9 @@ GitCheckout GitSource::checkout(const GitReference& reference, const GitOptions&
   bool submodules = reference.submodules.value_or(true);
   // As with BuildKit, a directory of a repository has no .git.
   bool keeps_git = reference.keep_git_dir.value_or(options.keep_git_dir) && reference.subdir.empty();
-  GitRepository repository(store_.git_directory(), GitProgram(access_, reference, reference));
+  GitAccess access = access_;
+  access.note = options.note;
+  GitRepository repository(store_.git_directory(), GitProgram(access, reference, reference));
   GitCommit commit = repository.resolve(reference);
 
   Json record = Json::object({{"step", "git"},
@@ -66,7 +68,7 @@ GitCheckout GitSource::checkout(const GitReference& reference, const GitOptions&
   TempDir place = store_.temporary("git-");
   std::string directory = place / "files";
   if (mkdir(directory.c_str(), 0755) != 0) fail_errno("make directory {}", directory);
-  check_out(repository, commit, directory, reference, keeps_git, submodules, 0);
+  check_out(repository, commit, directory, {access, reference, keeps_git, submodules}, 0);
   std::optional<int64_t> time;
   if (options.commit_times)
     time = parse_int(
@@ -78,10 +80,10 @@ GitCheckout GitSource::checkout(const GitReference& reference, const GitOptions&
 }
 
 void GitSource::check_out(GitRepository& repository, const GitCommit& commit, const std::string& directory,
-                          const GitReference& main, bool keeps_git, bool submodules, int depth) {
+                          const Wish& wish, int depth) {
   const GitProgram& program = repository.program();
   std::string what = "failed to checkout remote " + program.remote().remote;
-  if (keeps_git) {
+  if (wish.keeps_git) {
     keep_git(repository, commit, directory);
   } else {
     TempDir index = store_.temporary("git-index-");
@@ -90,21 +92,21 @@ void GitSource::check_out(GitRepository& repository, const GitCommit& commit, co
     place.index = index / "index";
     program.run(place, {"-c", "core.bare=false", "read-tree", "--reset", "-u", commit.commit}, what);
   }
-  if (!submodules) return;
+  if (!wish.submodules) return;
   for (GitSubmodule& module : list_submodules(repository, commit.commit)) {
     if (depth + 1 > kMostLevels)
       fail(ErrorCode::kInvalid, "{}: submodules nest deeper than {}", what, kMostLevels);
     check_plain_directory(directory, module.path);
     try {
-      GitRepository inner(store_.git_directory(), GitProgram(access_, module.remote, main));
+      GitRepository inner(store_.git_directory(), GitProgram(wish.access, module.remote, wish.main));
       GitCommit wanted{module.commit, module.commit, ""};
       inner.fetch(wanted);
-      check_out(inner, wanted, directory + "/" + module.path, main, keeps_git, true, depth + 1);
+      check_out(inner, wanted, directory + "/" + module.path, wish, depth + 1);
     } catch (Error& error) {
       error.add_context(fmt::format("submodule {}", quote(module.name)));
       throw;
     }
-    if (!keeps_git) continue;
+    if (!wish.keeps_git) continue;
     GitProgram::Place place{.git_dir = directory + "/.git", .work_tree = directory, .index = {}};
     program.run(place, {"config", "submodule." + module.name + ".url", module.remote.remote}, what);
     program.run(place, {"config", "submodule." + module.name + ".active", "true"}, what);

@@ -18,6 +18,7 @@ namespace corten::source {
 struct GitOptions {
   bool keep_git_dir = false;
   bool commit_times = false;  // entries have the commit's time
+  std::function<void(std::string_view)> note;
 };
 
 struct GitCheckout {
@@ -34,8 +35,13 @@ class GitSource {
   GitCheckout checkout(const GitReference& reference, const GitOptions& options);
 
  private:
+  struct Wish {
+    const GitAccess& access;
+    const GitReference& main;
+    bool keeps_git, submodules;
+  };
   void check_out(GitRepository& repository, const GitCommit& commit, const std::string& directory,
-                 const GitReference& main, bool keeps_git, bool submodules, int depth);
+                 const Wish& wish, int depth);
   void keep_git(const GitRepository& repository, const GitCommit& commit, const std::string& directory);
   store::Manifest read(const std::string& directory, const std::string& subdir, std::optional<int64_t> time);
 

@@ -95,7 +95,7 @@ void HttpFiles::remember(const Digest& key, const std::string& shown, const Know
   store_.record_action({key, "exact", {store_.layers().save(store::Manifest({entry})), 0}, record.dump()});
 }
 
-HttpFiles::Known HttpFiles::ask(const std::string& url, const Digest& key) {
+HttpFiles::Known HttpFiles::ask(const std::string& url, const Digest& key, const Options& options) {
   Url parsed = parse_url(url);
   std::optional<Known> known = recall(key);
   HttpRequest request{url, {}, false};
@@ -109,7 +109,7 @@ HttpFiles::Known HttpFiles::ask(const std::string& url, const Digest& key) {
     else if (auto header = access_.secret("HTTP_AUTH_HEADER_" + parsed.host))
       request.fields.emplace_back("Authorization", std::string(trim(*header)));
   }
-  if (access_.note) access_.note("fetching " + printable(parsed.shown()));
+  if (options.note) options.note("fetching " + printable(parsed.shown()));
   Known found;
   client_.with_retries([&] {
     HttpResponse response = client_.open(request);
@@ -166,7 +166,7 @@ HttpFile HttpFiles::fetch(const std::string& url, const Options& options) {
   }
   if (options.checksum)
     if (auto known = recall(key); known && known->file.content == *options.checksum) return known->file;
-  Known found = ask(url, key);
+  Known found = ask(url, key, options);
   std::lock_guard guard(mutex_);
   asked_[url] = found;
   return expect(found.file);

@@ -17,9 +17,8 @@
 namespace corten::source {
 
 struct HttpAccess {
-  std::function<std::optional<std::string>(const std::string& id)>
-      secret;                                  // HTTP_AUTH_TOKEN_HOST, ..._HEADER_
-  std::function<void(std::string_view)> note;  // "fetching https://..."
+  // HTTP_AUTH_TOKEN_HOST, HTTP_AUTH_HEADER_HOST
+  std::function<std::optional<std::string>(const std::string& id)> secret;
   uint64_t max_bytes = uint64_t{8} << 30;
 };
 
@@ -37,6 +36,7 @@ class HttpFiles {
   struct Options {
     std::optional<Digest> checksum;
     bool needs_time = false;  // `modified` counts: a content that came from elsewhere will not do
+    std::function<void(std::string_view)> note;  // "fetching https://..."
   };
   // Errors name the address; Error(kCorrupt) `digest mismatch for URL: X (expected: Y)`, Error(kInvalid) for
   // a file that is too large.
@@ -49,7 +49,7 @@ class HttpFiles {
   };
   std::optional<Known> recall(const Digest& key);
   void remember(const Digest& key, const std::string& shown, const Known& known);
-  Known ask(const std::string& url, const Digest& key);
+  Known ask(const std::string& url, const Digest& key, const Options& options);
 
   store::Store& store_;
   HttpClient client_;

@@ -1,5 +1,7 @@
 #include "source/url.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/strings.h"
 
@@ -19,6 +21,15 @@ std::string percent_decode(std::string_view text) {
     }
   }
   return out;
+}
+
+std::string without_credentials(std::string text) {
+  for (size_t at = text.find("://"); at != std::string::npos; at = text.find("://", at + 3)) {
+    size_t host = at + 3, end = std::min(text.find_first_of("/?# \t\n\"'", host), text.size());
+    size_t sign = text.substr(0, end).rfind('@');
+    if (sign != std::string::npos && sign >= host) text.erase(host, sign + 1 - host);
+  }
+  return text;
 }
 
 namespace {
