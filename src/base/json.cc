@@ -245,7 +245,8 @@ const Json* Json::find(std::string_view key) const {
 
 std::string Json::get_string(std::string_view key, std::string fallback) const {
   const Json* member = find(key);
-  return member ? member->as_string() : std::move(fallback);
+  if (!member) return fallback;
+  return member->as_string();
 }
 int64_t Json::get_int(std::string_view key, int64_t fallback) const {
   const Json* member = find(key);
