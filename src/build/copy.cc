@@ -66,7 +66,7 @@ class Copier {
       for (const Entry* e : item.below) place(*e, item.entry->path, destination_);
       return;
     }
-    if (step_.is_add && step_.unpack.value_or(true) && is_archive(*item.entry)) {
+    if (step_.is_add && step_.unpack.value_or(!item.is_remote) && is_archive(*item.entry)) {
       extract(*item.entry);
       return;
     }

@@ -1,6 +1,7 @@
 // COPY and ADD as functions on trees: first which files (their digest is in the step's key), then where they
 // go.
 #pragma once
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,17 +18,21 @@ struct Selected {
   std::string name;                        // what it is called at the destination
   RootfsPath base;                         // --parents: the directory that the kept components start from
   std::vector<const store::Entry*> below;  // of a directory, parents first
+  bool is_remote = false;  // from an address: its times count, it is unpacked only when that is said
 };
 
 struct Selection {
   std::vector<Selected> items;
   bool wildcard_only = true;  // every source held a wildcard: no match is no error
+  // Those of the tree, which must be hashed and ingested first; what is remote is in the store.
   std::vector<const store::Entry*> files() const;
 };
 
 // `place` names the tree in errors. Error(kNotFound): `failed to calculate checksum of ref PLACE: "/x": not
 // found`.
-Selection select_sources(const CopyStep& step, const store::Tree& tree, std::string_view place);
+// `remotes` are the fetched ones of step.remotes, by position; they must live as long as the selection.
+Selection select_sources(const CopyStep& step, const store::Tree& tree, std::string_view place,
+                         const std::map<size_t, RemoteTree>& remotes = {});
 
 // The digest of what is copied: paths, types, modes, owners, contents, links, and times that were set (times
 // of a context's files, which `--timestamps=source` keeps, do not count, as with BuildKit).
