@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "build/owner.h"
 #include "build/plan.h"
 #include "store/layer_builder.h"
@@ -38,9 +39,10 @@ Selection select_sources(const CopyStep& step, const store::Tree& tree, std::str
 Digest selection_digest(const Selection& selection, bool with_times);
 
 // Puts the selection into the layer. `builder` lies on what is below (or on nothing, for --link). Files must
-// be in the store.
+// be in the store. Error(kCancelled) soon after a cancellation.
 void copy_into(const CopyStep& step, const Selection& selection, const store::Tree& source,
-               const store::Accounts& accounts, store::Contents& contents, store::LayerBuilder& builder);
+               const store::Accounts& accounts, store::Contents& contents, store::LayerBuilder& builder,
+               const Cancellation& cancellation = {});
 
 // WORKDIR: the missing directories of a path.
 void make_workdir(const RootfsPath& path, const Owner& owner, store::LayerBuilder& builder);

@@ -11,6 +11,7 @@
 
 #include "oci/platform.h"
 #include "source/base_image.h"
+#include "source/ssh_agent.h"
 #include "store/tree.h"
 
 namespace corten::build {
@@ -72,7 +73,8 @@ struct Request {
   // needs it; unset: nothing but our own architecture runs.
   std::function<std::string(const oci::Platform&)> why_not_run;
   std::map<std::string, Secret> secrets;
-  std::string network = "default";  // default, none, host
+  std::map<std::string, std::shared_ptr<source::SshAgent>> ssh;  // by id
+  std::string network = "default";                               // default, none, host
   bool no_cache = false;
   std::set<std::string> no_cache_stages;  // lower case
   Timestamps timestamps = Timestamps::kLayer;

@@ -236,7 +236,8 @@ class Solver {
       store::LayerBuilder builder(copy.link ? static_cast<const store::Tree&>(nothing) : view);
       store::Accounts accounts = copy.link ? store::Accounts::parse("", "")
                                            : store::Accounts::load(view, executor_.store.contents());
-      copy_into(copy, selection, *source, accounts, executor_.store.contents(), builder);
+      copy_into(copy, selection, *source, accounts, executor_.store.contents(), builder,
+                executor_.cancellation);
       return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())), time};
     });
     stack(step, rootfs, {layer, false, copy.link, false}, cached, record.digest());

@@ -19,8 +19,8 @@ struct BuildFlags {
   std::vector<std::string> tags;
   std::vector<OutputSpec> outputs;
   std::vector<image::AnnotationRule> annotations;  // of --annotation: for all outputs
-  std::vector<std::string> build_args, build_contexts, labels, secrets, no_cache_filter, ulimits, extra_hosts,
-      platforms;
+  std::vector<std::string> build_args, build_contexts, labels, secrets, ssh, no_cache_filter, ulimits,
+      extra_hosts, platforms;
   std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size,
                       size_budget;
   bool no_cache = false, load = false, quiet = false;

@@ -72,6 +72,7 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
   request.is_index = request.platforms.size() > 1 || (forced != request.build_args.end() &&
                                                       (forced->second == "1" || forced->second == "true"));
   request.secrets = sources.secrets();
+  request.ssh = sources.ssh();
   request.network = flags.network;
   request.no_cache = flags.no_cache;
   for (const std::string& list : flags.no_cache_filter)
