@@ -34,6 +34,7 @@ class Lowering {
  private:
   // lower.cc
   void check_directives();
+  void run_checks();
   void expand_meta_args();
   void expand_from_lines();
   const StagePlan& stage(int index);

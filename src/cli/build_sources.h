@@ -33,6 +33,7 @@ class CommandLineSources : public build::Sources {
   bool has_named(const std::string& name) override { return named_.contains(name); }
   source::BaseImage image(const std::string& reference, const oci::Platform& platform) override;
   bool is_ignored(const RootfsPath& path) override { return local_ && local_->is_ignored(path); }
+  const dockerfile::IgnoreMatcher* ignore_matcher() override { return local_ ? &local_->matcher() : nullptr; }
 
  private:
   void read_standard_input();

@@ -431,11 +431,7 @@ void check_copy_from(const Command& command) {
 
 }  // namespace
 
-Dockerfile parse_dockerfile(std::string_view text, std::string_view file_name) {
-  ParsedLines lines = parse_lines(text, file_name);
-  Dockerfile result;
-  result.directives = std::move(lines.directives);
-  result.warnings = std::move(lines.warnings);
+static void read_nodes(const ParsedLines& lines, Dockerfile& result) {
   for (const Node& node : lines.nodes) {
     if (node.command == "from") {
       result.stages.push_back({with_line(node, [&] { return parse_from(node); }), {}});
@@ -454,7 +450,25 @@ Dockerfile parse_dockerfile(std::string_view text, std::string_view file_name) {
     result.stages.back().commands.push_back(std::move(command));
   }
   if (result.stages.empty()) fail_at(lines.nodes.back().span, "dockerfile contains no stages to build");
+}
+
+PartialDockerfile parse_dockerfile_until_error(std::string_view text, std::string_view file_name) {
+  PartialDockerfile result;
+  try {
+    ParsedLines lines = parse_lines(text, file_name);
+    result.file.directives = std::move(lines.directives);
+    result.file.warnings = std::move(lines.warnings);
+    read_nodes(lines, result.file);
+  } catch (const Error& error) {
+    result.error = error;
+  }
   return result;
+}
+
+Dockerfile parse_dockerfile(std::string_view text, std::string_view file_name) {
+  PartialDockerfile result = parse_dockerfile_until_error(text, file_name);
+  if (result.error) throw *result.error;
+  return std::move(result.file);
 }
 
 Command parse_instruction(std::string_view text, std::string_view origin) {

@@ -72,8 +72,8 @@ class LineParser {
     int column = 1 + static_cast<int>(whole.size() - line.size());
     int start = number_;
     bool is_comment = !line.empty() && line[0] == '#';
-    if (is_comment) remember_comment(line.substr(1));
-    directives_.add_line(line, place(number_, column));
+    bool is_directive = directives_.add_line(line, place(number_, column));
+    if (is_comment && !is_directive) remember_comment(line.substr(1));
     if (is_comment) return;
 
     bool goes_on = take_continuation(line);
