@@ -40,7 +40,10 @@ dockerfile::LintResult check_dockerfile(const Request& request, Sources& sources
     try {
       if (!sources.has_named(image)) return facts_of(sources.image(image, platform).config);
       auto named = sources.named_image(image, platform);
-      return named ? facts_of(named->config) : dockerfile::BaseFacts();
+      if (!named) return dockerfile::BaseFacts();
+      dockerfile::BaseFacts facts = facts_of(named->config);
+      facts.platform.reset();  // a context is what its user says
+      return facts;
     } catch (const Error&) {
       return std::nullopt;
     }

@@ -338,8 +338,9 @@ TreeRef Lowering::tree_by_name(StageInProgress& s, const std::string& name, bool
     if (verb == "copy")
       fail(ErrorCode::kInvalid, "cannot copy from stage {}, it needs to be defined before current stage {}",
            quote(name), quote(s.plan.name));
-    fail(ErrorCode::kInvalid, "cannot mount from stage {}, stage needs to be defined before current command",
-         quote(name));
+    fail(ErrorCode::kInvalid,
+         "cannot mount from stage {} to {}, stage needs to be defined before current command", quote(name),
+         quote(verb));
   }
   if (name == "scratch") return {};
   return {TreeRef::Kind::kStep, image_step(name, span), ""};

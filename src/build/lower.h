@@ -43,6 +43,7 @@ class Lowering {
   void begin_on_image(StageInProgress& s, const source::BaseImage& image, const std::string& shown_name);
   void begin_on_tree(StageInProgress& s, const std::string& context);
   StepId add_step(StageInProgress& s, Step step, std::string_view text);
+  // `verb` is "copy", or the target of a mount.
   TreeRef tree_by_name(StageInProgress& s, const std::string& name, bool allow_index, const SourceSpan& span,
                        std::string_view verb);
   StepId image_step(const std::string& reference, const SourceSpan& span);

@@ -203,7 +203,7 @@ MountUse Lowering::mount_use(StageInProgress& s, const dockerfile::Word& csv) {
                     quote(mount.id)))
         .with_span(mount.span);
   if (mount.from)
-    use.from = tree_by_name(s, *mount.from, false, mount.span, "mount");
+    use.from = tree_by_name(s, *mount.from, false, mount.span, mount.target);
   else if (mount.type == MountType::kBind)
     use.from = {TreeRef::Kind::kContext, kNoStep, ""};
   if (mount.type == MountType::kCache) {

@@ -64,18 +64,35 @@ std::optional<Error> error_of(build::Request request, build::Sources& sources) {
   return std::nullopt;
 }
 
+// BuildKit marks all lines of the instruction, our errors the word.
+void widen(Error& error, const dockerfile::PartialDockerfile& parsed) {
+  if (!error.span() || error.span()->line < 1) return;
+  int line = error.span()->line;
+  auto take = [&](const SourceSpan& lines) {
+    if (lines.line <= line && line <= std::max(lines.line, lines.end_line)) error.set_span(lines);
+  };
+  if (parsed.error) return take(parsed.error_lines);
+  for (const dockerfile::Arg& arg : parsed.file.meta_args) take(arg.span);
+  for (const dockerfile::Stage& stage : parsed.file.stages) {
+    take(stage.from.span);
+    for (const dockerfile::Command& command : stage.commands) take(dockerfile::instruction_of(command).span);
+  }
+}
+
 std::vector<report::Finding> findings_of(const std::vector<dockerfile::Diagnostic>& warnings,
                                          const std::optional<Error>& error, const std::string& file) {
   std::vector<report::Finding> findings;
   for (const auto& warning : warnings) {
     SourceSpan place = warning.word.line > 0 ? warning.word : warning.span;
     place.file = file;
-    findings.push_back({warning.rule, report::Level::kWarning, warning.message, warning.detail, warning.url, place});
+    findings.push_back(
+        {warning.rule, report::Level::kWarning, warning.message, warning.detail, warning.url, place});
   }
   if (error) {
     SourceSpan place = error->span().value_or(SourceSpan());
     place.file = file;
-    findings.push_back({"BuildError", report::Level::kError, error->what(), "The file cannot be built", "", place});
+    findings.push_back(
+        {"BuildError", report::Level::kError, error->what(), "The file cannot be built", "", place});
   }
   return findings;
 }
@@ -84,9 +101,17 @@ int check(const Call& call, const build::Request& request, build::Sources& sourc
   report::CheckedFile file{request.dockerfile_name, request.dockerfile};
   dockerfile::PartialDockerfile parsed =
       dockerfile::parse_dockerfile_until_error(request.dockerfile, request.dockerfile_name);
-  dockerfile::LintResult result = build::check_dockerfile(request, sources, parsed, request.target.empty());
-  std::optional<Error> error = result.error;
-  if (!error) error = error_of(request, sources);
+  dockerfile::LintResult result;
+  std::optional<Error> error;
+  try {
+    result = build::check_dockerfile(request, sources, parsed, request.target.empty());
+    error = result.error ? result.error : error_of(request, sources);
+    if (error) widen(*error, parsed);
+  } catch (Error& wrong_options) {
+    if (request.build_args.contains("BUILDKIT_DOCKERFILE_CHECK")) throw;
+    wrong_options.set_span({});
+    error = wrong_options;
+  }
   if (!error && result.is_error) error = Error(ErrorCode::kInvalid, result.error_message());
   bool is_bad = error || !result.findings.empty();
   if (call.format == "sarif") {
@@ -121,8 +146,8 @@ int outline(const Call& call, const build::Request& request, build::Sources& sou
   report::CheckedFile file{request.dockerfile_name, request.dockerfile};
   dockerfile::LintResult result =
       build::check_dockerfile(request, sources, {parse_or_show(request), std::nullopt}, false);
-  if (result.error) {
-    Error error = *result.error;
+  if (auto found = result.error ? result.error : error_of(request, sources)) {
+    Error error = *found;
     if (error.span()) fputs(dockerfile::render_excerpt(request.dockerfile, *error.span()).c_str(), stderr);
     error.add_context("failed to build: failed to solve");
     throw error;
@@ -170,8 +195,8 @@ Call parse_call(std::string_view text) {
   if (call.name == "lint") call.name = "check";
   const std::vector<std::string> kNames = {"build", "check", "outline", "targets"};
   if (std::find(kNames.begin(), kNames.end(), call.name) == kNames.end())
-    throw Error(ErrorCode::kUsage, fmt::format("unsupported request frontend.{}{}", call.name,
-                                               did_you_mean(call.name, kNames)))
+    throw Error(ErrorCode::kUsage,
+                fmt::format("unsupported request frontend.{}{}", call.name, did_you_mean(call.name, kNames)))
         .with_hint("--call is one of build, check, outline, targets");
   bool is_known = call.format.empty() || call.format == "text" || call.format == "json" ||
                   (call.format == "sarif" && call.name == "check");
@@ -182,7 +207,7 @@ Call parse_call(std::string_view text) {
 }
 
 int run_call(const Call& call, build::Request request, build::Sources& sources) {
-  request.all_stages = request.target.empty();
+  request.all_stages = call.name == "check" && request.target.empty();
   if (call.name == "check") return check(call, request, sources);
   if (call.name == "outline") return outline(call, request, sources);
   return targets(call, request);

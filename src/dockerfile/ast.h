@@ -207,6 +207,7 @@ struct Dockerfile {
 struct PartialDockerfile {
   Dockerfile file;             // what was read until the error
   std::optional<Error> error;  // why there is no more
+  SourceSpan error_lines;      // the whole instruction that the error is in; line 0: none
 };
 
 }  // namespace corten::dockerfile

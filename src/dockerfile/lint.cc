@@ -215,8 +215,9 @@ std::string LintResult::error_message() const {
 std::optional<std::string> ignored_source(std::string_view source, const IgnoreMatcher& matcher) {
   if (matcher.empty() || matcher.has_negations()) return std::nullopt;
   std::string clean = clean_path(source);
-  std::string path = RootfsPath(clean).str();
-  bool is_ignored = path.empty() ? matcher.has_match_all() : matcher.is_ignored(path);
+  // BuildKit does not take the slash off a path, so that only the root itself is judged by its absolute name.
+  bool is_root = clean == "." || clean == "/";
+  bool is_ignored = is_root ? matcher.has_match_all() : !clean.starts_with('/') && matcher.is_ignored(clean);
   if (!is_ignored) return std::nullopt;
   return clean;
 }

@@ -34,7 +34,7 @@ TEST(Lint, Rules) {
   for (const Case& c : std::initializer_list<Case>{
            {"FROM a AS Base\n", {"1 StageNameCasing: Stage name 'Base' should be lowercase"}},
            {"FROM a as b\n", {"1 FromAsCasing: 'as' and 'FROM' keywords' casing do not match"}},
-           {"FROM a\nRUN b \\\n\n c\n", {"3 NoEmptyContinuation: Empty continuation line"}},
+           {"FROM a\nRUN b \\\n\n c\n", {"4 NoEmptyContinuation: Empty continuation line"}},
            {"FROM a\nRUN b\nrun c\nRun d\n",
             {"3 ConsistentInstructionCasing: Command 'run' should match the case of the command majority "
              "(uppercase)",
@@ -118,10 +118,31 @@ TEST(Lint, IgnoredSources) {
   EXPECT_EQ(ignored_source("a.md", some), "a.md");
   EXPECT_EQ(ignored_source("./dir/x", some), "dir/x");
   EXPECT_EQ(ignored_source(".", some), std::nullopt);
+  EXPECT_EQ(ignored_source("/a.md", some), std::nullopt);
   EXPECT_EQ(ignored_source("/", IgnoreMatcher(std::vector<std::string>{"**"})), "/");
   EXPECT_EQ(ignored_source("a.md", IgnoreMatcher({"*.md", "!a.md"})), std::nullopt);
   EXPECT_EQ(findings_of("FROM a\nADD dir http://x/dir /\nCOPY --from=b dir /\n", {.ignore = &some}),
             Lines{"2 CopyIgnoredFile: Attempting to Add file \"dir\" that is excluded by .dockerignore"});
+}
+
+TEST(Lint, WhatTheBaseBrings) {
+  LintOptions options;
+  options.platform = oci::parse_platform("linux/amd64");
+  EXPECT_EQ(findings_of("FROM a\nENV X=$JAVA_HOME\nCMD x\n", options).size(), 1u)
+      << "an unknown base may set it";
+  EXPECT_EQ(findings_of("FROM a\nARG JAVA_HOME\nENV X=$PAHT\n", options),
+            Lines{"3 UndefinedVar: Usage of undefined variable '$PAHT' (did you mean $PATH?)"})
+      << "unless it looks like a slip";
+  options.base = [](const std::string&, const oci::Platform&) {
+    return BaseFacts{{{"JAVA_HOME", "/j"}}, true, {}, oci::parse_platform("linux/arm64")};
+  };
+  EXPECT_EQ(
+      findings_of("FROM a\nENV X=$JAVA_HOME Y=$NOPE\nCMD x\nFROM --platform=linux/arm64 a AS arm64\n",
+                  options),
+      (Lines{"1 InvalidBaseImagePlatform: Base image a was pulled with platform \"linux/arm64\", expected "
+             "\"linux/amd64\" for current build",
+             "2 UndefinedVar: Usage of undefined variable '$NOPE'"}));
+  EXPECT_EQ(findings_of("# check=skip=InvalidBaseImagePlatform\nFROM a\n", options), Lines{});
 }
 
 TEST(LintRules, HaveNamesAndPages) {

@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "dockerfile/instructions.h"
 #include "dockerfile/mount.h"
+#include "dockerfile/stage_graph.h"
 #include "dockerfile/stages.h"
 #include "dockerfile/values.h"
 #include "oci/reference.h"
@@ -65,7 +66,6 @@ struct StageWalk {
   bool has_shell = false, has_workdir = false, is_base_known = true;
   std::map<size_t, SourceSpan> last;  // of CMD, ENTRYPOINT, HEALTHCHECK by their place in Command
   std::optional<size_t> base;
-  std::vector<size_t> needs;
   std::vector<std::pair<std::string, ArgInfo>> args;  // declared with a value of their own
   std::set<std::string> used;
   std::vector<OutlineAccess> secrets, ssh;
@@ -97,9 +97,13 @@ class Walk {
     for (const std::string& name : globals_.names()) arg_names_.push_back(name);
     stages_.resize(file_.stages.size());
     for (size_t i = 0; i < stages_.size(); i++) read_from(i);
+    std::vector<std::optional<size_t>> bases;
+    for (const StageWalk& s : stages_) bases.push_back(s.base);
+    needs_ = stage_needs(file_, bases, by_name_);
+    refuse_circles(file_, needs_);
     size_t target = find_target(file_.stages, options_.target);
     std::vector<bool> wanted(stages_.size(), options_.all_stages && options_.target.empty());
-    mark(target, wanted);
+    mark_needed(needs_, target, wanted);
     for (size_t i = 0; i < stages_.size(); i++)
       if (wanted[i]) begin(i);
     for (size_t i = 0; i < stages_.size(); i++)
@@ -228,7 +232,6 @@ class Walk {
     }
     if (auto parent = by_name_.find(s.image); parent != by_name_.end()) s.base = parent->second;
     if (from.name) by_name_[from.name->text] = index;
-    find_needs(index);
   }
 
   void check_platform(const From& from, const Expansion& found, const CheckOptions& check) {
@@ -245,7 +248,8 @@ class Walk {
     std::string name = from.name ? from.name->text : "";
     try {
       oci::Platform platform = oci::parse_platform(found.text);
-      if (name.find(platform.os) != std::string::npos || name.find(platform.architecture) != std::string::npos)
+      if (name.find(platform.os) != std::string::npos ||
+          name.find(platform.architecture) != std::string::npos)
         return;
     } catch (const Error&) {
       return;  // an error in a moment
@@ -253,38 +257,6 @@ class Walk {
     findings_.add("FromPlatformFlagConstDisallowed", from.span, word.span,
                   fmt::format("FROM --platform flag should not use constant value {}", quote(found.text)),
                   check);
-  }
-
-  // The stages that COPY --from and mounts name.
-  void find_needs(size_t index) {
-    StageWalk& s = stages_[index];
-    if (s.base) s.needs.push_back(*s.base);
-    auto need = [&](const std::string& name) {
-      if (auto found = by_name_.find(to_lower(name)); found != by_name_.end() && found->second != index)
-        s.needs.push_back(found->second);
-      else if (auto number = parse_int(name); number && *number >= 0 && *number < static_cast<int64_t>(index))
-        s.needs.push_back(static_cast<size_t>(*number));
-    };
-    for (const Command& command : file_.stages[index].commands) {
-      if (auto* copy = std::get_if<Copy>(&command)) {
-        if (copy->from) need(copy->from->text);
-      } else if (auto* run = std::get_if<Run>(&command)) {
-        for (const Word& mount : run->mounts)
-          for (const std::string& field : split_csv(mount.text))
-            if (to_lower(field).starts_with("from=")) need(field.substr(5));
-      }
-    }
-  }
-
-  void mark(size_t target, std::vector<bool>& wanted) const {
-    std::vector<size_t> open = {target};
-    wanted[target] = true;
-    while (!open.empty()) {
-      size_t index = open.back();
-      open.pop_back();
-      for (size_t needed : stages_[index].needs)
-        if (!wanted[needed]) wanted[needed] = true, open.push_back(needed);
-    }
   }
 
   // What the image brings. Before the stages are gone through: BuildKit resolves all images first.
@@ -313,6 +285,7 @@ class Walk {
   }
 
   void walk(size_t index) {
+    index_ = index;
     StageWalk& s = stages_[index];
     const Stage& stage = file_.stages[index];
     if (s.base) {
@@ -423,7 +396,8 @@ class Walk {
       if (value && !is_builder_arg(entry.name)) s.environment.set(entry.name, *value);
       if (!is_global)
         s.args.emplace_back(
-            entry.name, ArgInfo{{entry.name, entry.description, value.value_or(""), instruction_place()}, {}});
+            entry.name,
+            ArgInfo{{entry.name, entry.description, value.value_or(""), instruction_place()}, {}});
       s.used.insert(entry.name);
       s.declared.push_back(entry.name);
     }
@@ -432,10 +406,11 @@ class Walk {
 
   void apply_one(StageWalk& s, const Copy& copy, size_t) {
     transfer(s, copy, nullptr, copy.from ? nullptr : options_.ignore, "Copy");
+    if (copy.from && is_later(copy.from->text, true))
+      fail(ErrorCode::kInvalid, "cannot copy from stage {}, it needs to be defined before current stage {}",
+           quote(copy.from->text), quote(stage_label(file_.stages, index_)));
   }
-  void apply_one(StageWalk& s, const Add& add, size_t) {
-    transfer(s, add, &add, options_.ignore, "Add");
-  }
+  void apply_one(StageWalk& s, const Add& add, size_t) { transfer(s, add, &add, options_.ignore, "Add"); }
   void transfer(StageWalk& s, const Transfer& transfer, const Add* add, const IgnoreMatcher* ignore,
                 std::string_view verb) {
     if (transfer.chown) value_of(s, *transfer.chown);
@@ -446,21 +421,25 @@ class Walk {
     value_of(s, transfer.destination);
     for (const Heredoc& heredoc : transfer.heredocs)
       if (heredoc.expand)
-        report_unset(s, expand(heredoc.chomped_content(), s.environment, {.escape = '\\', .plain_quotes = true}),
+        report_unset(s,
+                     expand(heredoc.chomped_content(), s.environment, {.escape = '\\', .plain_quotes = true}),
                      heredoc.span);
     if (!ignore) return;
     for (size_t i = 0; i < sources.size(); i++) {
       if (is_remote(sources[i])) continue;
       if (auto path = ignored_source(sources[i], *ignore))
-        report(
-            "CopyIgnoredFile", transfer.sources[i].span,
-            fmt::format("Attempting to {} file {} that is excluded by .dockerignore", verb, quote(*path)));
+        report("CopyIgnoredFile", transfer.sources[i].span,
+               fmt::format("Attempting to {} file {} that is excluded by .dockerignore", verb, quote(*path)));
     }
   }
 
   void apply_one(StageWalk& s, const Run& run, size_t) {
     for (const Word& csv : run.mounts) {
       Mount mount = parse_mount(csv, [&](std::string_view text) { return value_of(s, text, csv.span); });
+      if (mount.from && is_later(*mount.from, false))
+        fail(ErrorCode::kInvalid,
+             "cannot mount from stage {} to {}, stage needs to be defined before current command",
+             quote(*mount.from), quote(mount.target));
       auto add = [&](std::vector<OutlineAccess>& list, const std::string& name) {
         for (const OutlineAccess& known : list)
           if (known.name == name) return;
@@ -473,6 +452,14 @@ class Walk {
         add(s.secrets, id);
       }
     }
+  }
+
+  // A stage below the one that is gone through.
+  bool is_later(const std::string& name, bool allow_index) const {
+    if (auto number = allow_index ? parse_int(name) : std::nullopt)
+      return *number > static_cast<int64_t>(index_) && *number < static_cast<int64_t>(stages_.size());
+    auto found = by_name_.find(to_lower(name));
+    return found != by_name_.end() && found->second > index_;
   }
 
   void apply_one(StageWalk& s, const Workdir& workdir, size_t) {
@@ -501,11 +488,10 @@ class Walk {
           report("ExposeProtoCasing", word.span,
                  fmt::format("Defined protocol '{}' in EXPOSE instruction should be lowercase", text));
         if (port.has_host_part)
-          report(
-              "ExposeInvalidFormat", word.span,
-              fmt::format(
-                  "EXPOSE instruction should not define an IP address or host-port mapping, found '{}'",
-                  text));
+          report("ExposeInvalidFormat", word.span,
+                 fmt::format(
+                     "EXPOSE instruction should not define an IP address or host-port mapping, found '{}'",
+                     text));
       }
   }
 
@@ -553,8 +539,8 @@ class Walk {
         if (secrets.insert(access.name).second) outline.secrets.push_back(access);
       for (const OutlineAccess& access : s.ssh)
         if (ssh.insert(access.name).second) outline.ssh.push_back(access);
-      for (size_t needed : s.needs)
-        if (!seen[needed]) seen[needed] = true, open.push_back(needed);
+      for (const StageNeed& need : needs_[open[i]])
+        if (!seen[need.stage]) seen[need.stage] = true, open.push_back(need.stage);
     }
     auto by_line = [](const auto& a, const auto& b) { return a.span.line < b.span.line; };
     std::stable_sort(outline.args.begin(), outline.args.end(), by_line);
@@ -588,7 +574,9 @@ class Walk {
   std::vector<std::string> arg_names_;
   std::map<std::string, size_t> by_name_;
   std::vector<StageWalk> stages_;
+  std::vector<std::vector<StageNeed>> needs_;
   const SourceSpan* place_ = nullptr;  // set while triggers run: they have no line of their own
+  size_t index_ = 0;                   // the stage that is gone through
   SourceSpan here_;
   CheckOptions check_;
 };

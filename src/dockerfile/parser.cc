@@ -110,22 +110,26 @@ class LineParser {
       comments_.emplace_back(text);
   }
 
+  // Empty lines in between are told of once, at the last line, where BuildKit has the place.
   void join_lines(LogicalLine& logical) {
-    bool goes_on = true;
-    while (goes_on) {
+    int empty = 0;
+    for (bool goes_on = true; goes_on;) {
       auto next = next_line();
-      if (!next) return;  // the end of the file ends the instruction
+      if (!next) break;  // the end of the file ends the instruction
       std::string_view line = without_line_end(*next);
       std::string_view bare = trim_left_space(line);
       if (!bare.empty() && bare[0] == '#') continue;
       if (bare.empty()) {
-        result_.warnings.push_back(
-            make_diagnostic("NoEmptyContinuation", "Empty continuation line", place(number_)));
+        if (!empty) empty = number_;
         continue;
       }
       goes_on = take_continuation(line);
       logical.append(line, number_, 1);
     }
+    if (!empty) return;
+    result_.warnings.push_back(
+        make_diagnostic("NoEmptyContinuation", "Empty continuation line", place(number_)));
+    result_.warnings.back().word = place(empty);
   }
 
   void read_heredocs(Node& node, std::string_view line, int start) {

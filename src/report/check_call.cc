@@ -13,8 +13,8 @@ namespace {
 Json ranges_of(const SourceSpan& span) {
   Json ranges = Json::array();
   for (int line = span.line; line <= std::max(span.line, span.end_line); line++)
-    ranges.push_back(Json::object({{"start", Json::object({{"line", line}})},
-                                   {"end", Json::object({{"line", line}})}}));
+    ranges.push_back(
+        Json::object({{"start", Json::object({{"line", line}})}, {"end", Json::object({{"line", line}})}}));
   return ranges;
 }
 
@@ -23,11 +23,13 @@ Json location_of(const SourceSpan& span) {
   return Json::object({{"ranges", ranges_of(span)}});
 }
 
-std::string dump(const Json& json) { return json.dump({.indent = 2, .escape_html = true}) + "\n"; }
+std::string dump(const Json& json) {
+  return json.dump({.indent = 2, .escape_html = true}) + "\n";
+}
 
 size_t width_of(std::string_view text) {
-  return static_cast<size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(),
+                                           [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
 }
 
 // As Go's text/tabwriter: every cell but the last of a row is padded to the widest of its column.
@@ -124,13 +126,12 @@ std::string check_json(const CheckedFile& file, const std::vector<dockerfile::Di
     one.set("location", location_of(finding.span));
     warnings.push_back(std::move(one));
   }
-  Json source = Json::object(
-      {{"filename", file.name}, {"data", base64_encode(file.text)}, {"language", "Dockerfile"}});
+  Json source =
+      Json::object({{"filename", file.name}, {"data", base64_encode(file.text)}, {"language", "Dockerfile"}});
   Json result = Json::object({{"warnings", std::move(warnings)}, {"sources", Json(Json::Array{source})}});
   if (error)
-    result.set("buildError",
-               Json::object({{"message", error->what()},
-                             {"location", location_of(error->span().value_or(SourceSpan()))}}));
+    result.set("buildError", Json::object({{"message", error->what()},
+                                           {"location", location_of(error->span().value_or(SourceSpan()))}}));
   return dump(result);
 }
 

@@ -11,8 +11,12 @@ namespace corten::report {
 
 namespace {
 
-int line_of(const Finding& finding) { return std::max(1, finding.place.line); }
-int column_of(const Finding& finding) { return std::max(1, finding.place.column); }
+int line_of(const Finding& finding) {
+  return std::max(1, finding.place.line);
+}
+int column_of(const Finding& finding) {
+  return std::max(1, finding.place.column);
+}
 
 // hadolint's default.
 std::string tty(const std::vector<Finding>& findings) {
@@ -93,8 +97,10 @@ std::string code_climate(const std::vector<Finding>& findings, bool is_gitlab) {
   Json list = Json::array();
   std::string text;
   for (const Finding& f : findings) {
-    static const std::map<Level, std::string> kSeverity = {
-        {Level::kError, "blocker"}, {Level::kWarning, "major"}, {Level::kInfo, "info"}, {Level::kStyle, "minor"}};
+    static const std::map<Level, std::string> kSeverity = {{Level::kError, "blocker"},
+                                                           {Level::kWarning, "major"},
+                                                           {Level::kInfo, "info"},
+                                                           {Level::kStyle, "minor"}};
     int end = std::max(line_of(f), f.place.end_line);
     Json one = Json::object(
         {{"type", "issue"},
