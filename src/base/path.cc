@@ -1,5 +1,7 @@
 #include "base/path.h"
 
+#include <cstring>
+
 #include "base/error.h"
 #include "base/strings.h"
 
@@ -77,6 +79,8 @@ std::vector<std::string> RootfsPath::components() const {
 std::strong_ordering RootfsPath::compare(std::string_view a, std::string_view b) {
   size_t n = std::min(a.size(), b.size());
   size_t i = 0;
+  while (i + 64 <= n && memcmp(a.data() + i, b.data() + i, 64) == 0)
+    i += 64;  // long paths share their beginning
   while (i < n && a[i] == b[i]) i++;
   auto rank = [&](std::string_view s) {
     return i == s.size() ? 0 : s[i] == '/' ? 1 : 2 + static_cast<uint8_t>(s[i]);

@@ -4,11 +4,14 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/path.h"
+#include "base/thread_pool.h"
 #include "base/unique_fd.h"
 
 extern char** environ;
@@ -87,6 +90,19 @@ void drain(UniqueFd& fd, std::string& into, size_t max_bytes, const std::string&
   into.append(buffer, static_cast<size_t>(n));
 }
 
+void end_child(pid_t pid, bool gently) {
+  int status = 0;
+  for (int left = gently ? 40 : 0; left > 0; left--) {
+    if (left == 40) kill(pid, SIGTERM);
+    pid_t ended = waitpid(pid, &status, WNOHANG);
+    if (ended == pid || (ended < 0 && errno != EINTR)) return;
+    usleep(50'000);
+  }
+  kill(pid, SIGKILL);
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+}
+
 }  // namespace
 
 SubprocessResult run_subprocess(const std::vector<std::string>& argv, const SubprocessOptions& options) {
@@ -111,7 +127,7 @@ SubprocessResult run_subprocess(const std::vector<std::string>& argv, const Subp
   posix_spawnattr_setflags(&plan.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 
   std::vector<std::string> environment;
-  for (char** e = environ; *e; e++) {
+  for (char** e = environ; options.inherits_environment && *e; e++) {
     std::string entry = *e;
     if (!options.environment.contains(entry.substr(0, entry.find('='))))
       environment.push_back(std::move(entry));
@@ -130,24 +146,30 @@ SubprocessResult run_subprocess(const std::vector<std::string>& argv, const Subp
   in.read.reset();
   out.write.reset();
   err.write.reset();
+  if (options.max_file_bytes) {
+    // It has hardly begun: what it starts itself inherits the limit.
+    rlimit limit{options.max_file_bytes, options.max_file_bytes};
+    prlimit(pid, RLIMIT_FSIZE, &limit, nullptr);
+  }
 
   SubprocessResult result;
-  auto reap = [&] {
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    result.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  };
+  bool is_gentle = options.cancellation || options.silence_ms;
   try {
     std::string_view input = options.input;
     fcntl(in.write.get(), F_SETFL, O_NONBLOCK);
     if (input.empty()) in.write.reset();
+    int64_t last_word = monotonic_ns();
     while (out.read || err.read || in.write) {
       pollfd fds[] = {{out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}, {in.write.get(), POLLOUT, 0}};
-      if (poll(fds, 3, -1) < 0) {
+      int ready = poll(fds, 3, is_gentle ? 100 : -1);
+      if (ready < 0) {
         if (errno == EINTR) continue;
         fail_errno("wait for {}", argv[0]);
       }
+      if (options.cancellation) options.cancellation->check();
+      if (ready > 0) last_word = monotonic_ns();
+      if (options.silence_ms && monotonic_ns() - last_word > int64_t{options.silence_ms} * 1'000'000)
+        fail(ErrorCode::kIo, "{}: nothing came for {} s", argv[0], options.silence_ms / 1000);
       if (out.read && fds[0].revents) drain(out.read, result.output, options.max_output_bytes, argv[0]);
       if (err.read && fds[1].revents) drain(err.read, result.error_output, options.max_output_bytes, argv[0]);
       if (in.write && fds[2].revents) {
@@ -157,11 +179,13 @@ SubprocessResult run_subprocess(const std::vector<std::string>& argv, const Subp
       }
     }
   } catch (...) {
-    kill(pid, SIGKILL);
-    reap();
+    end_child(pid, is_gentle);
     throw;
   }
-  reap();
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  result.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   return result;
 }
 

@@ -8,11 +8,17 @@
 
 namespace corten {
 
+class Cancellation;
+
 struct SubprocessOptions {
   std::string input;                               // given on standard input
   std::map<std::string, std::string> environment;  // added to ours
+  bool inherits_environment = true;                // false: `environment` is all that it has
   std::string directory;                           // working directory; "": ours
   size_t max_output_bytes = 256 << 20;
+  uint64_t max_file_bytes = 0;  // no file that it writes grows beyond this (RLIMIT_FSIZE); 0: our own limit
+  int silence_ms = 0;           // Error(kIo) when it says nothing for so long; 0: it may
+  const Cancellation* cancellation = nullptr;  // Error(kCancelled) once it is cancelled
 };
 
 struct SubprocessResult {
@@ -22,7 +28,8 @@ struct SubprocessResult {
 };
 
 // Looks argv[0] up in PATH. Throws Error(kNotFound) when the program is missing; an exit code is a result,
-// not an error.
+// not an error. Who is cancelled or silent for too long is asked to end (SIGTERM), so that it can end its own
+// children, and killed two seconds later.
 SubprocessResult run_subprocess(const std::vector<std::string>& argv, const SubprocessOptions& options = {});
 
 // A helper program in libexec/corten beside our binary (or in its directory, for a build tree). Throws

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/temp_dir.h"
+#include "base/thread_pool.h"
+#include "base/unique_fd.h"
 
 namespace corten {
 
@@ -25,6 +28,37 @@ TEST(Subprocess, MissingProgramIsNamed) {
 
 TEST(Subprocess, KilledBySignal) {
   EXPECT_EQ(run_subprocess({"sh", "-c", "kill -9 $$"}).exit_code, 137);
+}
+
+TEST(Subprocess, AnEnvironmentOfItsOwn) {
+  setenv("CORTEN_TEST_OURS", "1", 1);
+  SubprocessOptions options{.environment = {{"X", "y"}}, .inherits_environment = false};
+  EXPECT_EQ(run_subprocess({"sh", "-c", "echo ${CORTEN_TEST_OURS-none} $X"}, options).output, "none y\n");
+  unsetenv("CORTEN_TEST_OURS");
+}
+
+TEST(Subprocess, SilenceAndCancellationEndIt) {
+  try {
+    run_subprocess({"sh", "-c", "echo begun; exec sleep 100"}, {.silence_ms = 300});
+    FAIL() << "it went on";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kIo);
+  }
+  Cancellation cancellation;
+  cancellation.cancel();
+  try {
+    run_subprocess({"sleep", "100"}, {.cancellation = &cancellation});
+    FAIL() << "it went on";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kCancelled);
+  }
+}
+
+TEST(Subprocess, FilesHaveALimit) {
+  TempDir place = TempDir::for_test();
+  SubprocessOptions options{.directory = place.path(), .max_file_bytes = 100'000};
+  EXPECT_NE(run_subprocess({"sh", "-c", "sleep 0.2; head -c 1000000 /dev/zero >big"}, options).exit_code, 0);
+  EXPECT_LE(read_file(place / "big").size(), 100'000u);
 }
 
 }  // namespace corten

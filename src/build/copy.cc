@@ -21,11 +21,26 @@ namespace {
 
 constexpr uint32_t kSetGid = 02000;
 
+// An archive that ends, by Error(kCancelled), when the build is cancelled.
+class CancellableSource : public archive::ByteSource {
+ public:
+  CancellableSource(archive::ByteSource& from, const Cancellation& cancellation)
+      : from_(from), cancellation_(cancellation) {}
+  size_t read(void* data, size_t size) override {
+    cancellation_.check();
+    return from_.read(data, size);
+  }
+
+ private:
+  archive::ByteSource& from_;
+  const Cancellation& cancellation_;
+};
+
 class Copier {
  public:
   Copier(const CopyStep& step, const store::Tree& source, const store::Accounts& accounts,
-         store::Contents& contents, store::LayerBuilder& builder)
-      : step_(step), source_(source), contents_(contents), builder_(builder) {
+         store::Contents& contents, store::LayerBuilder& builder, const Cancellation& cancellation)
+      : step_(step), source_(source), contents_(contents), builder_(builder), cancellation_(cancellation) {
     if (step.owner) owner_ = owner_of(accounts, *step.owner);
   }
 
@@ -51,7 +66,7 @@ class Copier {
       for (const Entry* e : item.below) place(*e, item.entry->path, destination_);
       return;
     }
-    if (step_.is_add && step_.unpack.value_or(true) && is_archive(*item.entry)) {
+    if (step_.is_add && step_.unpack.value_or(!item.is_remote) && is_archive(*item.entry)) {
       extract(*item.entry);
       return;
     }
@@ -84,6 +99,7 @@ class Copier {
   // An entry of a copied directory, at its place below the destination.
   void place(const Entry& e, const RootfsPath& from, const RootfsPath& to,
              bool keeps_owner_of_existing = false) {
+    cancellation_.check();
     std::string relative = from.is_root() ? e.path.str() : e.path.str().substr(from.str().size() + 1);
     RootfsPath target(to.is_root() ? relative : to.str() + "/" + relative);
     if (!e.is_directory()) {
@@ -99,6 +115,7 @@ class Copier {
   }
 
   void place_file(const Entry& e, const RootfsPath& target) {
+    cancellation_.check();
     const Entry* there = builder_.find(target);
     if (there && there->is_directory())
       fail(ErrorCode::kInvalid, "cannot replace to directory {} with file", target.absolute());
@@ -212,7 +229,8 @@ class Copier {
       options.parent_like.gid = owner_->gid;
     }
     try {
-      store::extract_tar(limited, options, builder_, contents_);
+      CancellableSource cancellable(limited, cancellation_);
+      store::extract_tar(cancellable, options, builder_, contents_);
     } catch (Error& error) {
       error.add_context(e.path.absolute());
       throw;
@@ -223,6 +241,7 @@ class Copier {
   const store::Tree& source_;
   store::Contents& contents_;
   store::LayerBuilder& builder_;
+  const Cancellation& cancellation_;
   std::optional<Owner> owner_;
   RootfsPath destination_;
   bool wants_directory_ = false;
@@ -232,8 +251,9 @@ class Copier {
 }  // namespace
 
 void copy_into(const CopyStep& step, const Selection& selection, const store::Tree& source,
-               const store::Accounts& accounts, store::Contents& contents, store::LayerBuilder& builder) {
-  Copier(step, source, accounts, contents, builder).run(selection);
+               const store::Accounts& accounts, store::Contents& contents, store::LayerBuilder& builder,
+               const Cancellation& cancellation) {
+  Copier(step, source, accounts, contents, builder, cancellation).run(selection);
 }
 
 void make_workdir(const RootfsPath& path, const Owner& owner, store::LayerBuilder& builder) {

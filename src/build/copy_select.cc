@@ -16,6 +16,7 @@ using store::EntryType;
 std::vector<const Entry*> Selection::files() const {
   std::vector<const Entry*> found;
   for (const Selected& item : items) {
+    if (item.is_remote) continue;
     if (item.entry->type == EntryType::kFile) found.push_back(item.entry);
     for (const Entry* e : item.below)
       if (e->type == EntryType::kFile) found.push_back(e);
@@ -46,9 +47,12 @@ class Selector {
   Selector(const CopyStep& step, const store::Tree& tree, std::string_view place)
       : step_(step), tree_(tree), place_(place), excludes_(step.excludes) {}
 
-  Selection run() {
-    for (const std::string& source : step_.sources) {
-      if (step_.parents)
+  Selection run(const std::map<size_t, RemoteTree>& remotes) {
+    for (size_t i = 0; i < step_.sources.size(); i++) {
+      const std::string& source = step_.sources[i];
+      if (auto remote = remotes.find(i); remote != remotes.end())
+        add_remote(remote->second);
+      else if (step_.parents)
         with_parents(source);
       else if (has_wildcard(source))
         wildcard(source);
@@ -123,6 +127,17 @@ class Selector {
       if (!target) not_found(tree_, place_, entry.path);
     }
     add(*target, name);
+  }
+
+  void add_remote(const RemoteTree& remote) {
+    selection_.wildcard_only = false;
+    Selector inside(step_, *remote.tree, place_);
+    inside.add(*remote.tree->find(remote.file.empty() ? RootfsPath() : RootfsPath().child(remote.file)),
+               remote.file);
+    for (Selected& item : inside.selection_.items) {
+      item.is_remote = true;
+      selection_.items.push_back(std::move(item));
+    }
   }
 
   void add(const Entry& entry, std::string name) {
@@ -247,8 +262,9 @@ class Selector {
 
 }  // namespace
 
-Selection select_sources(const CopyStep& step, const store::Tree& tree, std::string_view place) {
-  return Selector(step, tree, place).run();
+Selection select_sources(const CopyStep& step, const store::Tree& tree, std::string_view place,
+                         const std::map<size_t, RemoteTree>& remotes) {
+  return Selector(step, tree, place).run(remotes);
 }
 
 Digest selection_digest(const Selection& selection, bool with_times) {
@@ -258,7 +274,7 @@ Digest selection_digest(const Selection& selection, bool with_times) {
     auto take = [&](const Entry& e) {
       Entry copy = e;
       copy.opaque = false;
-      if (!with_times) copy.time_ns.reset();
+      if (!with_times && !item.is_remote) copy.time_ns.reset();
       entries.push_back(std::move(copy));
     };
     take(*item.entry);

@@ -53,6 +53,8 @@ class Lowering {
   void run_instruction(StageInProgress& s, const dockerfile::Run& run);
   void copy_instruction(StageInProgress& s, const dockerfile::Transfer& transfer,
                         const dockerfile::Copy* copy, const dockerfile::Add* add);
+  std::optional<RemoteSource> remote_source(const StageInProgress& s, const std::string& source,
+                                            const SourceSpan& span, const dockerfile::Add* add);
   void workdir_instruction(StageInProgress& s, const dockerfile::Workdir& workdir);
   void arg_instruction(StageInProgress& s, const dockerfile::Arg& arg);
   void expose_instruction(StageInProgress& s, const dockerfile::Expose& expose);

@@ -8,6 +8,8 @@
 #include "base/strings.h"
 #include "build/lower.h"
 #include "dockerfile/script.h"
+#include "source/git_reference.h"
+#include "source/url.h"
 
 namespace corten::build {
 
@@ -18,16 +20,6 @@ std::string quoted_list(const std::vector<std::string>& args) {
   std::string text = "[";
   for (size_t i = 0; i < args.size(); i++) text += (i ? " " : "") + quote(args[i]);
   return text + "]";
-}
-
-bool looks_like_url(std::string_view source) {
-  return source.starts_with("http://") || source.starts_with("https://");
-}
-bool looks_like_git(std::string_view source) {
-  if (source.starts_with("git://") || source.starts_with("ssh://") || source.starts_with("git@")) return true;
-  if (!looks_like_url(source)) return false;
-  std::string_view path = source.substr(0, source.find_first_of("#?"));
-  return path.ends_with(".git");
 }
 
 void set_entry(std::vector<std::pair<std::string, std::string>>& entries, std::string key,
@@ -300,6 +292,55 @@ void Lowering::run_instruction(StageInProgress& s, const dockerfile::Run& run) {
   add_history(s, history, true);
 }
 
+// Nothing for a path of the context. Section 1.10, "ADD specifics".
+std::optional<RemoteSource> Lowering::remote_source(const StageInProgress& s, const std::string& source,
+                                                    const SourceSpan& span, const dockerfile::Add* add) {
+  auto refuse = [&](std::string text, const SourceSpan& where) -> Error {
+    return Error(ErrorCode::kInvalid, std::move(text)).with_span(where);
+  };
+  std::optional<source::GitReference> git;
+  try {
+    git = source::parse_git_reference(source);
+  } catch (Error& error) {
+    error.set_span(span);
+    throw;
+  }
+  if (git && git->like_local) git.reset();
+  bool is_url = !git && (source.starts_with("http://") || source.starts_with("https://"));
+  if (!add && git) throw refuse("source can't be a git ref for COPY", span);
+  if (!add && is_url) throw refuse("source can't be a URL for COPY", span);
+  std::string checksum = add && add->checksum ? expand(s, *add->checksum) : "";
+  if (!git && !is_url) {
+    if (!checksum.empty()) throw refuse("checksum requires HTTP(S) or Git sources", add->checksum->span);
+    return std::nullopt;
+  }
+  RemoteSource remote;
+  remote.address = source;
+  remote.is_git = git.has_value();
+  remote.keep_git_dir = add->keep_git_dir;
+  remote.checksum = checksum;
+  if (git && git->keep_git_dir && add->keep_git_dir && *git->keep_git_dir != *add->keep_git_dir)
+    throw refuse("inconsistent keep-git-dir configuration", span);
+  if (git && !checksum.empty()) {
+    if (!git->checksum.empty() && git->checksum != to_lower(checksum))
+      throw refuse(fmt::format("checksum mismatch {} != {}", quote(checksum), quote(git->checksum)),
+                   add->checksum->span);
+    if (checksum.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
+      throw refuse(fmt::format("invalid checksum {} for Git URL, expected hex commit hash", checksum),
+                   add->checksum->span);
+  }
+  if (is_url && !checksum.empty()) {
+    std::string algorithm = checksum.substr(0, checksum.find(':'));
+    if (checksum.find(':') == std::string::npos)
+      throw refuse("invalid checksum digest format", add->checksum->span);
+    if (algorithm != "sha256")
+      throw refuse(fmt::format("unsupported digest algorithm {}", quote(algorithm)), add->checksum->span);
+    if (checksum.size() != 71) throw refuse("invalid checksum digest length", add->checksum->span);
+    if (!Digest::try_parse(checksum)) throw refuse("invalid checksum digest format", add->checksum->span);
+  }
+  return remote;
+}
+
 void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& transfer,
                                 const dockerfile::Copy* copy, const dockerfile::Add* add) {
   CopyStep step;
@@ -324,32 +365,19 @@ void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& 
     step.has_mode = !mode.empty();
     if (step.has_mode) history += " --chmod=" + mode;
   }
+  if (add && add->checksum && transfer.sources.size() + transfer.heredocs.size() > 1)
+    throw Error(ErrorCode::kInvalid, "checksum can't be specified for multiple sources")
+        .with_span(add->checksum->span);
   for (const dockerfile::Word& word : transfer.sources) {
     std::string source = expand(s, word);
-    if (copy && looks_like_git(source))
-      throw Error(ErrorCode::kInvalid, "source can't be a git ref for COPY").with_span(word.span);
-    if (copy && looks_like_url(source))
-      throw Error(ErrorCode::kInvalid, "source can't be a URL for COPY").with_span(word.span);
-    if (add && add->checksum) {
-      std::string algorithm = expand(s, *add->checksum);
-      algorithm = algorithm.substr(0, algorithm.find(':'));
-      if (looks_like_url(source) && !looks_like_git(source) && algorithm != "sha256")
-        throw Error(ErrorCode::kInvalid, fmt::format("unsupported digest algorithm {}", quote(algorithm)))
-            .with_span(add->checksum->span);
+    if (auto remote = remote_source(s, source, word.span, add)) {
+      source = source::without_credentials(source);
+      step.remotes.emplace(step.sources.size(), std::move(*remote));
     }
-    if (add && (looks_like_url(source) || looks_like_git(source)))
-      throw Error(ErrorCode::kUnsupported, fmt::format("ADD {}: remote sources are not executed yet", source))
-          .with_hint("fetch it before the build, or in a RUN step")
-          .with_span(word.span);
     history += " " + source;
     step.sources.push_back(std::move(source));
   }
-  if (add) {
-    step.unpack = add->unpack;
-    if (add->checksum)
-      throw Error(ErrorCode::kInvalid, "checksum requires HTTP(S) or Git sources")
-          .with_span(add->checksum->span);
-  }
+  if (add) step.unpack = add->unpack;
   for (const dockerfile::Heredoc& heredoc : transfer.heredocs) {
     std::string body = heredoc.chomped_content();
     step.files.push_back(
@@ -372,7 +400,7 @@ void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& 
                   "from global scope as a workaround")
           .with_span(copy->from->span);
     step.from = tree_by_name(s, copy->from->text, true, copy->from->span, "copy");
-  } else if (!step.sources.empty()) {
+  } else if (step.sources.size() > step.remotes.size()) {
     step.from = {TreeRef::Kind::kContext, kNoStep, ""};
   }
 
@@ -380,7 +408,8 @@ void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& 
   whole.span = transfer.span;
   whole.base = s.here;
   whole.work = std::move(step);
-  s.here = add_step(s, std::move(whole), (transfer.link ? "LINK " : "") + transfer.original);
+  s.here = add_step(s, std::move(whole),
+                    (transfer.link ? "LINK " : "") + source::without_credentials(transfer.original));
   s.plan.layer_steps.push_back(s.here);
   add_history(s, history, true);
 }

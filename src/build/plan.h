@@ -4,6 +4,7 @@
 // descriptor of this machine. Metadata instructions are no steps: they are in the stage's config when the
 // plan is made.
 #pragma once
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -36,7 +37,8 @@ struct FromStep {
 struct CopyStep {
   bool is_add = false;
   TreeRef from;
-  std::vector<std::string> sources;  // expanded, as written
+  std::vector<std::string> sources;        // expanded, as written; of an address without its password
+  std::map<size_t, RemoteSource> remotes;  // those of the sources that are addresses
   struct File {
     std::string name, content;
   };

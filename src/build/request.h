@@ -25,6 +25,19 @@ struct Secret {
   std::string value;
 };
 
+// What ADD names by address: an http(s) file or a git repository.
+struct RemoteSource {
+  std::string address;  // as written, expanded
+  bool is_git = false;
+  std::optional<bool> keep_git_dir;  // --keep-git-dir
+  std::string checksum;              // sha256:... or a commit
+};
+
+struct RemoteTree {
+  std::shared_ptr<const store::Tree> tree;  // its contents are in the store
+  std::string file;                         // the one file in it; "" when all of it is meant
+};
+
 // What a build takes from outside, asked for by name while the plan is made. Implementations are thread-safe.
 class Sources {
  public:
@@ -38,6 +51,9 @@ class Sources {
   virtual bool has_named(const std::string& name) = 0;
   // An image by reference. Error(kNotFound) says where it was looked for and what to do.
   virtual source::BaseImage image(const std::string& reference, const oci::Platform& platform) = 0;
+  // Fetches it, or finds it unchanged. `note` is told what is waited for.
+  virtual RemoteTree remote(const RemoteSource& source,
+                            const std::function<void(std::string_view)>& note) = 0;
   // Whether the ignore rules hide this path of the main context (for the words of an error).
   virtual bool is_ignored(const RootfsPath&) { return false; }
   // The ignore rules of the main context, for the checks; null when it has none.

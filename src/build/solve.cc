@@ -219,7 +219,11 @@ class Solver {
   void copy_step(const Step& step, const CopyStep& copy) {
     StageRootfs rootfs = below(step.base);
     auto source = tree_of(copy.from);
-    Selection selection = select_sources(copy, *source, place_name(copy.from));
+    std::map<size_t, RemoteTree> remotes;
+    for (const auto& [position, remote] : copy.remotes)
+      remotes[position] =
+          sources_.remote(remote, [&](std::string_view text) { events_.note(step.id, text); });
+    Selection selection = select_sources(copy, *source, place_name(copy.from), remotes);
     std::vector<const store::Entry*> files = selection.files();
     source->compute_digests(files);
     KeyRecord record = copy_key(copy, rootfs, selection, executor_.request);
@@ -232,7 +236,8 @@ class Solver {
       store::LayerBuilder builder(copy.link ? static_cast<const store::Tree&>(nothing) : view);
       store::Accounts accounts = copy.link ? store::Accounts::parse("", "")
                                            : store::Accounts::load(view, executor_.store.contents());
-      copy_into(copy, selection, *source, accounts, executor_.store.contents(), builder);
+      copy_into(copy, selection, *source, accounts, executor_.store.contents(), builder,
+                executor_.cancellation);
       return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())), time};
     });
     stack(step, rootfs, {layer, false, copy.link, false}, cached, record.digest());

@@ -64,7 +64,15 @@ KeyRecord copy_key(const CopyStep& step, const StageRootfs& below, const Selecti
   else
     record.add("below", rootfs_digest(below.refs()).hex()), record.add("newest_below", below.newest);
   bool context_times = step.from.kind != TreeRef::Kind::kContext;
-  record.add("sources", Json(step.sources));
+  // Of what comes from an address the content counts, not the address.
+  std::vector<std::string> sources = step.sources;
+  Json addresses = Json::array();
+  for (const auto& [position, remote] : step.remotes) {
+    addresses.push_back(step.sources[position]);
+    sources[position] = remote.is_git ? "git" : "http";
+  }
+  if (addresses.size()) record.note("addresses", std::move(addresses));
+  record.add("sources", Json(sources));
   record.add("content", selection_digest(selection, context_times).hex());
   if (!step.files.empty()) record.add("files", files_json(step.files));
   record.add("destination", step.destination);

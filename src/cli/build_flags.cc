@@ -67,7 +67,8 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   bool push = false, ignored_flag = false;
   std::vector<std::string> ignored_list, provenance, sbom, cache_from, cache_to, ssh, allow;
   app.add_option("context", flags.context,
-                 "directory, or - for a tar archive (or a Dockerfile) on standard input")
+                 "directory, git repository (URL#REF:DIR), URL of an archive or a Dockerfile, or - for "
+                 "standard input")
       ->required();
   app.add_option("-f,--file", flags.file,
                  "the Dockerfile (default: Dockerfile in the context; -: standard input)");
@@ -77,7 +78,7 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   app.add_option("--build-arg", flags.build_args, "NAME=VALUE, or NAME to take it from the environment")
       ->allow_extra_args(false);
   app.add_option("--build-context", flags.build_contexts,
-                 "NAME=DIR, NAME=oci-layout://DIR[:TAG], NAME=docker-image://REF")
+                 "NAME=DIR, NAME=URL, NAME=oci-layout://DIR[:TAG], NAME=docker-image://REF")
       ->allow_extra_args(false);
   app.add_option("--label", flags.labels, "NAME=VALUE")->allow_extra_args(false);
   app.add_option("--secret", flags.secrets, "id=NAME[,src=FILE|,env=VARIABLE]")->allow_extra_args(false);

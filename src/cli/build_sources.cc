@@ -16,18 +16,13 @@
 #include "base/strings.h"
 #include "cli/session.h"
 #include "source/tar_context.h"
+#include "source/url.h"
 
 namespace corten::cli {
 
 namespace {
 
 constexpr size_t kMaxDockerfileBytes = 32 << 20;
-
-bool is_remote(std::string_view context) {
-  for (std::string_view scheme : {"http://", "https://", "git://", "ssh://", "git@", "github.com/"})
-    if (context.starts_with(scheme)) return true;
-  return false;
-}
 
 bool is_dockerfile_name(std::string_view name) {
   std::string lower = to_lower(name);
@@ -65,9 +60,8 @@ std::string real_path(const std::string& path) {
   return text;
 }
 
-bool looks_like_archive(const std::string& bytes) {
+bool looks_like_archive(archive::ByteSource& source) {
   try {
-    archive::StringSource source(bytes);
     auto plain = archive::open_decompressor(source);
     std::string head(512, '\0');
     head.resize(archive::read_fully(*plain, head.data(), head.size()));
@@ -80,13 +74,7 @@ bool looks_like_archive(const std::string& bytes) {
 }  // namespace
 
 CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads)
-    : flags_(flags), store_(store), threads_(threads) {
-  if (is_remote(flags.context))
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("context {}: remote contexts are not executed yet", flags.context))
-        .with_hint("clone or fetch it, and name the directory");
-  if (is_remote(flags.file))
-    fail(ErrorCode::kUnsupported, "Dockerfile {}: remote files are not executed yet", flags.file);
+    : flags_(flags), store_(store), remote_(flags, store, threads), threads_(threads) {
   if (flags.context == "-" && flags.file == "-")
     fail(ErrorCode::kUsage, "invalid argument: can't use stdin for both build context and dockerfile");
   if (flags.context == "-" || flags.file == "-") read_standard_input();
@@ -100,10 +88,87 @@ void CommandLineSources::read_standard_input() {
   standard_input_ = read_all(0, "standard input", kMaxContextBytes);
 }
 
+// Before there is a progress display.
+void CommandLineSources::note(std::string_view text) const {
+  if (flags_.quiet || flags_.progress == "quiet" || flags_.progress == "rawjson") return;
+  fprintf(stderr, "%s\n", printable(text).c_str());
+}
+
+std::optional<std::string> CommandLineSources::text_in(const store::Tree& tree, const std::string& name) {
+  const store::Entry* entry = tree.find(store::resolve_links(tree, RootfsPath(name)));
+  if (!entry || entry->type != store::EntryType::kFile) return std::nullopt;
+  return entry->size ? store_.contents().read(entry->content, kMaxDockerfileBytes) : "";
+}
+
+// The Dockerfile of a context that is no directory of this machine: in the context, or where an absolute -f
+// or a `-` says (as buildx has it).
+void CommandLineSources::take_dockerfile(const store::Tree& tree) {
+  if (RemoteSources::is_http(flags_.file)) return read_dockerfile_address();
+  if (flags_.file == "-" || (flags_.file.starts_with('/') && flags_.context != "-")) {
+    dockerfile_ =
+        flags_.file == "-" ? std::move(standard_input_) : read_file(flags_.file, kMaxDockerfileBytes);
+    dockerfile_name_ = flags_.file == "-" ? "Dockerfile" : HostPath{flags_.file}.filename();
+    return;
+  }
+  dockerfile_name_ = flags_.file.empty() ? "Dockerfile" : flags_.file;
+  auto text = text_in(tree, dockerfile_name_);
+  if (!text && flags_.file.empty()) text = text_in(tree, "dockerfile");
+  if (!text)
+    fail(ErrorCode::kNotFound, "failed to read dockerfile: open {}: no such file or directory",
+         dockerfile_name_);
+  dockerfile_ = *text;
+}
+
+// On standard input the archive's ignore file counts; of an address it does not, as with BuildKit.
+void CommandLineSources::open_archive(archive::ByteSource& bytes, bool obeys_ignore_file) {
+  std::shared_ptr<store::Tree> everything =
+      source::read_tar_context(bytes, {}, flags_.timestamps == "source", store_.contents());
+  take_dockerfile(*everything);
+  context_ = everything;
+  if (!obeys_ignore_file) return;
+  auto ignore = text_in(*everything, dockerfile_name_ + ".dockerignore");
+  if (!ignore) ignore = text_in(*everything, ".dockerignore");
+  if (ignore) context_ = source::without_ignored(*everything, dockerfile::parse_ignore_file(*ignore));
+}
+
+void CommandLineSources::open_git(const source::GitReference& reference) {
+  context_ = remote_.git_tree(reference, [this](std::string_view text) { note(text); });
+  take_dockerfile(*context_);
+}
+
+// An archive is the context; anything else is the Dockerfile.
+void CommandLineSources::open_http() {
+  source::HttpFile file = remote_.download(flags_.context, [this](std::string_view text) { note(text); });
+  std::string path = file.size ? store_.contents().path(file.content) : "/dev/null";
+  UniqueFd fd = open_file(path, O_RDONLY);
+  archive::FdSource head(fd.get(), flags_.context);
+  if (looks_like_archive(head)) {
+    UniqueFd again = open_file(path, O_RDONLY);
+    archive::FdSource whole(again.get(), flags_.context);
+    try {
+      open_archive(whole, false);
+    } catch (Error& error) {
+      error.add_context("context " + source::parse_url(flags_.context).shown());
+      throw;
+    }
+    return;
+  }
+  constexpr const char* kName = "context";  // BuildKit's name for it
+  context_ = RemoteSources::single_file(file, kName, std::nullopt);
+  dockerfile_name_ = kName;
+  dockerfile_ = text_in(*context_, kName).value_or("");
+}
+
+void CommandLineSources::read_dockerfile_address() {
+  source::HttpFile file = remote_.download(flags_.file, [this](std::string_view text) { note(text); });
+  dockerfile_ = file.size ? store_.contents().read(file.content, kMaxDockerfileBytes) : "";
+  dockerfile_name_ = "Dockerfile";
+}
+
 void CommandLineSources::open_context() {
-  bool keep_times = flags_.timestamps == "source";
   if (flags_.context == "-") {
-    if (!looks_like_archive(standard_input_)) {
+    archive::StringSource head(standard_input_);
+    if (!looks_like_archive(head)) {
       if (!flags_.file.empty())
         fail(ErrorCode::kUsage, "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles");
       dockerfile_ = std::move(standard_input_);
@@ -112,28 +177,12 @@ void CommandLineSources::open_context() {
       return;
     }
     archive::StringSource whole(standard_input_);
-    std::shared_ptr<store::Tree> everything =
-        source::read_tar_context(whole, {}, keep_times, store_.contents());
+    open_archive(whole, true);
     standard_input_.clear();
-    auto text_of = [&](const std::string& name) -> std::optional<std::string> {
-      const store::Entry* entry = everything->find(store::resolve_links(*everything, RootfsPath(name)));
-      if (!entry || entry->type != store::EntryType::kFile) return std::nullopt;
-      return entry->size ? store_.contents().read(entry->content, kMaxDockerfileBytes) : "";
-    };
-    dockerfile_name_ = flags_.file.empty() ? "Dockerfile" : flags_.file;
-    auto text = text_of(dockerfile_name_);
-    if (!text && flags_.file.empty()) text = text_of("dockerfile");
-    if (!text)
-      fail(ErrorCode::kNotFound, "failed to read dockerfile: open {}: no such file or directory",
-           dockerfile_name_);
-    dockerfile_ = *text;
-    auto ignore = text_of(dockerfile_name_ + ".dockerignore");
-    if (!ignore) ignore = text_of(".dockerignore");
-    context_ = ignore ? std::shared_ptr<const store::Tree>(
-                            source::without_ignored(*everything, dockerfile::parse_ignore_file(*ignore)))
-                      : everything;
     return;
   }
+  if (auto git = RemoteSources::git_context(flags_.context)) return open_git(*git);
+  if (RemoteSources::is_http(flags_.context)) return open_http();
   struct stat st;
   if (stat(flags_.context.c_str(), &st) != 0 || !S_ISDIR(st.st_mode))
     throw Error(ErrorCode::kNotFound,
@@ -144,6 +193,7 @@ void CommandLineSources::open_context() {
 }
 
 void CommandLineSources::find_dockerfile() {
+  if (RemoteSources::is_http(flags_.file)) return read_dockerfile_address();
   if (flags_.file == "-") {
     dockerfile_ = std::move(standard_input_);
     dockerfile_name_ = "Dockerfile";
@@ -210,7 +260,7 @@ void CommandLineSources::open_named(const std::string& text) {
   size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
     throw Error(ErrorCode::kUsage, fmt::format("invalid build context {}", quote(text)))
-        .with_hint("it has the form NAME=DIR, NAME=oci-layout://DIR or NAME=docker-image://REF");
+        .with_hint("it has the form NAME=DIR, NAME=URL, NAME=oci-layout://DIR or NAME=docker-image://REF");
   std::string name = text.substr(0, equals), value = text.substr(equals + 1);
   Named named;
   if (value.starts_with("oci-layout://")) {
@@ -228,8 +278,8 @@ void CommandLineSources::open_named(const std::string& text) {
       fail(ErrorCode::kNotFound, "build context {}: {}: no such directory", name, named.layout);
   } else if (value.starts_with("docker-image://")) {
     named.reference = value.substr(15);
-  } else if (is_remote(value) || value.find("://") != std::string::npos) {
-    fail(ErrorCode::kUnsupported, "build context {}: {}: remote contexts are not executed yet", name, value);
+  } else if (RemoteSources::git_context(value) || RemoteSources::is_http(value)) {
+    named.address = value;
   } else {
     struct stat st;
     if (stat(value.c_str(), &st) != 0 || !S_ISDIR(st.st_mode))
@@ -244,14 +294,28 @@ void CommandLineSources::open_named(const std::string& text) {
 }
 
 std::shared_ptr<const store::Tree> CommandLineSources::named_tree(const std::string& name) {
-  auto named = named_.find(name);
-  return named == named_.end() ? nullptr : named->second.tree;
+  std::lock_guard lock(mutex_);
+  auto found = named_.find(name);
+  if (found == named_.end()) return nullptr;
+  Named& named = found->second;
+  if (named.tree || named.address.empty()) return named.tree;
+  auto say = [this](std::string_view text) { note(text); };
+  try {
+    if (auto git = RemoteSources::git_context(named.address))
+      named.tree = remote_.git_tree(*git, say);
+    else
+      named.tree = RemoteSources::single_file(remote_.download(named.address, say), "context", std::nullopt);
+  } catch (Error& error) {
+    error.add_context("build context " + name);
+    throw;
+  }
+  return named.tree;
 }
 
 std::optional<source::BaseImage> CommandLineSources::named_image(const std::string& name,
                                                                  const oci::Platform& platform) {
   auto named = named_.find(name);
-  if (named == named_.end() || named->second.tree) return std::nullopt;
+  if (named == named_.end() || named->second.tree || !named->second.address.empty()) return std::nullopt;
   if (!named->second.layout.empty())
     return source::image_from_layout({named->second.layout}, named->second.layout_name, platform, store_);
   return image(named->second.reference, platform);

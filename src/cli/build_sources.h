@@ -3,12 +3,14 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "build/request.h"
 #include "cli/build_flags.h"
+#include "cli/remote_sources.h"
 #include "source/local_context.h"
 #include "store/store.h"
 
@@ -25,6 +27,8 @@ class CommandLineSources : public build::Sources {
   // Remarks for the user: an ignore file that is not read.
   const std::vector<std::string>& warnings() const { return warnings_; }
   void save_stat_caches();
+  const std::map<std::string, build::Secret>& secrets() const { return remote_.secrets(); }
+  const Cancellation& cancellation() const { return remote_.cancellation(); }
 
   std::shared_ptr<const store::Tree> main_context() override { return context_; }
   std::shared_ptr<const store::Tree> named_tree(const std::string& name) override;
@@ -32,6 +36,10 @@ class CommandLineSources : public build::Sources {
                                                const oci::Platform& platform) override;
   bool has_named(const std::string& name) override { return named_.contains(name); }
   source::BaseImage image(const std::string& reference, const oci::Platform& platform) override;
+  build::RemoteTree remote(const build::RemoteSource& source,
+                           const std::function<void(std::string_view)>& note) override {
+    return remote_.load(source, note);
+  }
   bool is_ignored(const RootfsPath& path) override { return local_ && local_->is_ignored(path); }
   const dockerfile::IgnoreMatcher* ignore_matcher() override { return local_ ? &local_->matcher() : nullptr; }
 
@@ -39,6 +47,13 @@ class CommandLineSources : public build::Sources {
   void read_standard_input();
   void find_dockerfile();
   void open_context();
+  void open_archive(archive::ByteSource& bytes, bool obeys_ignore_file);
+  void open_git(const source::GitReference& reference);
+  void open_http();
+  void read_dockerfile_address();
+  void take_dockerfile(const store::Tree& tree);
+  std::optional<std::string> text_in(const store::Tree& tree, const std::string& name);
+  void note(std::string_view text) const;
   void open_named(const std::string& text);
   std::vector<std::string> ignore_patterns(const std::string& directory);
   std::shared_ptr<source::LocalContext> open_directory(const std::string& directory,
@@ -46,12 +61,15 @@ class CommandLineSources : public build::Sources {
 
   struct Named {
     std::shared_ptr<const store::Tree> tree;
+    std::string address;              // git or http: fetched when it is first asked for
     std::string layout, layout_name;  // oci-layout://
     std::string reference;            // docker-image://
   };
 
   const BuildFlags& flags_;
   store::Store& store_;
+  RemoteSources remote_;
+  std::mutex mutex_;  // of what is fetched late
   unsigned threads_;
   std::string dockerfile_, dockerfile_name_, dockerfile_path_;
   std::shared_ptr<const store::Tree> context_;

@@ -21,50 +21,15 @@
 #include "cli/session.h"
 #include "dockerfile/excerpt.h"
 #include "report/build_log.h"
+#include "source/url.h"
 
 namespace corten::cli {
 
 namespace {
 
-constexpr size_t kMaxSecretBytes = 500 * 1024;
-
 std::string environment(const char* name) {
   const char* value = getenv(name);
   return value ? value : "";
-}
-
-std::map<std::string, build::Secret> read_secrets(const std::vector<std::string>& texts) {
-  std::map<std::string, build::Secret> secrets;
-  for (const std::string& text : texts) {
-    auto attributes = parse_attributes(text);
-    std::string id = attributes["id"], type = attributes["type"];
-    std::string source = attributes.contains("src") ? attributes["src"] : attributes["source"];
-    std::string variable = attributes["env"];
-    for (const auto& [key, value] : attributes)
-      if (key != "id" && key != "type" && key != "src" && key != "source" && key != "env")
-        fail(ErrorCode::kUsage, "unexpected key {} in --secret", quote(key));
-    if (id.empty()) fail(ErrorCode::kUsage, "--secret needs an id: id=NAME,src=FILE");
-    if (type == "env" && variable.empty()) variable = source.empty() ? id : source, source.clear();
-    if (variable.empty() && source.empty() && type != "file" && getenv(id.c_str())) variable = id;
-    build::Secret secret;
-    if (!variable.empty()) {
-      const char* value = getenv(variable.c_str());
-      if (!value) fail(ErrorCode::kNotFound, "secret {}: the environment has no variable {}", id, variable);
-      secret.value = value;
-    } else {
-      std::string file = source.empty() ? id : source;
-      try {
-        secret.value = read_file(file, kMaxSecretBytes);
-      } catch (Error& error) {
-        if (error.code() == ErrorCode::kInvalid)
-          fail(ErrorCode::kInvalid, "secret {} too big. max size {}", id, kMaxSecretBytes);
-        error.add_context("secret " + id);
-        throw;
-      }
-    }
-    secrets[id] = std::move(secret);
-  }
-  return secrets;
 }
 
 build::Request make_request(const BuildFlags& flags, const CommandLineSources& sources, unsigned threads) {
@@ -114,7 +79,7 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
                               request.build_platform.format()))
           .with_hint("build for --platform " + request.build_platform.format());
   }
-  request.secrets = read_secrets(flags.secrets);
+  request.secrets = sources.secrets();
   request.network = flags.network;
   request.no_cache = flags.no_cache;
   for (const std::string& list : flags.no_cache_filter)
@@ -261,14 +226,15 @@ int command_build(const Arguments& arguments) {
   for (const std::string& warning : sources.warnings()) print_warning(warning);
   build::Request request = make_request(flags, sources, threads);
   if (flags.call.name != "build") return run_call(flags.call, request, sources);
-  build::Executor executor{session.store(), request, session.entered().mapping, session.clock(), {}, running};
+  build::Executor executor{session.store(),        request, session.entered().mapping, session.clock(),
+                           sources.cancellation(), running};
   Interrupts interrupts(executor);
 
   store::BuildRecord record;
   record.id = new_build_id();
   record.started_ns = session.clock().now_ns();
   record.status = "running";
-  record.name = flags.tags.empty() ? flags.context : flags.tags.front();
+  record.name = flags.tags.empty() ? source::without_credentials(flags.context) : flags.tags.front();
   std::string directory = session.store().new_build_directory(record.id);
   if (session.entered().rung != sandbox::Rung::kRoot)
     shown.headline = fmt::format("building as {}", sandbox::rung_name(session.entered().rung));

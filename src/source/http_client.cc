@@ -16,6 +16,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
@@ -33,6 +34,7 @@ constexpr size_t kMaxIdleConnections = 16;
 // A connection as Beast reads it (SyncReadStream). Our errors pass through Beast as exceptions.
 struct BeastStream {
   Connection& connection;
+  int64_t deadline_ns = std::numeric_limits<int64_t>::max();
 
   template <typename Buffers>
   size_t read_some(const Buffers& buffers, error_code& ec) {
@@ -43,6 +45,7 @@ struct BeastStream {
       if (buffer.size() == 0) continue;
       size_t n = connection.read(buffer.data(), buffer.size());
       if (n == 0) ec = boost::asio::error::eof;
+      if (monotonic_ns() > deadline_ns) fail(ErrorCode::kIo, "the header does not end");
       return n;
     }
     return 0;
@@ -146,11 +149,16 @@ struct HttpClient::Exchange {
   error_code error;
 
   // False when the peer closed the connection without a byte: an idle one that it had given up.
-  bool read_header(const std::string& shown) {
+  bool read_header(const std::string& shown, int64_t patience_ms) {
     parser.header_limit(kMaxHeaderBytes);
     parser.body_limit(std::numeric_limits<uint64_t>::max());  // the reader has its own
-    BeastStream stream{*connection};
-    http::read_header(stream, buffer, parser, error);
+    BeastStream stream{*connection, monotonic_ns() + patience_ms * 1'000'000};
+    try {
+      http::read_header(stream, buffer, parser, error);
+    } catch (Error& failure) {
+      failure.add_context(shown);
+      throw;
+    }
     if (error == http::error::end_of_stream) return false;
     if (error == http::error::partial_message) fail(ErrorCode::kIo, "{}: the answer was cut short", shown);
     if (error) fail(ErrorCode::kFailed, "{}: malformed answer: {}", shown, error.message());
@@ -166,11 +174,14 @@ struct HttpClient::Exchange {
 class HttpClient::Body : public archive::ByteSource {
  public:
   Body(std::unique_ptr<Exchange> exchange, std::shared_ptr<Pool> pool, std::string shown,
-       Cancellation cancellation)
+       const HttpOptions& options)
       : exchange_(std::move(exchange)),
         pool_(std::move(pool)),
         shown_(std::move(shown)),
-        cancellation_(std::move(cancellation)) {}
+        cancellation_(options.cancellation),
+        window_ns_(int64_t{options.timeouts.silence_ms} * 1'000'000),
+        least_bytes_(options.slowest_bytes_per_s * static_cast<uint64_t>(options.timeouts.silence_ms) /
+                     1000) {}
 
   size_t read(void* data, size_t size) override {
     cancellation_.check();
@@ -181,12 +192,17 @@ class HttpClient::Body : public archive::ByteSource {
       body.more = true;
       BeastStream stream{*exchange_->connection};
       error_code ec;
+      int64_t began = monotonic_ns();
       http::read_some(stream, exchange_->buffer, exchange_->parser, ec);
+      waited_ns_ += monotonic_ns() - began;
       if (ec == http::error::need_buffer) ec = {};
       if (ec == http::error::partial_message || ec == http::error::end_of_stream)
         fail(ErrorCode::kIo, "{}: the body was cut short", shown_);
       if (ec) fail(ErrorCode::kIo, "{}: malformed body: {}", shown_, ec.message());
-      if (size_t n = size - body.size; n > 0) return n;
+      if (size_t n = size - body.size; n > 0) {
+        check_pace(n);
+        return n;
+      }
     }
     if (exchange_) {
       if (exchange_->parser.get().keep_alive() && !exchange_->key.empty())
@@ -197,10 +213,22 @@ class HttpClient::Body : public archive::ByteSource {
   }
 
  private:
+  // Only the time that is spent waiting counts: whoever reads may be slow.
+  void check_pace(size_t n) {
+    came_ += n;
+    if (waited_ns_ < window_ns_) return;
+    if (came_ < least_bytes_)
+      fail(ErrorCode::kIo, "{}: too slow: {} bytes in {} s", shown_, came_, waited_ns_ / 1'000'000'000);
+    came_ = 0;
+    waited_ns_ = 0;
+  }
+
   std::unique_ptr<Exchange> exchange_;
   std::shared_ptr<Pool> pool_;
   std::string shown_;
   Cancellation cancellation_;
+  int64_t window_ns_, waited_ns_ = 0;
+  uint64_t least_bytes_, came_ = 0;
 };
 
 namespace {
@@ -264,13 +292,21 @@ std::unique_ptr<Connection> HttpClient::connect(const Url& url, const std::strin
   }
 }
 
-std::unique_ptr<HttpClient::Exchange> HttpClient::request(const Url& url) {
+std::unique_ptr<HttpClient::Exchange> HttpClient::exchange(const Url& url, const HttpRequest& request) {
   std::string proxy = options_.proxies.proxy_for(url);
   bool is_absolute = !proxy.empty() && url.scheme == "http";
   std::string text = "GET " + (is_absolute ? url.shown() : url.target) +
                      " HTTP/1.1\r\nHost: " + url.authority() +
                      "\r\nUser-Agent: corten\r\nAccept: */*\r\nAccept-Encoding: identity\r\n";
-  if (!url.user_info.empty()) text += "Authorization: Basic " + base64_encode(url.user_info) + "\r\n";
+  bool is_authorized = false;
+  for (const auto& [name, value] : request.fields) {
+    if (value.find_first_of("\r\n") != std::string::npos)
+      fail(ErrorCode::kInvalid, "{}: field {} has more than one line", url.shown(), name);
+    text += name + ": " + value + "\r\n";
+    is_authorized |= iequals(name, "Authorization");
+  }
+  if (!url.user_info.empty() && !is_authorized)
+    text += "Authorization: Basic " + base64_encode(url.user_info) + "\r\n";
   if (is_absolute) text += proxy_credentials(parse_url(proxy));
   text += "\r\n";
   std::string key = url.scheme + "://" + url.authority();
@@ -282,7 +318,7 @@ std::unique_ptr<HttpClient::Exchange> HttpClient::request(const Url& url) {
     try {
       if (!is_idle) exchange->connection = connect(url, proxy);
       exchange->connection->write(text);
-      if (exchange->read_header(url.shown())) return exchange;
+      if (exchange->read_header(url.shown(), options_.timeouts.silence_ms)) return exchange;
     } catch (const Error& error) {
       if (!is_idle || error.code() != ErrorCode::kIo) throw;
     }
@@ -291,12 +327,14 @@ std::unique_ptr<HttpClient::Exchange> HttpClient::request(const Url& url) {
   }
 }
 
-HttpResponse HttpClient::open(const std::string& address) {
-  Url url = parse_url(address);
+HttpResponse HttpClient::open(const HttpRequest& wanted) {
+  HttpRequest asked = wanted;
+  const std::string address = parse_url(wanted.url).shown();
+  Url url = parse_url(wanted.url);
   if (url.is_file()) return open_file_address(url);
   for (int redirects = 0;; redirects++) {
     options_.cancellation.check();
-    auto exchange = request(url);
+    auto exchange = this->exchange(url, asked);
     unsigned status = exchange->status();
     if (is_redirect(status)) {
       std::string location = exchange->field(http::field::location);
@@ -310,26 +348,32 @@ HttpResponse HttpClient::open(const std::string& address) {
       if (url.scheme == "https" && next.scheme == "http")
         fail(ErrorCode::kPermission, "{}: redirected to {}, which is not encrypted", url.shown(),
              next.shown());
-      if (next.authority() != url.authority()) next.user_info.clear();
+      if (next.authority() != url.authority()) {
+        next.user_info.clear();
+        std::erase_if(asked.fields, [](const auto& field) { return iequals(field.first, "Authorization"); });
+      }
       // A short body is read, so that the connection can be used again; who sends a long one is left.
-      Body body(std::move(exchange), pool_, url.shown(), options_.cancellation);
+      Body body(std::move(exchange), pool_, url.shown(), options_);
       char rest[4096];
       for (int reads = 0; reads < 16 && body.read(rest, sizeof rest) > 0; reads++) {
       }
       url = std::move(next);
       continue;
     }
-    if (status != 200) {
+    bool is_unchanged = status == 304 && asked.is_conditional;
+    if (status != 200 && !is_unchanged) {
       auto reason = exchange->parser.get().reason();
-      fail(code_of_status(status), "{}: {} {}", url.shown(), status,
+      fail(code_of_status(status), "{}: invalid response status {} {}", url.shown(), status,
            printable(std::string_view(reason.data(), reason.size())));
     }
     HttpResponse response;
     response.url = url.shown();
+    response.status = status;
+    response.last_modified = exchange->field(http::field::last_modified);
     if (auto length = exchange->parser.content_length()) response.size = *length;
     response.etag = exchange->field(http::field::etag);
     response.content_type = exchange->field(http::field::content_type);
-    response.body = std::make_unique<Body>(std::move(exchange), pool_, url.shown(), options_.cancellation);
+    response.body = std::make_unique<Body>(std::move(exchange), pool_, url.shown(), options_);
     return response;
   }
 }

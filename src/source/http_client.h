@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "archive/source.h"
 #include "base/thread_pool.h"
@@ -31,13 +33,24 @@ struct HttpOptions {
   int max_redirects = 10;
   int attempts = 4;          // of with_retries()
   int first_pause_ms = 500;  // doubled after each attempt
+  // A body that comes slower than this for as long as the silence that is allowed is given up: whoever sends
+  // a byte a minute would go on for ever.
+  uint64_t slowest_bytes_per_s = 100;
   Cancellation cancellation;
+};
+
+struct HttpRequest {
+  std::string url;
+  std::vector<std::pair<std::string, std::string>> fields;  // no line ends in them; Authorization is dropped
+                                                            // when a redirect leads to another host
+  bool is_conditional = false;                              // 304 is an answer, not an error
 };
 
 struct HttpResponse {
   std::string url;               // after redirects, without user and password
+  unsigned status = 200;         // or 304
   std::optional<uint64_t> size;  // of the body, when it was told
-  std::string etag, content_type;
+  std::string etag, content_type, last_modified;
   std::unique_ptr<archive::ByteSource> body;  // Error(kIo) when it is cut short
 };
 
@@ -50,7 +63,8 @@ class HttpClient {
   // Opens http, https, file and copy addresses. Error(kNotFound) for 404 and 410, kPermission for 401, 403
   // and 407, kIo for what may pass (no connection, time-outs, 408, 425, 429, 5xx), kFailed for the rest; all
   // name the address.
-  HttpResponse open(const std::string& url);
+  HttpResponse open(const std::string& url) { return open(HttpRequest{url, {}, false}); }
+  HttpResponse open(const HttpRequest& request);
 
   // The body as a string, or into a sink, with retries; Error(kInvalid) beyond `max_bytes`. A sink that has
   // been given bytes is not given them again: the failure is final then.
@@ -65,7 +79,7 @@ class HttpClient {
   struct Exchange;
   class Body;
   HttpResponse open_file_address(const Url& url);
-  std::unique_ptr<Exchange> request(const Url& url);
+  std::unique_ptr<Exchange> exchange(const Url& url, const HttpRequest& request);
   std::unique_ptr<Connection> connect(const Url& url, const std::string& proxy);
 
   HttpOptions options_;

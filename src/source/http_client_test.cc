@@ -1,109 +1,18 @@
 #include "source/http_client.h"
 
-#include <arpa/inet.h>
-#include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
-
-#include <mutex>
-#include <thread>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
+#include "source/http_server_test.h"
 
 namespace corten::source {
 namespace {
-
-// A server on the loopback that gives one canned answer to each request: the handler gets the request's
-// header.
-class Server {
- public:
-  using Handler = std::function<std::string(const std::string& request)>;
-  explicit Server(Handler handler)
-      : handler_(std::move(handler)), listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    if (bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-        listen(listener_.get(), 8) != 0 ||
-        getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
-      fail_errno("test server");
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this] { serve(); });
-  }
-  ~Server() {
-    end_.write.reset();
-    thread_.join();
-  }
-  std::string url(std::string_view path = "/") const {
-    return fmt::format("http://127.0.0.1:{}{}", port_, path);
-  }
-  int connections() const { return connections_; }
-  uint16_t port() const { return port_; }
-
- private:
-  bool wait(int fd) {
-    pollfd fds[] = {{fd, POLLIN, 0}, {end_.read.get(), POLLIN, 0}};
-    return poll(fds, 2, 20'000) > 0 && fds[1].revents == 0;
-  }
-  void serve() {
-    std::vector<std::thread> threads;
-    while (wait(listener_.get())) {
-      UniqueFd peer(accept(listener_.get(), nullptr, nullptr));
-      connections_++;
-      threads.emplace_back([this, fd = std::move(peer)] { converse(fd.get()); });
-    }
-    for (std::thread& thread : threads) thread.join();
-  }
-  void converse(int peer) {
-    std::string request;
-    char buffer[4096];
-    while (wait(peer)) {
-      ssize_t n = recv(peer, buffer, sizeof buffer, 0);
-      if (n <= 0) return;
-      request.append(buffer, static_cast<size_t>(n));
-      if (!request.ends_with("\r\n\r\n")) continue;
-      std::string answer;
-      {
-        std::lock_guard lock(mutex_);
-        answer = handler_(request);
-      }
-      send(peer, answer.data(), answer.size(), MSG_NOSIGNAL);
-      if (answer.empty() || answer.find("Connection: close") != std::string::npos) return;
-      request.clear();
-    }
-  }
-  std::mutex mutex_;
-  Handler handler_;
-  UniqueFd listener_;
-  Pipe end_ = make_pipe();
-  uint16_t port_ = 0;
-  std::atomic<int> connections_ = 0;
-  std::thread thread_;
-};
-
-std::string answer(std::string_view status, std::string_view body, std::string_view more = "") {
-  return fmt::format("HTTP/1.1 {}\r\nContent-Length: {}\r\n{}\r\n{}", status, body.size(), more, body);
-}
-
-HttpOptions quick() {
-  return {.proxies = {}, .timeouts = {2000, 2000}, .first_pause_ms = 1};
-}
-
-ErrorCode code_of(const std::function<void()>& action, std::string* words = nullptr) {
-  try {
-    action();
-  } catch (const Error& error) {
-    if (words) *words = error.what();
-    return error.code();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return ErrorCode::kInternal;
-}
 
 TEST(HttpClient, ConnectionsAreUsedAgain) {
   Server server(
@@ -190,7 +99,7 @@ TEST(HttpClient, Refusals) {
   HttpClient client(quick());
   std::string words;
   EXPECT_EQ(code_of([&] { client.open(server.url("/missing")); }, &words), ErrorCode::kNotFound);
-  EXPECT_EQ(words, server.url("/missing") + ": 404 Not Found");
+  EXPECT_EQ(words, server.url("/missing") + ": invalid response status 404 Not Found");
   EXPECT_EQ(code_of([&] { client.open(server.url("/secret")); }), ErrorCode::kPermission);
   EXPECT_EQ(code_of([&] { client.open(server.url("/garbage")); }), ErrorCode::kFailed);
   EXPECT_EQ(code_of([&] { client.open(server.url("/long")); }), ErrorCode::kFailed);
@@ -262,6 +171,61 @@ TEST(HttpClient, TlsRefusesWhoIsNoTlsServer) {
   HttpClient client(options);
   EXPECT_EQ(code_of([&] { client.open(fmt::format("https://127.0.0.1:{}/", server.port())); }),
             ErrorCode::kIo);
+}
+
+TEST(HttpClient, ConditionsAndFields) {
+  Server server([](const std::string& request) -> std::string {
+    if (request.find("If-None-Match: \"1\"") != std::string::npos)
+      return "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n";
+    return answer("200 OK", "body", "ETag: \"1\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+  });
+  HttpClient client(quick());
+  HttpResponse first = client.open(server.url("/x"));
+  EXPECT_EQ(first.status, 200u);
+  EXPECT_EQ(first.last_modified, "Sun, 06 Nov 1994 08:49:37 GMT");
+  EXPECT_EQ(client.open(HttpRequest{server.url("/x"), {{"If-None-Match", "\"1\""}}, true}).status, 304u);
+  EXPECT_EQ(code_of([&] {
+              client.open(HttpRequest{server.url("/x"), {{"If-None-Match", "\"1\""}}, false});
+            }),
+            ErrorCode::kFailed);
+  EXPECT_EQ(code_of([&] {
+              client.open(HttpRequest{server.url("/x"), {{"X", "a\r\nY: b"}}, false});
+            }),
+            ErrorCode::kInvalid);
+}
+
+TEST(HttpClient, AuthorizationStaysWithItsHost) {
+  Server other([](const std::string& request) {
+    return answer("200 OK", request.find("Authorization") == std::string::npos ? "clean" : "leaked");
+  });
+  Server server([&](const std::string& request) {
+    if (request.find("Authorization: Bearer x") == std::string::npos) return answer("401 No", "");
+    return answer("302 Found", "", "Location: " + other.url("/y") + "\r\n");
+  });
+  HttpClient client(quick());
+  HttpResponse response = client.open(HttpRequest{server.url("/x"), {{"Authorization", "Bearer x"}}, false});
+  EXPECT_EQ(archive::read_rest(*response.body, 100), "clean");
+}
+
+TEST(HttpClient, SlowBodiesAndHeadersEnd) {
+  // Three bytes at a time, for ever.
+  Server server([](const std::string&) { return std::string(); },
+                [](int peer, const std::string& request) {
+                  std::string head =
+                      request.starts_with("GET /head") ? "HTTP/1.1 200 OK\r\nX: " : "HTTP/1.1 200 OK\r\n\r\n";
+                  send(peer, head.data(), head.size(), MSG_NOSIGNAL);
+                  while (send(peer, "abc", 3, MSG_NOSIGNAL) == 3) usleep(30'000);
+                });
+  HttpOptions options = quick();
+  options.timeouts.silence_ms = 500;
+  options.slowest_bytes_per_s = 10'000;
+  options.attempts = 1;
+  HttpClient client(options);
+  std::string words;
+  EXPECT_EQ(code_of([&] { client.get(server.url("/body"), 1 << 20); }, &words), ErrorCode::kIo);
+  EXPECT_NE(words.find("too slow"), std::string::npos) << words;
+  EXPECT_EQ(code_of([&] { client.get(server.url("/head"), 1 << 20); }, &words), ErrorCode::kIo);
+  EXPECT_NE(words.find("header does not end"), std::string::npos) << words;
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 #include "source/url.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/strings.h"
 
 namespace corten::source {
-
-namespace {
 
 std::string percent_decode(std::string_view text) {
   auto hex = [](char c) {
@@ -22,6 +22,17 @@ std::string percent_decode(std::string_view text) {
   }
   return out;
 }
+
+std::string without_credentials(std::string text) {
+  for (size_t at = text.find("://"); at != std::string::npos; at = text.find("://", at + 3)) {
+    size_t host = at + 3, end = std::min(text.find_first_of("/?# \t\n\"'", host), text.size());
+    size_t sign = text.substr(0, end).rfind('@');
+    if (sign != std::string::npos && sign >= host) text.erase(host, sign + 1 - host);
+  }
+  return text;
+}
+
+namespace {
 
 void parse_authority(std::string_view authority, std::string_view whole, Url& url) {
   if (size_t at = authority.rfind('@'); at != std::string_view::npos) {

@@ -23,6 +23,10 @@ struct Url {
 
 // Error(kInvalid) for other schemes, control characters, blanks and malformed authorities.
 Url parse_url(std::string_view text);
+// "%41" to "A"; what is no escape stays.
+std::string percent_decode(std::string_view text);
+// A text as it may be shown: addresses in it without user and password.
+std::string without_credentials(std::string text);
 // The address that a Location line means, seen from `from`.
 Url resolve_url(const Url& from, std::string_view location);
 

@@ -53,5 +53,12 @@ TEST(Url, Redirects) {
   EXPECT_EQ(resolve_url(from, "/x").user_info, "");
 }
 
+TEST(Url, CredentialsAreHidden) {
+  EXPECT_EQ(without_credentials("ADD https://u:p@e.com/x http://e.com/a@b /"),
+            "ADD https://e.com/x http://e.com/a@b /");
+  EXPECT_EQ(without_credentials("https://u@e.com"), "https://e.com");
+  EXPECT_EQ(without_credentials("git@e.com:x and a@b://c"), "git@e.com:x and a@b://c");
+}
+
 }  // namespace
 }  // namespace corten::source

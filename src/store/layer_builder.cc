@@ -6,30 +6,90 @@
 
 namespace corten::store {
 
-bool LayerBuilder::hidden_here(const RootfsPath& path) const {
-  for (RootfsPath above = path; !above.is_root();) {
-    above = above.parent();
-    auto change = changes_.find(above);
-    if (change != changes_.end() && (!change->second.is_directory() || change->second.opaque)) return true;
+// A path that is changed, or that something changed lies below.
+struct LayerBuilder::Node {
+  std::string_view path;
+  Node* parent = nullptr;  // nullptr for the root's
+  std::map<std::string_view, Node*> children;
+  std::optional<Entry> change;
+  bool hides = false;  // what the tree below has in it is not seen
+
+  std::string_view name() const { return path.substr(path.find_last_of('/') + 1); }
+};
+
+namespace {
+std::string_view parent_of(std::string_view path) {
+  size_t slash = path.find_last_of('/');
+  return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
+}
+}  // namespace
+
+LayerBuilder::LayerBuilder(const Tree& below) : below_(below) {}
+LayerBuilder::~LayerBuilder() = default;
+
+LayerBuilder::Node* LayerBuilder::node_at(std::string_view path) const {
+  auto at = nodes_.find(path);
+  return at == nodes_.end() ? nullptr : at->second.get();
+}
+
+LayerBuilder::Node& LayerBuilder::make_node(const RootfsPath& path) {
+  std::string_view missing = path.str();
+  Node* made_below = nullptr;  // the last one made, whose parent is still to be found
+  Node* wanted = nullptr;
+  auto adopt = [](Node& parent, Node& child) {
+    child.parent = &parent;
+    parent.children.emplace(child.name(), &child);
+  };
+  std::vector<Node*> made;
+  while (true) {
+    Node* here = node_at(missing);
+    bool is_new = !here;
+    if (is_new) {
+      auto at = nodes_.emplace(std::string(missing), std::make_unique<Node>()).first;
+      here = at->second.get();
+      here->path = at->first;
+      made.push_back(here);
+    }
+    if (made_below) adopt(*here, *made_below);
+    if (!wanted) wanted = here;
+    if (!is_new || missing.empty()) break;
+    made_below = here;
+    missing = parent_of(missing);
+  }
+  for (auto node = made.rbegin(); node != made.rend(); ++node)
+    (*node)->hides = (*node)->parent && (*node)->parent->hides;
+  return *wanted;
+}
+
+// Whether the changes above a path hide what the tree below has there. The parent is asked first, then the
+// nodes from the root down: climbing would cost the square of the depth where a long path is missing.
+bool LayerBuilder::is_hidden(const RootfsPath& path) const {
+  if (path.is_root()) return false;
+  if (const Node* parent = node_at(parent_of(path.str()))) return parent->hides;
+  const Node* nearest = node_at({});
+  for (std::string_view rest = path.str(); nearest; rest.remove_prefix(rest.find('/') + 1)) {
+    auto child = nearest->children.find(rest.substr(0, rest.find('/')));
+    if (child == nearest->children.end()) return nearest->hides;
+    nearest = child->second;
   }
   return false;
 }
 
 const Entry* LayerBuilder::find(const RootfsPath& path) const {
-  auto change = changes_.find(path);
-  if (change != changes_.end())
-    return change->second.type == EntryType::kWhiteout ? nullptr : &change->second;
-  return hidden_here(path) ? nullptr : below_.find(path);
+  const Node* node = node_at(path.str());
+  if (node && node->change) return node->change->type == EntryType::kWhiteout ? nullptr : &*node->change;
+  return is_hidden(path) ? nullptr : below_.find(path);
 }
 
 std::vector<const Entry*> LayerBuilder::list(const RootfsPath& directory) const {
   const Entry* itself = find(directory);
   if (!itself || !itself->is_directory()) return {};
   std::map<std::string_view, const Entry*> names;
-  for (auto at = changes_.upper_bound(directory); at != changes_.end() && at->first.is_within(directory);
-       ++at)
-    if (at->first.parent() == directory) names[at->first.filename()] = &at->second;
-  if (!itself->opaque && !hidden_here(directory))
+  const Node* node = node_at(directory.str());
+  if (node)
+    for (const auto& [name, child] : node->children)
+      if (child->change) names[name] = &*child->change;
+  if (node ? !node->hides : !is_hidden(directory))
     for (const Entry* child : below_.list(directory)) names.emplace(child->path.filename(), child);
   std::vector<const Entry*> found;
   for (const auto& [name, entry] : names)
@@ -38,37 +98,73 @@ std::vector<const Entry*> LayerBuilder::list(const RootfsPath& directory) const 
 }
 
 bool LayerBuilder::below_has_directory(const RootfsPath& path) const {
-  if (hidden_here(path)) return false;
+  if (is_hidden(path)) return false;
   const Entry* entry = below_.find(path);
   return entry && entry->is_directory();
+}
+
+void LayerBuilder::unlink_name(const Entry& entry) {
+  auto names = other_names_.find(entry.hard_link.str());
+  if (names == other_names_.end()) return;
+  names->second.erase(entry.path);
+  if (names->second.empty()) other_names_.erase(names);
+}
+
+void LayerBuilder::set(Entry entry) {
+  Node& node = make_node(entry.path);
+  if (node.change && node.change->is_hard_link()) unlink_name(*node.change);
+  if (!node.change) change_count_++;
+  if (entry.is_hard_link()) other_names_[entry.hard_link.str()].insert(entry.path);
+  node.hides = (node.parent && node.parent->hides) || !entry.is_directory() || entry.opaque;
+  node.change = std::move(entry);
+}
+
+// Drops what a node and those below it say, and the nodes below it. Gives the files among them that may have
+// other names.
+void LayerBuilder::drop(Node& top, std::vector<std::string>& first_names) {
+  std::vector<Node*> nodes = {&top};
+  for (size_t i = 0; i < nodes.size(); i++)
+    for (const auto& [name, child] : nodes[i]->children) nodes.push_back(child);
+  for (Node* node : nodes) {
+    if (!node->change) continue;
+    if (node->change->is_hard_link())
+      unlink_name(*node->change);
+    else if (node->change->type == EntryType::kFile)
+      first_names.emplace_back(node->path);
+    change_count_--;
+    node->change.reset();
+  }
+  top.children.clear();
+  for (size_t i = nodes.size(); i-- > 1;) nodes_.erase(nodes_.find(nodes[i]->path));
+  top.hides = top.parent && top.parent->hides;
 }
 
 // Drops the changes at and below a path. A hard link elsewhere that names a dropped file becomes the file
 // itself.
 void LayerBuilder::forget(const RootfsPath& path) {
-  auto first = changes_.lower_bound(path), last = first;
-  bool files = false;
-  while (last != changes_.end() && last->first.is_within(path))
-    files |= (last++)->second.type == EntryType::kFile;
-  changes_.erase(first, last);
-  if (!files) return;
-  std::map<RootfsPath, RootfsPath> heirs;  // a dropped first name to the name that takes its part
-  for (auto& [name, entry] : changes_) {
-    if (!entry.is_hard_link() || !entry.hard_link.is_within(path)) continue;
-    auto [heir, is_new] = heirs.emplace(entry.hard_link, name);
-    entry.hard_link = is_new ? RootfsPath() : heir->second;
+  Node* node = node_at(path.str());
+  if (!node) return;
+  std::vector<std::string> first_names;
+  drop(*node, first_names);
+  for (const std::string& first : first_names) {
+    auto names = other_names_.find(first);
+    if (names == other_names_.end()) continue;
+    std::set<RootfsPath> heirs = std::move(names->second);
+    other_names_.erase(names);
+    RootfsPath heir = heirs.extract(heirs.begin()).value();
+    node_at(heir.str())->change->hard_link = RootfsPath();
+    for (const RootfsPath& name : heirs) node_at(name.str())->change->hard_link = heir;
+    if (!heirs.empty()) other_names_[heir.str()] = std::move(heirs);
   }
 }
 
 void LayerBuilder::put(Entry entry) {
-  if (!entry.path.is_root()) {
-    Entry parent = default_root();
-    make_directories(entry.path.parent(), parent);
-  }
+  if (!entry.path.is_root()) make_directories(entry.path.parent(), default_root());
   const Entry* old = find(entry.path);
   if (entry.is_directory()) {
     if (old && old->is_directory()) {
-      entry.opaque = old == below_.find(entry.path) ? false : old->opaque;
+      const Node* node = node_at(entry.path.str());
+      entry.opaque = node && node->change && node->change->opaque;
     } else {
       entry.opaque = below_has_directory(entry.path);
       forget(entry.path);
@@ -76,41 +172,44 @@ void LayerBuilder::put(Entry entry) {
   } else {
     forget(entry.path);
   }
-  RootfsPath path = entry.path;
-  changes_[path] = std::move(entry);
+  set(std::move(entry));
 }
 
 void LayerBuilder::replace(Entry entry) {
-  RootfsPath path = entry.path;
-  changes_[path] = std::move(entry);
+  set(std::move(entry));
 }
 
 void LayerBuilder::remove(const RootfsPath& path) {
   if (!find(path)) return;
   forget(path);
-  if (hidden_here(path) || !below_.find(path)) return;
+  if (is_hidden(path) || !below_.find(path)) return;
   Entry whiteout;
   whiteout.path = path;
   whiteout.type = EntryType::kWhiteout;
-  changes_[path] = std::move(whiteout);
+  set(std::move(whiteout));
 }
 
 std::vector<RootfsPath> LayerBuilder::make_directories(const RootfsPath& path, const Entry& like) {
-  const Entry* here = find(path);
-  if (here) {
-    if (!here->is_directory())
-      fail(ErrorCode::kInvalid, "cannot make directory {}: it exists and is no directory", path.absolute());
-    return {};
+  std::vector<RootfsPath> missing;  // the deepest first
+  for (RootfsPath here = path;; here = here.parent()) {
+    const Entry* there = find(here);
+    if (there) {
+      if (!there->is_directory())
+        fail(ErrorCode::kInvalid, "cannot make directory {}: it exists and is no directory", here.absolute());
+      break;
+    }
+    missing.push_back(here);
+    if (here.is_root()) break;
   }
-  std::vector<RootfsPath> made;
-  if (!path.is_root()) made = make_directories(path.parent(), like);
-  Entry directory = like;
-  directory.path = path;
-  directory.type = EntryType::kDirectory;
-  directory.opaque = below_has_directory(path);
-  changes_[path] = std::move(directory);
-  made.push_back(path);
-  return made;
+  std::reverse(missing.begin(), missing.end());
+  for (const RootfsPath& here : missing) {
+    Entry directory = like;
+    directory.path = here;
+    directory.type = EntryType::kDirectory;
+    directory.opaque = below_has_directory(here);
+    set(std::move(directory));
+  }
+  return missing;
 }
 
 namespace {
@@ -139,39 +238,42 @@ Manifest with_ordered_hard_links(Manifest manifest) {
 
 // A layer stands in an overlay as a directory of its own, and of a directory that several layers have, the
 // topmost says whose it is: so a layer holds every directory on the way to what it changes, as it is below.
-void LayerBuilder::add_parents() {
-  std::map<RootfsPath, Entry> parents;
-  for (const auto& [path, entry] : changes_) {
-    bool is_direct = true;
-    for (RootfsPath above = path; !above.is_root(); is_direct = false) {
-      above = above.parent();
-      if (changes_.contains(above)) break;
-      auto known = parents.find(above);
-      if (known != parents.end()) {
-        if (is_direct) known->second.time_ns.reset();
-        break;
+std::vector<Entry> LayerBuilder::parents_on_the_way() const {
+  std::unordered_map<const Node*, std::optional<Entry>> parents;  // nothing: not kept
+  for (const auto& [path, node] : nodes_) {
+    if (!node->change) continue;
+    const Node* above = node->parent;
+    for (bool is_direct = true; above && !above->change; above = above->parent, is_direct = false) {
+      auto [parent, is_new] = parents.try_emplace(above);
+      if (is_new) {
+        const Entry* below = below_.find(RootfsPath(above->path));
+        Entry plain = default_root();
+        if (below && below->is_directory() &&
+            !(above->path.empty() && below->mode == plain.mode && below->uid == plain.uid &&
+              below->gid == plain.gid)) {
+          parent->second = *below;
+          parent->second->path = RootfsPath(above->path);
+          parent->second->opaque = false;
+        }
       }
-      const Entry* below = below_.find(above);
-      if (!below || !below->is_directory()) continue;
-      Entry copy = *below;
-      copy.path = above;
-      copy.opaque = false;
-      if (is_direct) copy.time_ns.reset();  // something was made in it
-      Entry plain = default_root();
-      if (above.is_root() && copy.mode == plain.mode && copy.uid == plain.uid && copy.gid == plain.gid)
-        continue;
-      parents.emplace(above, std::move(copy));
+      if (is_direct && parent->second) parent->second->time_ns.reset();  // something was made in it
+      if (!is_new) break;
     }
   }
-  changes_.merge(parents);
+  std::vector<Entry> entries;
+  for (auto& [node, entry] : parents)
+    if (entry) entries.push_back(std::move(*entry));
+  return entries;
 }
 
 Manifest LayerBuilder::finish() {
-  add_parents();
-  std::vector<Entry> entries;
-  entries.reserve(changes_.size());
-  for (auto& [path, entry] : changes_) entries.push_back(std::move(entry));
-  changes_.clear();
+  std::vector<Entry> entries = parents_on_the_way();
+  entries.reserve(entries.size() + change_count_);
+  for (auto& [path, node] : nodes_)
+    if (node->change) entries.push_back(std::move(*node->change));
+  nodes_.clear();
+  other_names_.clear();
+  change_count_ = 0;
   return with_ordered_hard_links(Manifest(std::move(entries)));
 }
 

@@ -1,7 +1,16 @@
 // A layer in the making: changes on top of a tree, with the rules by which paths replace each other.
+//
+// The changes lie in a tree of nodes that are found by their whole path: what a change hides is known at its
+// node, so that a look-up need not climb, and what lies below a path is reached through its node, so that
+// replacing it costs what is replaced. A hostile archive may nest 2,000 directories and name everything
+// twice; the cost stays linear in the bytes of its names.
 #pragma once
 #include <map>
+#include <memory>
+#include <optional>
+#include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "store/tree.h"
@@ -11,7 +20,10 @@ namespace corten::store {
 // Not thread-safe. `below` must outlive it.
 class LayerBuilder : public Tree {
  public:
-  explicit LayerBuilder(const Tree& below) : below_(below) {}
+  explicit LayerBuilder(const Tree& below);
+  ~LayerBuilder() override;
+  LayerBuilder(const LayerBuilder&) = delete;
+  LayerBuilder& operator=(const LayerBuilder&) = delete;
 
   // The tree with the changes so far.
   const Entry* find(const RootfsPath& path) const override;
@@ -26,20 +38,34 @@ class LayerBuilder : public Tree {
   // Takes a path away, with all below it; nothing happens when it is absent.
   void remove(const RootfsPath& path);
   // Makes the missing directories of a path, itself included, as `like` (path and type are set); gives those
-  // that it made.
+  // that it made, the topmost first.
   std::vector<RootfsPath> make_directories(const RootfsPath& path, const Entry& like);
 
-  bool empty() const { return changes_.empty(); }
+  bool empty() const { return change_count_ == 0; }
   Manifest finish();
 
  private:
-  void add_parents();
+  struct Node;
+  struct PathHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view path) const { return std::hash<std::string_view>{}(path); }
+  };
+
+  Node* node_at(std::string_view path) const;
+  Node& make_node(const RootfsPath& path);
+  bool is_hidden(const RootfsPath& path) const;
   bool below_has_directory(const RootfsPath& path) const;
+  void set(Entry entry);
   void forget(const RootfsPath& path);
-  bool hidden_here(const RootfsPath& path) const;
+  void drop(Node& node, std::vector<std::string>& first_names);
+  void unlink_name(const Entry& entry);
+  std::vector<Entry> parents_on_the_way() const;
 
   const Tree& below_;
-  std::map<RootfsPath, Entry> changes_;
+  std::unordered_map<std::string, std::unique_ptr<Node>, PathHash, std::equal_to<>> nodes_;
+  size_t change_count_ = 0;
+  // The names of a file beside its first: by the first name, those that are hard links to it.
+  std::unordered_map<std::string, std::set<RootfsPath>, PathHash, std::equal_to<>> other_names_;
 };
 
 }  // namespace corten::store

@@ -70,6 +70,11 @@ Store::Pruned Store::prune(const PruneOptions& options) {
       pruned.deleted.push_back("cache mount " + name);
       remove_tree(path_ + "/mounts/" + name);
     }
+    for (const std::string& name : names_in(git_directory())) {
+      std::set<std::pair<dev_t, ino_t>> seen;
+      pruned.bytes += disk_bytes(git_directory() + "/" + name, seen);
+      remove_tree(git_directory() + "/" + name);
+    }
   }
 
   std::set<Digest> layers, contents, diffs, blobs;
@@ -153,7 +158,8 @@ Usage Store::usage() {
   usage.blobs = bytes("blobs");
   usage.cache_mounts = bytes("mounts");
   usage.containers = bytes("containers");
-  usage.other = bytes("builds") + bytes("tmp") + bytes("index.db") + bytes("index.db-wal") + bytes("locks");
+  usage.other = bytes("git") + bytes("builds") + bytes("tmp") + bytes("index.db") + bytes("index.db-wal") +
+                bytes("locks");
   return usage;
 }
 

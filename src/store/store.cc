@@ -84,7 +84,7 @@ void Store::open_directories() {
         .with_hint("use another store: CORTEN_STORE=DIR");
   }
   for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "volumes",
-                           "locks", "stat", "tmp"})
+                           "git", "locks", "stat", "tmp"})
     if (mkdir((path_ + "/" + name).c_str(), 0700) != 0 && errno != EEXIST)
       fail_errno("store {}/{}", path_, name);
 }

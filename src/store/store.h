@@ -7,6 +7,7 @@
 //   dirs/ab/...        directory bodies                 blobs/ab/...   configs, manifests, compressed layers
 //   mounts/ID/         cache mounts                     builds/ID/     logs of builds
 //   containers/ID/     containers                       volumes/NAME/  named volumes
+//   git/ID/            what was fetched from a repository
 //   locks/             one file a key while a step runs stat/          stat caches of contexts
 //   tmp/               what is being made; anything in it that no process holds is rubbish
 //
@@ -134,6 +135,8 @@ class Store {
   std::string cache_mount_directory(std::string_view id);
   // The directory of a named volume, made when missing.
   std::string volume_directory(std::string_view name);
+  // Copies of git repositories (source/git_repository.h); prune takes them away with the cache.
+  std::string git_directory() const { return path_ + "/git"; }
   std::string containers_directory() const { return path_ + "/containers"; }
 
   struct Pruned {

@@ -46,9 +46,6 @@ holds "$said" "corten load"
 printf 'FROM base\nRUN --mount=type=ssh,required=true true\n' >ctx/Dockerfile
 refused ctx
 holds "$said" "not executed yet"
-printf 'FROM base\nADD https://example.invalid/x /\n' >ctx/Dockerfile
-refused ctx
-holds "$said" "not executed yet"
 
 printf 'FROM base\nRUN --mount=type=secret,id=token,required=true true\n' >ctx/Dockerfile
 refused ctx

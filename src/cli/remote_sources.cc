@@ -1,0 +1,128 @@
+#include "cli/remote_sources.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "cli/build_secrets.h"
+
+namespace corten::cli {
+
+namespace {
+
+std::string build_arg(const BuildFlags& flags, const std::string& name) {
+  std::string found;
+  for (const std::string& text : flags.build_args)
+    if (text.starts_with(name + "=")) found = text.substr(name.size() + 1);
+  return found;
+}
+
+bool is_directory(const std::string& path) {
+  struct stat st;
+  return stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+source::HttpOptions http_options(const Cancellation& cancellation) {
+  source::HttpOptions options;
+  options.cancellation = cancellation;
+  return options;
+}
+
+}  // namespace
+
+RemoteSources::RemoteSources(const BuildFlags& flags, store::Store& store, unsigned threads)
+    : keeps_source_times_(flags.timestamps == "source"),
+      has_epoch_(getenv("SOURCE_DATE_EPOCH") || !build_arg(flags, "SOURCE_DATE_EPOCH").empty()),
+      secrets_(read_secrets(flags.secrets)),
+      git_(store, git_access(), threads),
+      http_(store, http_options(cancellation_), http_access()) {
+  std::string keeps = build_arg(flags, "BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+  if (keeps == "1" || iequals(keeps, "true")) keeps_git_dir_ = true;
+}
+
+source::GitAccess RemoteSources::git_access() const {
+  source::GitAccess access;
+  access.secret = [this](const std::string& id) -> std::optional<std::string> {
+    auto found = secrets_.find(id);
+    return found == secrets_.end() ? std::nullopt : std::optional(found->second.value);
+  };
+  access.cancellation = cancellation_;
+  return access;
+}
+
+source::HttpAccess RemoteSources::http_access() const {
+  source::HttpAccess access;
+  access.secret = [this](const std::string& id) -> std::optional<std::string> {
+    auto found = secrets_.find(id);
+    return found == secrets_.end() ? std::nullopt : std::optional(found->second.value);
+  };
+  if (const char* text = getenv("CORTEN_MAX_DOWNLOAD"); text && *text) {
+    auto bytes = parse_decimal_size(text);
+    if (!bytes) fail(ErrorCode::kUsage, "CORTEN_MAX_DOWNLOAD={}: not a size (8GB)", quote(text));
+    access.max_bytes = *bytes;
+  }
+  return access;
+}
+
+std::optional<source::GitReference> RemoteSources::git_context(const std::string& text) {
+  if (is_directory(text)) return std::nullopt;
+  return source::parse_git_reference(text, {.files = true});
+}
+
+bool RemoteSources::is_http(std::string_view text) {
+  return text.starts_with("http://") || text.starts_with("https://");
+}
+
+std::shared_ptr<const store::Tree> RemoteSources::git_tree(const source::GitReference& reference,
+                                                           const Note& note) {
+  source::GitOptions options;
+  options.keep_git_dir = keeps_git_dir_.value_or(false);
+  // A context's times count only where BuildKit's are asked for.
+  options.commit_times = keeps_source_times_ && (reference.commit_times || has_epoch_);
+  options.note = note;
+  return git_.checkout(reference, options).tree;
+}
+
+source::HttpFile RemoteSources::download(const std::string& address, const Note& note) {
+  return http_.fetch(address, {.checksum = std::nullopt, .needs_time = false, .note = note});
+}
+
+std::shared_ptr<const store::Tree> RemoteSources::single_file(const source::HttpFile& file,
+                                                              const std::string& name,
+                                                              std::optional<int64_t> time) {
+  store::Entry entry;
+  entry.path = RootfsPath().child(name);
+  entry.mode = 0600;
+  entry.size = file.size;
+  entry.content = file.content;
+  if (time) entry.time_ns = *time * 1'000'000'000;
+  return std::make_shared<store::RootfsView>(std::vector<std::shared_ptr<const store::Manifest>>{
+      std::make_shared<const store::Manifest>(std::vector<store::Entry>{std::move(entry)})});
+}
+
+build::RemoteTree RemoteSources::load(const build::RemoteSource& source, const Note& note) {
+  if (source.is_git) {
+    source::GitReference reference = *source::parse_git_reference(source.address);
+    if (!source.checksum.empty()) reference.checksum = to_lower(source.checksum);
+    source::GitOptions options;
+    options.keep_git_dir = source.keep_git_dir.value_or(false);
+    options.note = note;
+    return {git_.checkout(reference, options).tree, ""};
+  }
+  source::HttpFiles::Options options;
+  if (!source.checksum.empty()) options.checksum = Digest::parse(source.checksum);
+  options.needs_time = keeps_source_times_;
+  options.note = note;
+  source::HttpFile file = http_.fetch(source.address, options);
+  // What a server says about the time is no part of what a checksum vouches for.
+  std::optional<int64_t> time = file.modified;
+  if (options.checksum && !keeps_source_times_) time.reset();
+  if (!time && keeps_source_times_) time = 0;
+  std::string name = source::http_file_name(source.address);
+  return {single_file(file, name, time), name};
+}
+
+}  // namespace corten::cli

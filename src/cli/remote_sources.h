@@ -1,0 +1,51 @@
+// What a build takes from addresses: git repositories and http files, with the credentials that the command
+// line handed in.
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/thread_pool.h"
+#include "build/request.h"
+#include "cli/build_flags.h"
+#include "source/git_source.h"
+#include "source/http_files.h"
+
+namespace corten::cli {
+
+// Thread-safe.
+class RemoteSources {
+ public:
+  RemoteSources(const BuildFlags& flags, store::Store& store, unsigned threads);
+
+  const std::map<std::string, build::Secret>& secrets() const { return secrets_; }
+  // The build's: who is waiting for a server is let go by it.
+  const Cancellation& cancellation() const { return cancellation_; }
+
+  using Note = std::function<void(std::string_view)>;
+  // An address on the command line: file:// is one, a directory of that name is none.
+  static std::optional<source::GitReference> git_context(const std::string& text);
+  static bool is_http(std::string_view text);
+  std::shared_ptr<const store::Tree> git_tree(const source::GitReference& reference, const Note& note);
+  source::HttpFile download(const std::string& address, const Note& note);
+  // The file alone in a tree, as BuildKit has it.
+  static std::shared_ptr<const store::Tree> single_file(const source::HttpFile& file, const std::string& name,
+                                                        std::optional<int64_t> time);
+
+  // For ADD.
+  build::RemoteTree load(const build::RemoteSource& source, const Note& note);
+
+ private:
+  source::GitAccess git_access() const;
+  source::HttpAccess http_access() const;
+
+  bool keeps_source_times_, has_epoch_;
+  std::optional<bool> keeps_git_dir_;  // BUILDKIT_CONTEXT_KEEP_GIT_DIR
+  std::map<std::string, build::Secret> secrets_;
+  Cancellation cancellation_;
+  source::GitSource git_;
+  source::HttpFiles http_;
+};
+
+}  // namespace corten::cli

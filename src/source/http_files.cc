@@ -1,0 +1,175 @@
+#include "source/http_files.h"
+
+#include <sys/stat.h>
+#include <time.h>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/strings.h"
+
+namespace corten::source {
+
+namespace {
+
+// Weak and strong are the same to us: the bytes are hashed anyway.
+std::string_view plain_etag(std::string_view etag) {
+  return etag.starts_with("W/") ? etag.substr(2) : etag;
+}
+
+uint64_t size_of(const std::string& path) {
+  struct stat st;
+  if (stat(path.c_str(), &st) != 0) fail_errno("stat {}", path);
+  return static_cast<uint64_t>(st.st_size);
+}
+
+std::string without_query(const std::string& shown) {
+  return shown.substr(0, shown.find('?'));
+}
+
+// Header fields go into an index and back to the server; a server that sends a megabyte is not humoured.
+std::string short_field(const std::string& value) {
+  return value.size() <= 1024 ? value : "";
+}
+
+}  // namespace
+
+std::string http_file_name(std::string_view url) {
+  std::string_view path = url.substr(0, url.find_first_of("?#"));
+  size_t host = path.find("://");
+  size_t begin = host == path.npos ? path.npos : path.find('/', host + 3);
+  std::string name = begin == path.npos ? "" : percent_decode(path.substr(begin));
+  while (name.ends_with('/')) name.pop_back();
+  name = name.substr(name.rfind('/') == std::string::npos ? 0 : name.rfind('/') + 1);
+  if (name.empty() || name == ".") return "__unnamed__";
+  if (name == "..") return "download";
+  for (char c : name)
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) return "download";
+  return name.size() <= 255 ? name : "download";
+}
+
+std::optional<int64_t> parse_http_date(std::string_view text) {
+  std::string copy(trim(text));
+  for (const char* form :
+       {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"}) {
+    struct tm broken {};
+    const char* end = strptime(copy.c_str(), form, &broken);
+    if (end && *end == '\0') return timegm(&broken);
+  }
+  return std::nullopt;
+}
+
+HttpFiles::HttpFiles(store::Store& store, HttpOptions options, HttpAccess access)
+    : store_(store), client_(std::move(options)), access_(std::move(access)) {}
+
+std::optional<HttpFiles::Known> HttpFiles::recall(const Digest& key) {
+  auto action = store_.find_action(key);
+  if (!action) return std::nullopt;
+  auto manifest = store_.layers().load(action->layer.id);
+  if (manifest->entries().size() != 1) return std::nullopt;
+  const store::Entry& entry = manifest->entries().front();
+  if (entry.size > 0 && !store_.contents().has(entry.content)) return std::nullopt;
+  Json record = Json::parse(action->record);
+  Known known;
+  known.file.content = entry.content;
+  known.file.size = entry.size;
+  known.etag = record.get_string("etag");
+  known.last_modified = record.get_string("last_modified");
+  known.file.modified = parse_http_date(known.last_modified);
+  return known;
+}
+
+// As an action whose layer holds the file: so the contents are kept for as long as the cache is.
+void HttpFiles::remember(const Digest& key, const std::string& shown, const Known& known) {
+  store::Entry entry;
+  entry.path = RootfsPath("file");
+  entry.mode = 0600;
+  entry.size = known.file.size;
+  entry.content = known.file.content;
+  Json record = Json::object({{"step", "http"},
+                              {"address", without_query(shown)},
+                              {"content", known.file.content.hex()},
+                              {"etag", known.etag},
+                              {"last_modified", known.last_modified}});
+  store_.record_action({key, "exact", {store_.layers().save(store::Manifest({entry})), 0}, record.dump()});
+}
+
+HttpFiles::Known HttpFiles::ask(const std::string& url, const Digest& key, const Options& options) {
+  Url parsed = parse_url(url);
+  std::optional<Known> known = recall(key);
+  HttpRequest request{url, {}, false};
+  if (known && !known->etag.empty()) request.fields.emplace_back("If-None-Match", known->etag);
+  if (known && known->etag.empty() && !known->last_modified.empty())
+    request.fields.emplace_back("If-Modified-Since", known->last_modified);
+  request.is_conditional = !request.fields.empty();
+  if (access_.secret) {
+    if (auto token = access_.secret("HTTP_AUTH_TOKEN_" + parsed.host))
+      request.fields.emplace_back("Authorization", "Bearer " + std::string(trim(*token)));
+    else if (auto header = access_.secret("HTTP_AUTH_HEADER_" + parsed.host))
+      request.fields.emplace_back("Authorization", std::string(trim(*header)));
+  }
+  if (options.note) options.note("fetching " + printable(parsed.shown()));
+  Known found;
+  client_.with_retries([&] {
+    HttpResponse response = client_.open(request);
+    bool is_same = known && response.status == 200 && !known->etag.empty() &&
+                   plain_etag(response.etag) == plain_etag(known->etag);
+    if (response.status == 304 || is_same) {
+      found = *known;
+      return;
+    }
+    if (response.size && *response.size > access_.max_bytes)
+      throw Error(ErrorCode::kInvalid, fmt::format("{}: {} bytes are more than the limit of {}", response.url,
+                                                   *response.size, access_.max_bytes))
+          .with_hint("CORTEN_MAX_DOWNLOAD sets it: CORTEN_MAX_DOWNLOAD=20GB");
+    archive::LimitedSource body(*response.body, access_.max_bytes, response.url);
+    store::Contents::Added added = [&] {
+      try {
+        return store_.contents().add_stream(body);
+      } catch (Error& error) {
+        if (error.code() == ErrorCode::kCorrupt)
+          error.set_hint("CORTEN_MAX_DOWNLOAD sets the limit: CORTEN_MAX_DOWNLOAD=20GB");
+        throw;
+      }
+    }();
+    found.file.content = added.digest;
+    found.file.size = added.size;
+    found.etag = short_field(response.etag);
+    found.last_modified = short_field(response.last_modified);
+    found.file.modified = parse_http_date(found.last_modified);
+  });
+  if (!known || known->file.content != found.file.content || known->etag != found.etag ||
+      known->last_modified != found.last_modified)
+    remember(key, parsed.shown(), found);
+  return found;
+}
+
+HttpFile HttpFiles::fetch(const std::string& url, const Options& options) {
+  Url parsed = parse_url(url);
+  if (parsed.is_file()) fail(ErrorCode::kInvalid, "{}: not an http address", quote(url));
+  Digest key = Digest::of("corten-http-1\n" + url);
+  auto expect = [&](const HttpFile& file) {
+    if (options.checksum && file.content != *options.checksum)
+      throw Error(ErrorCode::kCorrupt,
+                  fmt::format("digest mismatch for {}: {} (expected: {})", parsed.shown(),
+                              file.content.to_string(), options.checksum->to_string()))
+          .with_hint("the file has changed, or the checksum is another file's");
+    return file;
+  };
+  if (options.checksum && !options.needs_time && store_.contents().has(*options.checksum))
+    return {*options.checksum, size_of(store_.contents().path(*options.checksum)), std::nullopt};
+  FileLock lock = FileLock::exclusive(store_.lock_path("http-" + key.hex()));
+  {
+    std::lock_guard guard(mutex_);
+    if (auto known = asked_.find(url); known != asked_.end()) return expect(known->second.file);
+  }
+  if (options.checksum)
+    if (auto known = recall(key); known && known->file.content == *options.checksum) return known->file;
+  Known found = ask(url, key, options);
+  std::lock_guard guard(mutex_);
+  asked_[url] = found;
+  return expect(found.file);
+}
+
+}  // namespace corten::source
