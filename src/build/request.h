@@ -12,6 +12,7 @@
 #include "dockerfile/ignore.h"
 #include "oci/platform.h"
 #include "source/base_image.h"
+#include "source/ssh_agent.h"
 #include "store/tree.h"
 
 namespace corten::build {
@@ -71,7 +72,8 @@ struct Request {
   oci::Platform build_platform;  // this machine's
   bool platform_given = false;
   std::map<std::string, Secret> secrets;
-  std::string network = "default";  // default, none, host
+  std::map<std::string, std::shared_ptr<source::SshAgent>> ssh;  // by id
+  std::string network = "default";                               // default, none, host
   bool no_cache = false;
   std::set<std::string> no_cache_stages;  // lower case
   Timestamps timestamps = Timestamps::kLayer;

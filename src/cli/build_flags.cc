@@ -65,7 +65,7 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   std::string pull, builder, ignored, call;
   bool is_check = false;
   bool push = false, ignored_flag = false;
-  std::vector<std::string> ignored_list, provenance, sbom, cache_from, cache_to, ssh, allow;
+  std::vector<std::string> ignored_list, provenance, sbom, cache_from, cache_to, allow;
   app.add_option("context", flags.context,
                  "directory, git repository (URL#REF:DIR), URL of an archive or a Dockerfile, or - for "
                  "standard input")
@@ -82,6 +82,9 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
       ->allow_extra_args(false);
   app.add_option("--label", flags.labels, "NAME=VALUE")->allow_extra_args(false);
   app.add_option("--secret", flags.secrets, "id=NAME[,src=FILE|,env=VARIABLE]")->allow_extra_args(false);
+  app.add_option("--ssh", flags.ssh,
+                 "default, or ID[=SOCKET|KEYFILE[,KEYFILE]]: what RUN --mount=type=ssh and git take")
+      ->allow_extra_args(false);
   app.add_option("--platform", flags.platforms, "the platform to build for (this machine's)")
       ->allow_extra_args(false);
   app.add_option("--network", flags.network, "network of RUN steps: default, none, host");
@@ -117,7 +120,6 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   app.add_option("--attest", sbom, "")->group("")->allow_extra_args(false);
   app.add_option("--cache-from", cache_from, "")->group("")->allow_extra_args(false);
   app.add_option("--cache-to", cache_to, "")->group("")->allow_extra_args(false);
-  app.add_option("--ssh", ssh, "")->group("")->allow_extra_args(false);
   app.add_flag("--rm,--force-rm,--compress,--squash", ignored_flag, "")->group("");
   app.add_option("--isolation,--security-opt,--cgroup-parent", ignored_list, "")
       ->group("")
@@ -129,7 +131,6 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
       throw Error(ErrorCode::kUnsupported, fmt::format("{} is not executed yet", flag)).with_hint(what);
   };
   refuse(push, "--push", "keep the image in the store, or write it with --output type=oci,dest=FILE");
-  refuse(!ssh.empty(), "--ssh", "hand keys in with --secret");
   refuse(!cache_to.empty(), "--cache-to",
          "steps are remembered in the store, which can be kept between builds");
   refuse(!sbom.empty() && sbom.front() != "false", "--sbom", "build without it");

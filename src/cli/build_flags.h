@@ -27,8 +27,8 @@ struct BuildFlags {
   std::string file;  // -f
   std::vector<std::string> tags;
   std::vector<OutputSpec> outputs;
-  std::vector<std::string> build_args, build_contexts, labels, secrets, no_cache_filter, ulimits, extra_hosts,
-      platforms;
+  std::vector<std::string> build_args, build_contexts, labels, secrets, ssh, no_cache_filter, ulimits,
+      extra_hosts, platforms;
   std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size,
                       size_budget;
   Call call;  // --call, --check

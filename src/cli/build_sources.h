@@ -28,6 +28,7 @@ class CommandLineSources : public build::Sources {
   const std::vector<std::string>& warnings() const { return warnings_; }
   void save_stat_caches();
   const std::map<std::string, build::Secret>& secrets() const { return remote_.secrets(); }
+  const std::map<std::string, std::shared_ptr<source::SshAgent>>& ssh() const { return remote_.ssh(); }
   const Cancellation& cancellation() const { return remote_.cancellation(); }
 
   std::shared_ptr<const store::Tree> main_context() override { return context_; }

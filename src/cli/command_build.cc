@@ -80,6 +80,7 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
           .with_hint("build for --platform " + request.build_platform.format());
   }
   request.secrets = sources.secrets();
+  request.ssh = sources.ssh();
   request.network = flags.network;
   request.no_cache = flags.no_cache;
   for (const std::string& list : flags.no_cache_filter)
