@@ -7,9 +7,9 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/suggest.h"
+#include "build/check.h"
 #include "dockerfile/directives.h"
 #include "dockerfile/instructions.h"
-#include "dockerfile/lint.h"
 #include "dockerfile/stages.h"
 #include "oci/reference.h"
 
@@ -38,14 +38,7 @@ Plan Lowering::run() {
   check_directives();
   if (file_.stages.empty()) fail(ErrorCode::kInvalid, "dockerfile contains no stages to build");
   for (const oci::Platform& platform : request_.platforms) lower_platform(platform);
-  // What is true for each platform is said once.
-  std::vector<dockerfile::Diagnostic> said;
-  for (dockerfile::Diagnostic& warning : plan_.warnings)
-    if (std::none_of(said.begin(), said.end(), [&](const dockerfile::Diagnostic& other) {
-          return other.rule == warning.rule && other.message == warning.message && other.span == warning.span;
-        }))
-      said.push_back(std::move(warning));
-  plan_.warnings = std::move(said);
+  run_checks();
   return std::move(plan_);
 }
 
@@ -60,6 +53,7 @@ void Lowering::lower_platform(const oci::Platform& platform) {
   expand_from_lines();
   TargetPlan target{platform,
                     stage(static_cast<int>(dockerfile::find_target(file_.stages, request_.target)))};
+  for (int i = 0; request_.all_stages && i < static_cast<int>(file_.stages.size()); i++) stage(i);
   oci::ImageConfig& config = target.stage.config;
   for (const auto& [key, value] : request_.labels) config.config.labels[key] = value;
   config.config.on_build = target.stage.on_build;
@@ -68,14 +62,15 @@ void Lowering::lower_platform(const oci::Platform& platform) {
   plan_.targets.push_back(std::move(target));
 }
 
-// Lint findings are warnings, unless the file asks for errors. The frontend is ours: another one cannot be
-// fetched.
-void Lowering::check_directives() {
-  auto given = request_.build_args.find("BUILDKIT_DOCKERFILE_CHECK");
-  dockerfile::LintResult lint =
-      dockerfile::lint(file_, {.check_options = given == request_.build_args.end() ? "" : given->second});
-  if (lint.is_error) fail(ErrorCode::kInvalid, "{}", lint.error_message());
+// Findings are warnings, unless the file asks for errors.
+void Lowering::run_checks() {
+  dockerfile::LintResult lint = check_dockerfile(request_, sources_, {file_, std::nullopt}, false);
+  if (lint.is_error) plan_.check_error = lint.error_message();
   plan_.warnings = std::move(lint.findings);
+}
+
+// The frontend is ours: another one cannot be fetched.
+void Lowering::check_directives() {
   if (!file_.directives.syntax) return;
   std::string image(dockerfile::syntax_image(file_.directives.syntax->text));
   auto reference = oci::Reference::try_parse(image);
@@ -270,7 +265,6 @@ void Lowering::begin_on_image(StageInProgress& s, const source::BaseImage& image
     s.environment.set(entry.substr(0, equals), equals == std::string::npos ? "" : entry.substr(equals + 1));
   }
   s.step_count++;
-  check_base_platform(s, shown_name);
   Step step;
   step.span = file_.stages[static_cast<size_t>(s.index)].from.span;
   step.work = FromStep{image};
@@ -326,17 +320,6 @@ std::string Lowering::shown_platform(const StageInProgress& s) const {
   return text + " ";
 }
 
-void Lowering::check_base_platform(const StageInProgress& s, const std::string& name) {
-  const oci::Platform& wanted = from_lines_[static_cast<size_t>(s.index)].platform;
-  const oci::Platform& got = s.plan.config.platform;
-  if (got.os == wanted.os && got.architecture == wanted.architecture) return;
-  plan_.warnings.push_back(dockerfile::make_diagnostic(
-      "InvalidBaseImagePlatform",
-      fmt::format("Base image {} was pulled with platform {}, expected {} for current build", name,
-                  quote(got.format()), quote(wanted.format())),
-      file_.stages[static_cast<size_t>(s.index)].from.span));
-}
-
 StepId Lowering::add_step(StageInProgress& s, Step step, std::string_view text) {
   step.stage = s.index;
   step.instruction = std::string(text);
@@ -389,8 +372,9 @@ TreeRef Lowering::tree_by_name(StageInProgress& s, const std::string& name, bool
     if (verb == "copy")
       fail(ErrorCode::kInvalid, "cannot copy from stage {}, it needs to be defined before current stage {}",
            quote(name), quote(s.plan.name));
-    fail(ErrorCode::kInvalid, "cannot mount from stage {}, stage needs to be defined before current command",
-         quote(name));
+    fail(ErrorCode::kInvalid,
+         "cannot mount from stage {} to {}, stage needs to be defined before current command", quote(name),
+         quote(verb));
   }
   if (name == "scratch") return {};
   return {TreeRef::Kind::kStep, image_step(name, span), ""};

@@ -35,6 +35,7 @@ class Lowering {
   // lower.cc
   void check_directives();
   void lower_platform(const oci::Platform& platform);
+  void run_checks();
   void expand_meta_args();
   void expand_from_lines();
   const StagePlan& stage(int index);
@@ -45,7 +46,7 @@ class Lowering {
   StepId add_step(StageInProgress& s, Step step, std::string_view text);
   StepId keep_step(Step step);
   std::string shown_platform(const StageInProgress& s) const;
-  void check_base_platform(const StageInProgress& s, const std::string& name);
+  // `verb` is "copy", or the target of a mount.
   TreeRef tree_by_name(StageInProgress& s, const std::string& name, bool allow_index, const SourceSpan& span,
                        std::string_view verb);
   StepId image_step(const std::string& reference, const SourceSpan& span);

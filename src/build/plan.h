@@ -123,6 +123,7 @@ struct Plan {
   std::vector<Step> steps;          // inputs before users; ids are indexes
   std::vector<TargetPlan> targets;  // in the order of the request's platforms
   std::vector<dockerfile::Diagnostic> warnings;
+  std::string check_error;  // the file asks that findings fail the build
 };
 
 // Parses and lowers. Error(kInvalid) with a span for what is wrong in the Dockerfile; Error(kUnsupported)

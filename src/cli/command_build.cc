@@ -221,6 +221,7 @@ int command_build(const Arguments& arguments) {
   request.why_not_run = [&](const oci::Platform& platform) {
     return sandbox::why_not_emulated(platform.architecture, session.entered());
   };
+  if (flags.call.name != "build") return run_call(flags.call, request, sources);
   check_outputs(request, flags);
   build::Executor executor{session.store(),        request, session.entered().mapping, session.clock(),
                            sources.cancellation(), running};
@@ -236,15 +237,24 @@ int command_build(const Arguments& arguments) {
     shown.headline = fmt::format("building as {}", sandbox::rung_name(session.entered().rung));
   else if (session.entered().in_own_user_namespace)
     shown.headline = "building as root in a user namespace, so that other processors can be emulated";
+  shown.source = request.dockerfile;
   auto progress = report::make_progress(shown);
   report::BuildLog log(directory + "/log");
   report::Fan events({progress.get(), &log});
   session.store().save_build(record);
+  std::vector<build::Warning> warnings;
+  bool is_talkative =
+      shown.mode != report::ProgressMode::kQuiet && shown.mode != report::ProgressMode::kRawJson;
+  auto print_warnings = [&] {
+    if (is_talkative) fputs(report::warnings_text(warnings, shown).c_str(), stderr);
+  };
   try {
     build::Plan plan = build::make_plan(request, sources);
-    for (const dockerfile::Diagnostic& warning : plan.warnings)
-      events.warning(warning.rule.empty() ? warning.message : warning.rule + ": " + warning.message,
-                     warning.span);
+    for (const dockerfile::Diagnostic& found : plan.warnings) {
+      warnings.push_back({found.rule + ": " + found.message, found.detail, found.url, found.span});
+      events.warning(warnings.back());
+    }
+    if (!plan.check_error.empty()) fail(ErrorCode::kInvalid, "{}", plan.check_error);
     int vertex = static_cast<int>(plan.steps.size());
     build::BuildResult result = build::solve(std::move(plan), sources, executor, events);
     sources.save_stat_caches();
@@ -265,7 +275,8 @@ int command_build(const Arguments& arguments) {
     session.store().save_build(record);
     if (!flags.iidfile.empty()) write_file_atomic(flags.iidfile, finished.id);
     if (!flags.metadata_file.empty()) write_metadata(flags.metadata_file, finished, record.id);
-    if (shown.mode != report::ProgressMode::kQuiet && shown.mode != report::ProgressMode::kRawJson)
+    print_warnings();
+    if (is_talkative)
       fprintf(stderr, "built %s%s%s, %s, %zu of %zu steps cached, %s\n",
               finished.names.empty() ? "" : (short_name(finished.names.front()) + " ").c_str(),
               finished.id.c_str(), shown_platforms(request).c_str(), human_size(finished.size()).c_str(),
@@ -279,6 +290,7 @@ int command_build(const Arguments& arguments) {
     record.finished_ns = session.clock().now_ns();
     record.details = Json::object({{"error", error.what()}});
     session.store().save_build(record);
+    print_warnings();
     report_failure(error, log, request.dockerfile);
   }
 }
