@@ -188,14 +188,8 @@ MountUse Lowering::mount_use(StageInProgress& s, const dockerfile::Word& csv) {
     return dockerfile::process_word(text, s.environment, {.escape = s.escape});
   });
   dockerfile::Mount& mount = use.mount;
-  if (mount.type == MountType::kSsh && mount.required)
-    throw Error(
-        ErrorCode::kUnsupported,
-        fmt::format("no SSH key {} forwarded from the client: mounts of type ssh are not executed yet",
-                    quote(mount.id)))
-        .with_span(mount.span);
   if (mount.from)
-    use.from = tree_by_name(s, *mount.from, false, mount.span, "mount");
+    use.from = tree_by_name(s, *mount.from, false, mount.span, mount.target);
   else if (mount.type == MountType::kBind)
     use.from = {TreeRef::Kind::kContext, kNoStep, ""};
   if (mount.type == MountType::kCache) {

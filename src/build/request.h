@@ -9,8 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "dockerfile/ignore.h"
 #include "oci/platform.h"
 #include "source/base_image.h"
+#include "source/ssh_agent.h"
 #include "store/tree.h"
 
 namespace corten::build {
@@ -55,19 +57,23 @@ class Sources {
                             const std::function<void(std::string_view)>& note) = 0;
   // Whether the ignore rules hide this path of the main context (for the words of an error).
   virtual bool is_ignored(const RootfsPath&) { return false; }
+  // The ignore rules of the main context, for the checks; null when it has none.
+  virtual const dockerfile::IgnoreMatcher* ignore_matcher() { return nullptr; }
 };
 
 struct Request {
   std::string dockerfile;       // the text
   std::string dockerfile_name;  // as errors show it
   std::string target;
+  bool all_stages = false;  // look at every stage, not only at what the target needs
   std::map<std::string, std::string> build_args;
   std::vector<std::pair<std::string, std::string>> labels;
   oci::Platform platform;        // the target's, normalised
   oci::Platform build_platform;  // this machine's
   bool platform_given = false;
   std::map<std::string, Secret> secrets;
-  std::string network = "default";  // default, none, host
+  std::map<std::string, std::shared_ptr<source::SshAgent>> ssh;  // by id
+  std::string network = "default";                               // default, none, host
   bool no_cache = false;
   std::set<std::string> no_cache_stages;  // lower case
   Timestamps timestamps = Timestamps::kLayer;

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include <fmt/core.h>
 
 #include "base/beneath.h"
@@ -125,14 +127,30 @@ void RunMounts::add_secret(const dockerfile::Mount& mount) {
   mounts_.push_back(std::move(made));
 }
 
-// An agent that nobody forwards: the variable is set all the same, as with BuildKit; a required one was
-// refused in the plan.
+// A socket of the step's own, behind which the agent answers. One that nobody forwards is left out, but the
+// variable is set all the same, as with BuildKit.
 void RunMounts::add_ssh(const dockerfile::Mount& mount, size_t number) {
   std::string target =
       mount.target.empty() ? fmt::format("/run/buildkit/ssh_agent.{}", number) : mount.target;
-  for (const std::string& entry : step_.environment)
-    if (entry.starts_with("SSH_AUTH_SOCK=")) return;
-  variables_.emplace_back("SSH_AUTH_SOCK", target);
+  std::string id = mount.id.empty() ? "default" : mount.id;
+  auto agent = executor_.request.ssh.find(id);
+  if (agent == executor_.request.ssh.end() && mount.required)
+    throw Error(ErrorCode::kNotFound, fmt::format("no SSH key {} forwarded from the client", quote(id)))
+        .with_hint(fmt::format("forward an agent with --ssh {}, or a key with --ssh {}=KEYFILE", id, id));
+  bool is_set = std::any_of(step_.environment.begin(), step_.environment.end(),
+                            [](const std::string& entry) { return entry.starts_with("SSH_AUTH_SOCK="); });
+  if (!is_set && number == 0) variables_.emplace_back("SSH_AUTH_SOCK", target);
+  if (agent == executor_.request.ssh.end()) return;
+  source::SshAgentSocket::Options options;
+  options.mode = mount.mode.value_or(0600);
+  options.uid = mount.uid.value_or(0);
+  options.gid = mount.gid.value_or(0);
+  agents_.emplace_back(agent->second, scratch_, fmt::format("ssh-{}", number), options);
+  descriptors_.push_back(open_file(agents_.back().path(), O_PATH));
+  sandbox::Mount made;
+  made.target = RootfsPath(target);
+  made.source.fd = descriptors_.back().get();
+  mounts_.push_back(std::move(made));
 }
 
 void RunMounts::add_tmpfs(const dockerfile::Mount& mount) {

@@ -54,6 +54,7 @@ class RunMounts {
   std::vector<BindSource> binds_;
   std::vector<FileLock> locks_;
   std::vector<UniqueFd> descriptors_;
+  std::deque<source::SshAgentSocket> agents_;
   struct WritableCache {
     std::string directory, data;
   };

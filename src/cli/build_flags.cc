@@ -62,9 +62,10 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   BuildFlags flags;
   CLI::App app("Build an image from a Dockerfile.", command_name);
   std::vector<std::string> outputs;
-  std::string pull, builder, ignored;
+  std::string pull, builder, ignored, call;
+  bool is_check = false;
   bool push = false, ignored_flag = false;
-  std::vector<std::string> ignored_list, provenance, sbom, cache_from, cache_to, ssh, allow;
+  std::vector<std::string> ignored_list, provenance, sbom, cache_from, cache_to, allow;
   app.add_option("context", flags.context,
                  "directory, git repository (URL#REF:DIR), URL of an archive or a Dockerfile, or - for "
                  "standard input")
@@ -81,6 +82,9 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
       ->allow_extra_args(false);
   app.add_option("--label", flags.labels, "NAME=VALUE")->allow_extra_args(false);
   app.add_option("--secret", flags.secrets, "id=NAME[,src=FILE|,env=VARIABLE]")->allow_extra_args(false);
+  app.add_option("--ssh", flags.ssh,
+                 "default, or ID[=SOCKET|KEYFILE[,KEYFILE]]: what RUN --mount=type=ssh and git take")
+      ->allow_extra_args(false);
   app.add_option("--platform", flags.platforms, "the platform to build for (this machine's)")
       ->allow_extra_args(false);
   app.add_option("--network", flags.network, "network of RUN steps: default, none, host");
@@ -92,6 +96,10 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
       ->check(CLI::IsMember({"layer", "source"}));
   app.add_flag("--load", flags.load, "keep the image in the store (it always is; for scripts)");
   app.add_flag("-q,--quiet", flags.quiet, "print the image id alone");
+  app.add_option("--call", call,
+                 "build, check, outline, targets; with ,format=json (check: sarif too) and ,ignorestatus");
+  app.add_flag("--check", is_check, "look for mistakes in the Dockerfile: --call=check");
+  app.add_option("--print", call, "")->group("");
   app.add_option("--iidfile", flags.iidfile, "write the image id to this file");
   app.add_option("--metadata-file", flags.metadata_file, "write the result as JSON to this file");
   app.add_option("--progress", flags.progress, "auto, tty, plain, rawjson, quiet");
@@ -112,7 +120,6 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   app.add_option("--attest", sbom, "")->group("")->allow_extra_args(false);
   app.add_option("--cache-from", cache_from, "")->group("")->allow_extra_args(false);
   app.add_option("--cache-to", cache_to, "")->group("")->allow_extra_args(false);
-  app.add_option("--ssh", ssh, "")->group("")->allow_extra_args(false);
   app.add_flag("--rm,--force-rm,--compress,--squash", ignored_flag, "")->group("");
   app.add_option("--isolation,--security-opt,--cgroup-parent", ignored_list, "")
       ->group("")
@@ -124,13 +131,14 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
       throw Error(ErrorCode::kUnsupported, fmt::format("{} is not executed yet", flag)).with_hint(what);
   };
   refuse(push, "--push", "keep the image in the store, or write it with --output type=oci,dest=FILE");
-  refuse(!ssh.empty(), "--ssh", "hand keys in with --secret");
   refuse(!cache_to.empty(), "--cache-to",
          "steps are remembered in the store, which can be kept between builds");
   refuse(!sbom.empty() && sbom.front() != "false", "--sbom", "build without it");
   if (!cache_from.empty()) print_warning("--cache-from is not used: steps are remembered in the store");
   for (const std::string& value : provenance)
     refuse(value != "false", "--provenance", "pass --provenance=false");
+  if (is_check) call = "check";
+  if (!call.empty()) flags.call = parse_call(call);
   for (const std::string& output : outputs) flags.outputs.push_back(parse_output(output));
   if (flags.network != "default" && flags.network != "none" && flags.network != "host")
     fail(ErrorCode::kUsage, "network mode {} not supported: it is one of default, none, host",

@@ -8,6 +8,7 @@
 
 #include "build/request.h"
 #include "cli/app.h"
+#include "cli/build_calls.h"
 #include "report/progress.h"
 
 namespace corten::cli {
@@ -26,10 +27,11 @@ struct BuildFlags {
   std::string file;  // -f
   std::vector<std::string> tags;
   std::vector<OutputSpec> outputs;
-  std::vector<std::string> build_args, build_contexts, labels, secrets, no_cache_filter, ulimits, extra_hosts,
-      platforms;
+  std::vector<std::string> build_args, build_contexts, labels, secrets, ssh, no_cache_filter, ulimits,
+      extra_hosts, platforms;
   std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size,
                       size_budget;
+  Call call;  // --call, --check
   bool no_cache = false, load = false, quiet = false;
 };
 

@@ -1,6 +1,7 @@
 #include "cli/build_secrets.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <fmt/core.h>
 
@@ -45,6 +46,38 @@ std::map<std::string, build::Secret> read_secrets(const std::vector<std::string>
     secrets[id] = std::move(secret);
   }
   return secrets;
+}
+
+std::map<std::string, std::shared_ptr<source::SshAgent>> read_ssh(const std::vector<std::string>& texts) {
+  std::map<std::string, std::shared_ptr<source::SshAgent>> agents;
+  for (const std::string& text : texts) {
+    size_t equals = text.find('=');
+    std::string id = text.substr(0, equals);
+    if (id.empty()) id = "default";
+    if (agents.contains(id)) fail(ErrorCode::kUsage, "duplicate agent ID {}", quote(id));
+    std::vector<std::string> files, sockets;
+    std::string value = equals == std::string::npos ? "" : text.substr(equals + 1);
+    for (const std::string& path : split(value, ',')) {
+      if (path.empty() || path.starts_with("raw=")) continue;
+      struct stat st;
+      if (stat(path.c_str(), &st) != 0) fail_errno("--ssh {}: {}", id, path);
+      (S_ISSOCK(st.st_mode) ? sockets : files).push_back(path);
+    }
+    if (files.empty() && sockets.empty()) {
+      const char* socket = getenv("SSH_AUTH_SOCK");
+      if (!socket || !*socket)
+        throw Error(ErrorCode::kUsage, "invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")
+            .with_hint(
+                fmt::format("start an agent (eval $(ssh-agent)), or name a key: --ssh {}=KEYFILE", id));
+      sockets.push_back(socket);
+    }
+    if (sockets.size() > 1) fail(ErrorCode::kUsage, "--ssh {}: only single socket allowed", id);
+    if (!sockets.empty() && !files.empty())
+      fail(ErrorCode::kUsage, "--ssh {}: invalid combination of keys and sockets", id);
+    agents[id] =
+        sockets.empty() ? source::SshAgent::with_keys(files) : source::SshAgent::forwarded(sockets.front());
+  }
+  return agents;
 }
 
 }  // namespace corten::cli

@@ -28,6 +28,7 @@ class CommandLineSources : public build::Sources {
   const std::vector<std::string>& warnings() const { return warnings_; }
   void save_stat_caches();
   const std::map<std::string, build::Secret>& secrets() const { return remote_.secrets(); }
+  const std::map<std::string, std::shared_ptr<source::SshAgent>>& ssh() const { return remote_.ssh(); }
   const Cancellation& cancellation() const { return remote_.cancellation(); }
 
   std::shared_ptr<const store::Tree> main_context() override { return context_; }
@@ -41,6 +42,7 @@ class CommandLineSources : public build::Sources {
     return remote_.load(source, note);
   }
   bool is_ignored(const RootfsPath& path) override { return local_ && local_->is_ignored(path); }
+  const dockerfile::IgnoreMatcher* ignore_matcher() override { return local_ ? &local_->matcher() : nullptr; }
 
  private:
   void read_standard_input();

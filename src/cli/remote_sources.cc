@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fmt/core.h>
 
@@ -31,24 +32,56 @@ source::HttpOptions http_options(const Cancellation& cancellation) {
   return options;
 }
 
+std::vector<std::string> agents_of(const BuildFlags& flags) {
+  if (!flags.ssh.empty() || !getenv("SSH_AUTH_SOCK")) return flags.ssh;
+  try {
+    auto git = RemoteSources::git_context(flags.context);
+    if (git && git->scheme == "ssh") return {"default"};
+  } catch (const Error&) {
+    // Told when the context is opened.
+  }
+  return {};
+}
+
 }  // namespace
 
 RemoteSources::RemoteSources(const BuildFlags& flags, store::Store& store, unsigned threads)
     : keeps_source_times_(flags.timestamps == "source"),
       has_epoch_(getenv("SOURCE_DATE_EPOCH") || !build_arg(flags, "SOURCE_DATE_EPOCH").empty()),
       secrets_(read_secrets(flags.secrets)),
+      ssh_(read_ssh(agents_of(flags))),
+      store_(store),
       git_(store, git_access(), threads),
       http_(store, http_options(cancellation_), http_access()) {
   std::string keeps = build_arg(flags, "BUILDKIT_CONTEXT_KEEP_GIT_DIR");
   if (keeps == "1" || iequals(keeps, "true")) keeps_git_dir_ = true;
 }
 
-source::GitAccess RemoteSources::git_access() const {
+// git over ssh takes the keys of --ssh default; a context by ssh takes the user's agent without being told,
+// as with buildx.
+std::string RemoteSources::ssh_socket() {
+  auto agent = ssh_.find("default");
+  if (agent == ssh_.end()) return "";
+  std::lock_guard lock(mutex_);
+  if (!socket_) {
+    // A socket's address holds 107 bytes; a store may lie deeper.
+    constexpr size_t kLongest = 80;
+    const std::string inside = store_.path() + "/tmp";
+    socket_place_ = TempDir::make(inside.size() < kLongest ? inside : "/tmp", "ssh-");
+    socket_ = std::make_unique<source::SshAgentSocket>(
+        agent->second, socket_place_.path(), "agent",
+        source::SshAgentSocket::Options{.mode = 0600, .uid = geteuid(), .gid = getegid()});
+  }
+  return socket_->path();
+}
+
+source::GitAccess RemoteSources::git_access() {
   source::GitAccess access;
   access.secret = [this](const std::string& id) -> std::optional<std::string> {
     auto found = secrets_.find(id);
     return found == secrets_.end() ? std::nullopt : std::optional(found->second.value);
   };
+  access.ssh_socket = [this] { return ssh_socket(); };
   access.cancellation = cancellation_;
   return access;
 }

@@ -3,9 +3,11 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
+#include "base/temp_dir.h"
 #include "base/thread_pool.h"
 #include "build/request.h"
 #include "cli/build_flags.h"
@@ -20,6 +22,7 @@ class RemoteSources {
   RemoteSources(const BuildFlags& flags, store::Store& store, unsigned threads);
 
   const std::map<std::string, build::Secret>& secrets() const { return secrets_; }
+  const std::map<std::string, std::shared_ptr<source::SshAgent>>& ssh() const { return ssh_; }
   // The build's: who is waiting for a server is let go by it.
   const Cancellation& cancellation() const { return cancellation_; }
 
@@ -37,12 +40,18 @@ class RemoteSources {
   build::RemoteTree load(const build::RemoteSource& source, const Note& note);
 
  private:
-  source::GitAccess git_access() const;
+  source::GitAccess git_access();
+  std::string ssh_socket();
   source::HttpAccess http_access() const;
 
   bool keeps_source_times_, has_epoch_;
   std::optional<bool> keeps_git_dir_;  // BUILDKIT_CONTEXT_KEEP_GIT_DIR
   std::map<std::string, build::Secret> secrets_;
+  std::map<std::string, std::shared_ptr<source::SshAgent>> ssh_;
+  store::Store& store_;
+  std::mutex mutex_;
+  TempDir socket_place_;
+  std::unique_ptr<source::SshAgentSocket> socket_;  // for git, made when it is first needed
   Cancellation cancellation_;
   source::GitSource git_;
   source::HttpFiles http_;

@@ -45,7 +45,8 @@ holds "$said" "corten load"
 
 printf 'FROM base\nRUN --mount=type=ssh,required=true true\n' >ctx/Dockerfile
 refused ctx
-holds "$said" "not executed yet"
+holds "$said" 'no SSH key "default" forwarded from the client'
+holds "$said" "--ssh default"
 
 printf 'FROM base\nRUN --mount=type=secret,id=token,required=true true\n' >ctx/Dockerfile
 refused ctx
