@@ -47,7 +47,7 @@ class CommandLineSources : public build::Sources {
   void read_standard_input();
   void find_dockerfile();
   void open_context();
-  void open_archive(archive::ByteSource& bytes, bool obeys_ignore_file);
+  void open_archive(archive::ByteSource& bytes);
   void open_git(const source::GitReference& reference);
   void open_http();
   void read_dockerfile_address();

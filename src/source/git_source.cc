@@ -151,8 +151,8 @@ store::Manifest GitSource::read(const std::string& directory, const std::string&
       fail(ErrorCode::kNotFound, "invalid subdir {}: {} does not exist in the repository", subdir,
            above.str());
     if (!entry->is_directory())
-      fail(ErrorCode::kInvalid, "invalid subdir {}: git subpath contains non-directory {}", subdir,
-           quote(above.str()));
+      fail(ErrorCode::kInvalid, "invalid subdir {}: git subpath {} contains non-directory {}", subdir,
+           quote(subdir), quote(above.str()));
   }
   std::vector<const Entry*> all, regular;
   store::walk(files, above, [&](const Entry& e) {
