@@ -17,6 +17,13 @@ struct VertexInfo {
   SourceSpan span;
 };
 
+// A remark on the Dockerfile that stops no build.
+struct Warning {
+  std::string message;      // "RuleName: what is the matter"
+  std::string detail, url;  // why it matters, and where that is told at length; both may be empty
+  SourceSpan where;
+};
+
 enum class Outcome { kDone, kCached, kFailed, kCancelled };
 
 // Implementations are called from several threads and must guard themselves.
@@ -30,7 +37,7 @@ class Events {
   // A named wait or a state: "waiting for another build that runs this step".
   virtual void note(int, std::string_view) {}
   virtual void finished(int, Outcome, std::string_view /*error*/) {}
-  virtual void warning(const std::string& /*message*/, const SourceSpan& /*where*/) {}
+  virtual void warning(const Warning&) {}
 };
 
 }  // namespace corten::build

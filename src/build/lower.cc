@@ -7,9 +7,9 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/suggest.h"
+#include "build/check.h"
 #include "dockerfile/directives.h"
 #include "dockerfile/instructions.h"
-#include "dockerfile/lint.h"
 #include "dockerfile/stages.h"
 #include "oci/reference.h"
 
@@ -44,23 +44,26 @@ Plan Lowering::run() {
   expand_from_lines();
   plan_.target = static_cast<int>(dockerfile::find_target(file_.stages, request_.target));
   stage(plan_.target);
+  for (int i = 0; request_.all_stages && i < static_cast<int>(file_.stages.size()); i++) stage(i);
   plan_.stages.resize(file_.stages.size());
   for (size_t i = 0; i < done_.size(); i++)
     if (done_[i]) plan_.stages[i] = std::move(*done_[i]);
   StagePlan& target = plan_.stages[static_cast<size_t>(plan_.target)];
   for (const auto& [key, value] : request_.labels) target.config.config.labels[key] = value;
   target.config.config.on_build = target.on_build;
+  run_checks();
   return std::move(plan_);
 }
 
-// Lint findings are warnings, unless the file asks for errors. The frontend is ours: another one cannot be
-// fetched.
-void Lowering::check_directives() {
-  auto given = request_.build_args.find("BUILDKIT_DOCKERFILE_CHECK");
-  dockerfile::LintResult lint =
-      dockerfile::lint(file_, {.check_options = given == request_.build_args.end() ? "" : given->second});
-  if (lint.is_error) fail(ErrorCode::kInvalid, "{}", lint.error_message());
+// Findings are warnings, unless the file asks for errors.
+void Lowering::run_checks() {
+  dockerfile::LintResult lint = check_dockerfile(request_, sources_, {file_, std::nullopt}, false);
+  if (lint.is_error) plan_.check_error = lint.error_message();
   plan_.warnings = std::move(lint.findings);
+}
+
+// The frontend is ours: another one cannot be fetched.
+void Lowering::check_directives() {
   if (!file_.directives.syntax) return;
   std::string image(dockerfile::syntax_image(file_.directives.syntax->text));
   auto reference = oci::Reference::try_parse(image);
@@ -335,8 +338,9 @@ TreeRef Lowering::tree_by_name(StageInProgress& s, const std::string& name, bool
     if (verb == "copy")
       fail(ErrorCode::kInvalid, "cannot copy from stage {}, it needs to be defined before current stage {}",
            quote(name), quote(s.plan.name));
-    fail(ErrorCode::kInvalid, "cannot mount from stage {}, stage needs to be defined before current command",
-         quote(name));
+    fail(ErrorCode::kInvalid,
+         "cannot mount from stage {} to {}, stage needs to be defined before current command", quote(name),
+         quote(verb));
   }
   if (name == "scratch") return {};
   return {TreeRef::Kind::kStep, image_step(name, span), ""};

@@ -34,6 +34,7 @@ class Lowering {
  private:
   // lower.cc
   void check_directives();
+  void run_checks();
   void expand_meta_args();
   void expand_from_lines();
   const StagePlan& stage(int index);
@@ -42,6 +43,7 @@ class Lowering {
   void begin_on_image(StageInProgress& s, const source::BaseImage& image, const std::string& shown_name);
   void begin_on_tree(StageInProgress& s, const std::string& context);
   StepId add_step(StageInProgress& s, Step step, std::string_view text);
+  // `verb` is "copy", or the target of a mount.
   TreeRef tree_by_name(StageInProgress& s, const std::string& name, bool allow_index, const SourceSpan& span,
                        std::string_view verb);
   StepId image_step(const std::string& reference, const SourceSpan& span);

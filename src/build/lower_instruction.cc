@@ -189,7 +189,7 @@ MountUse Lowering::mount_use(StageInProgress& s, const dockerfile::Word& csv) {
   });
   dockerfile::Mount& mount = use.mount;
   if (mount.from)
-    use.from = tree_by_name(s, *mount.from, false, mount.span, "mount");
+    use.from = tree_by_name(s, *mount.from, false, mount.span, mount.target);
   else if (mount.type == MountType::kBind)
     use.from = {TreeRef::Kind::kContext, kNoStep, ""};
   if (mount.type == MountType::kCache) {

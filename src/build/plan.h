@@ -107,6 +107,7 @@ struct Plan {
   std::vector<StagePlan> stages;  // by index in the Dockerfile; those that are not needed are empty
   int target = 0;
   std::vector<dockerfile::Diagnostic> warnings;
+  std::string check_error;  // the file asks that findings fail the build
 };
 
 // Parses and lowers. Error(kInvalid) with a span for what is wrong in the Dockerfile; Error(kUnsupported)

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "dockerfile/ignore.h"
 #include "oci/platform.h"
 #include "source/base_image.h"
 #include "source/ssh_agent.h"
@@ -56,12 +57,15 @@ class Sources {
                             const std::function<void(std::string_view)>& note) = 0;
   // Whether the ignore rules hide this path of the main context (for the words of an error).
   virtual bool is_ignored(const RootfsPath&) { return false; }
+  // The ignore rules of the main context, for the checks; null when it has none.
+  virtual const dockerfile::IgnoreMatcher* ignore_matcher() { return nullptr; }
 };
 
 struct Request {
   std::string dockerfile;       // the text
   std::string dockerfile_name;  // as errors show it
   std::string target;
+  bool all_stages = false;  // look at every stage, not only at what the target needs
   std::map<std::string, std::string> build_args;
   std::vector<std::pair<std::string, std::string>> labels;
   oci::Platform platform;        // the target's, normalised

@@ -62,7 +62,8 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   BuildFlags flags;
   CLI::App app("Build an image from a Dockerfile.", command_name);
   std::vector<std::string> outputs;
-  std::string pull, builder, ignored;
+  std::string pull, builder, ignored, call;
+  bool is_check = false;
   bool push = false, ignored_flag = false;
   std::vector<std::string> ignored_list, provenance, sbom, cache_from, cache_to, allow;
   app.add_option("context", flags.context,
@@ -95,6 +96,10 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
       ->check(CLI::IsMember({"layer", "source"}));
   app.add_flag("--load", flags.load, "keep the image in the store (it always is; for scripts)");
   app.add_flag("-q,--quiet", flags.quiet, "print the image id alone");
+  app.add_option("--call", call,
+                 "build, check, outline, targets; with ,format=json (check: sarif too) and ,ignorestatus");
+  app.add_flag("--check", is_check, "look for mistakes in the Dockerfile: --call=check");
+  app.add_option("--print", call, "")->group("");
   app.add_option("--iidfile", flags.iidfile, "write the image id to this file");
   app.add_option("--metadata-file", flags.metadata_file, "write the result as JSON to this file");
   app.add_option("--progress", flags.progress, "auto, tty, plain, rawjson, quiet");
@@ -132,6 +137,8 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   if (!cache_from.empty()) print_warning("--cache-from is not used: steps are remembered in the store");
   for (const std::string& value : provenance)
     refuse(value != "false", "--provenance", "pass --provenance=false");
+  if (is_check) call = "check";
+  if (!call.empty()) flags.call = parse_call(call);
   for (const std::string& output : outputs) flags.outputs.push_back(parse_output(output));
   if (flags.network != "default" && flags.network != "none" && flags.network != "host")
     fail(ErrorCode::kUsage, "network mode {} not supported: it is one of default, none, host",

@@ -8,6 +8,7 @@
 
 #include "build/request.h"
 #include "cli/app.h"
+#include "cli/build_calls.h"
 #include "report/progress.h"
 
 namespace corten::cli {
@@ -30,6 +31,7 @@ struct BuildFlags {
       extra_hosts, platforms;
   std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size,
                       size_budget;
+  Call call;  // --call, --check
   bool no_cache = false, load = false, quiet = false;
 };
 

@@ -42,6 +42,7 @@ class CommandLineSources : public build::Sources {
     return remote_.load(source, note);
   }
   bool is_ignored(const RootfsPath& path) override { return local_ && local_->is_ignored(path); }
+  const dockerfile::IgnoreMatcher* ignore_matcher() override { return local_ ? &local_->matcher() : nullptr; }
 
  private:
   void read_standard_input();

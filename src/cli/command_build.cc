@@ -226,6 +226,7 @@ int command_build(const Arguments& arguments) {
   CommandLineSources sources(flags, session.store(), threads);
   for (const std::string& warning : sources.warnings()) print_warning(warning);
   build::Request request = make_request(flags, sources, threads);
+  if (flags.call.name != "build") return run_call(flags.call, request, sources);
   build::Executor executor{session.store(),        request, session.entered().mapping, session.clock(),
                            sources.cancellation(), running};
   Interrupts interrupts(executor);
@@ -238,15 +239,24 @@ int command_build(const Arguments& arguments) {
   std::string directory = session.store().new_build_directory(record.id);
   if (session.entered().rung != sandbox::Rung::kRoot)
     shown.headline = fmt::format("building as {}", sandbox::rung_name(session.entered().rung));
+  shown.source = request.dockerfile;
   auto progress = report::make_progress(shown);
   report::BuildLog log(directory + "/log");
   report::Fan events({progress.get(), &log});
   session.store().save_build(record);
+  std::vector<build::Warning> warnings;
+  bool is_talkative =
+      shown.mode != report::ProgressMode::kQuiet && shown.mode != report::ProgressMode::kRawJson;
+  auto print_warnings = [&] {
+    if (is_talkative) fputs(report::warnings_text(warnings, shown).c_str(), stderr);
+  };
   try {
     build::Plan plan = build::make_plan(request, sources);
-    for (const dockerfile::Diagnostic& warning : plan.warnings)
-      events.warning(warning.rule.empty() ? warning.message : warning.rule + ": " + warning.message,
-                     warning.span);
+    for (const dockerfile::Diagnostic& found : plan.warnings) {
+      warnings.push_back({found.rule + ": " + found.message, found.detail, found.url, found.span});
+      events.warning(warnings.back());
+    }
+    if (!plan.check_error.empty()) fail(ErrorCode::kInvalid, "{}", plan.check_error);
     int vertex = static_cast<int>(plan.steps.size());
     build::BuildResult result = build::solve(std::move(plan), sources, executor, events);
     sources.save_stat_caches();
@@ -267,7 +277,8 @@ int command_build(const Arguments& arguments) {
     session.store().save_build(record);
     if (!flags.iidfile.empty()) write_file_atomic(flags.iidfile, finished.image.id.to_string());
     if (!flags.metadata_file.empty()) write_metadata(flags.metadata_file, finished, record.id);
-    if (shown.mode != report::ProgressMode::kQuiet && shown.mode != report::ProgressMode::kRawJson)
+    print_warnings();
+    if (is_talkative)
       fprintf(stderr, "built %s%s, %s, %zu of %zu steps cached, %s\n",
               flags.tags.empty() ? "" : (short_name(finished.image.tags.front()) + " ").c_str(),
               finished.image.id.to_string().c_str(), human_size(finished.image.size).c_str(),
@@ -281,6 +292,7 @@ int command_build(const Arguments& arguments) {
     record.finished_ns = session.clock().now_ns();
     record.details = Json::object({{"error", error.what()}});
     session.store().save_build(record);
+    print_warnings();
     report_failure(error, log, request.dockerfile);
   }
 }

@@ -191,7 +191,8 @@ struct Diagnostic {
   std::string url;
   std::string message;
   std::string detail;  // the rule's description: why it matters
-  SourceSpan span;
+  SourceSpan span;     // the instruction's lines
+  SourceSpan word;     // the culprit in it; line 0: the whole instruction
 };
 
 struct Dockerfile {
@@ -200,6 +201,13 @@ struct Dockerfile {
   std::vector<Stage> stages;
   std::vector<Diagnostic>
       warnings;  // from parsing alone (NoEmptyContinuation); lint() in lint.h has the rest
+};
+
+// For a linter, which has something to say about the lines before an error.
+struct PartialDockerfile {
+  Dockerfile file;             // what was read until the error
+  std::optional<Error> error;  // why there is no more
+  SourceSpan error_lines;      // the whole instruction that the error is in; line 0: none
 };
 
 }  // namespace corten::dockerfile

@@ -16,7 +16,8 @@ class DirectiveParser {
  public:
   // `line` has no blanks in front and no line end. Throws Error(kInvalid) with the span for a second
   // directive of one name and for an escape character that is none.
-  void add_line(std::string_view line, const SourceSpan& place);
+  // Says whether the line is a directive.
+  bool add_line(std::string_view line, const SourceSpan& place);
   const Directives& directives() const { return directives_; }
 
  private:
@@ -37,7 +38,7 @@ struct CheckOptions {
   bool is_error = false;  // findings fail the build
 };
 
-// `skip=RuleA,RuleB;error=true`. Throws Error(kInvalid).
+// `skip=RuleA,RuleB;error=true`; nothing for a blank text. Throws Error(kInvalid).
 CheckOptions parse_check_options(std::string_view value);
 
 }  // namespace corten::dockerfile

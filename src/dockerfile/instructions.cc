@@ -431,12 +431,9 @@ void check_copy_from(const Command& command) {
 
 }  // namespace
 
-Dockerfile parse_dockerfile(std::string_view text, std::string_view file_name) {
-  ParsedLines lines = parse_lines(text, file_name);
-  Dockerfile result;
-  result.directives = std::move(lines.directives);
-  result.warnings = std::move(lines.warnings);
+static void read_nodes(const ParsedLines& lines, Dockerfile& result, SourceSpan& at) {
   for (const Node& node : lines.nodes) {
+    at = node.span;
     if (node.command == "from") {
       result.stages.push_back({with_line(node, [&] { return parse_from(node); }), {}});
       result.stages.back().description =
@@ -453,8 +450,29 @@ Dockerfile parse_dockerfile(std::string_view text, std::string_view file_name) {
     check_copy_from(command);
     result.stages.back().commands.push_back(std::move(command));
   }
-  if (result.stages.empty()) fail_at(lines.nodes.back().span, "dockerfile contains no stages to build");
+  if (result.stages.empty())
+    throw Error(ErrorCode::kInvalid, "dockerfile contains no stages to build")
+        .with_span(lines.nodes.back().span)
+        .with_hint("a stage begins with a line like FROM debian:12");
+}
+
+PartialDockerfile parse_dockerfile_until_error(std::string_view text, std::string_view file_name) {
+  PartialDockerfile result;
+  try {
+    ParsedLines lines = parse_lines(text, file_name);
+    result.file.directives = std::move(lines.directives);
+    result.file.warnings = std::move(lines.warnings);
+    read_nodes(lines, result.file, result.error_lines);
+  } catch (const Error& error) {
+    result.error = error;
+  }
   return result;
+}
+
+Dockerfile parse_dockerfile(std::string_view text, std::string_view file_name) {
+  PartialDockerfile result = parse_dockerfile_until_error(text, file_name);
+  if (result.error) throw *result.error;
+  return std::move(result.file);
 }
 
 Command parse_instruction(std::string_view text, std::string_view origin) {

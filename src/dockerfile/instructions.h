@@ -15,6 +15,9 @@ namespace corten::dockerfile {
 // file name only goes into spans. Pure; thread-safe.
 Dockerfile parse_dockerfile(std::string_view text, std::string_view file_name);
 
+// The same, with what was read until the error.
+PartialDockerfile parse_dockerfile_until_error(std::string_view text, std::string_view file_name);
+
 // One instruction that is no FROM: an ONBUILD trigger from an image's config, heredoc bodies included.
 // Throws Error(kInvalid); spans count from the trigger's first line.
 Command parse_instruction(std::string_view text, std::string_view origin);

@@ -10,7 +10,7 @@ namespace {
 // "line rule: message" for each finding.
 std::vector<std::string> findings_of(std::string_view text, const LintOptions& options = {}) {
   std::vector<std::string> lines;
-  for (const Diagnostic& finding : lint(parse_dockerfile(text, "Dockerfile"), options).findings)
+  for (const Diagnostic& finding : lint(parse_dockerfile_until_error(text, "Dockerfile"), options).findings)
     lines.push_back(fmt::format("{} {}: {}", finding.span.line, finding.rule, finding.message));
   return lines;
 }
@@ -34,7 +34,7 @@ TEST(Lint, Rules) {
   for (const Case& c : std::initializer_list<Case>{
            {"FROM a AS Base\n", {"1 StageNameCasing: Stage name 'Base' should be lowercase"}},
            {"FROM a as b\n", {"1 FromAsCasing: 'as' and 'FROM' keywords' casing do not match"}},
-           {"FROM a\nRUN b \\\n\n c\n", {"3 NoEmptyContinuation: Empty continuation line"}},
+           {"FROM a\nRUN b \\\n\n c\n", {"4 NoEmptyContinuation: Empty continuation line"}},
            {"FROM a\nRUN b\nrun c\nRun d\n",
             {"3 ConsistentInstructionCasing: Command 'run' should match the case of the command majority "
              "(uppercase)",
@@ -53,9 +53,9 @@ TEST(Lint, Rules) {
            {"FROM a\nMAINTAINER me\n",
             {"2 MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label"}},
            {"ARG VERSION=1\nFROM a:$VERSOIN\n",
-            {"2 UndefinedArgInFrom: FROM argument 'VERSOIN' is not declared (did you mean VERSION?)",
-             "2 InvalidDefaultArgInFrom: Default value for ARG a:$VERSOIN results in empty or invalid base "
-             "image name"}},
+            {"2 InvalidDefaultArgInFrom: Default value for ARG a:$VERSOIN results in empty or invalid base "
+             "image name",
+             "2 UndefinedArgInFrom: FROM argument 'VERSOIN' is not declared (did you mean VERSION?)"}},
            {"ARG T\nFROM a:$T\n",
             {"2 InvalidDefaultArgInFrom: Default value for ARG a:$T results in empty or invalid base image "
              "name"}},
@@ -83,9 +83,9 @@ TEST(Lint, Rules) {
             {"1 FromPlatformFlagConstDisallowed: FROM --platform flag should not use constant value "
              "\"linux/amd64\""}},
            {"FROM a\nEXPOSE 80/TCP 127.0.0.1:80:80 $x\n",
-            {"2 ExposeProtoCasing: Defined protocol '80/TCP' in EXPOSE instruction should be lowercase",
-             "2 ExposeInvalidFormat: EXPOSE instruction should not define an IP address or host-port "
-             "mapping, found '127.0.0.1:80:80'"}}})
+            {"2 ExposeInvalidFormat: EXPOSE instruction should not define an IP address or host-port "
+             "mapping, found '127.0.0.1:80:80'",
+             "2 ExposeProtoCasing: Defined protocol '80/TCP' in EXPOSE instruction should be lowercase"}}})
     EXPECT_EQ(findings_of(c.text), c.expected) << c.text;
 }
 
@@ -99,11 +99,11 @@ TEST(Lint, ChecksCanBeSkipped) {
 }
 
 TEST(Lint, ErrorsAreAskedFor) {
-  LintResult result =
-      lint(parse_dockerfile("# check=error=true\nFROM a as b\nMAINTAINER x\nMAINTAINER y\n", "D"));
+  LintResult result = lint(
+      parse_dockerfile_until_error("# check=error=true\nFROM a as b\nMAINTAINER x\nMAINTAINER y\n", "D"));
   EXPECT_TRUE(result.is_error);
   EXPECT_EQ(result.error_message(), "lint violation found for rules: FromAsCasing, MaintainerDeprecated");
-  EXPECT_FALSE(lint(parse_dockerfile("# check=error=true\nFROM a\n", "D")).is_error);
+  EXPECT_FALSE(lint(parse_dockerfile_until_error("# check=error=true\nFROM a\n", "D")).is_error);
 }
 
 TEST(Lint, ExperimentalRulesAreAskedFor) {
@@ -115,17 +115,34 @@ TEST(Lint, ExperimentalRulesAreAskedFor) {
 
 TEST(Lint, IgnoredSources) {
   IgnoreMatcher some(std::vector<std::string>{"*.md", "dir"});
-  auto message = [&](std::string_view keyword, std::string path, const IgnoreMatcher& matcher) {
-    auto finding = check_ignored_source(keyword, {std::move(path), {}}, matcher);
-    return finding ? finding->message : "";
+  EXPECT_EQ(ignored_source("a.md", some), "a.md");
+  EXPECT_EQ(ignored_source("./dir/x", some), "dir/x");
+  EXPECT_EQ(ignored_source(".", some), std::nullopt);
+  EXPECT_EQ(ignored_source("/a.md", some), std::nullopt);
+  EXPECT_EQ(ignored_source("/", IgnoreMatcher(std::vector<std::string>{"**"})), "/");
+  EXPECT_EQ(ignored_source("a.md", IgnoreMatcher({"*.md", "!a.md"})), std::nullopt);
+  EXPECT_EQ(findings_of("FROM a\nADD dir http://x/dir /\nCOPY --from=b dir /\n", {.ignore = &some}),
+            Lines{"2 CopyIgnoredFile: Attempting to Add file \"dir\" that is excluded by .dockerignore"});
+}
+
+TEST(Lint, WhatTheBaseBrings) {
+  LintOptions options;
+  options.platform = oci::parse_platform("linux/amd64");
+  EXPECT_EQ(findings_of("FROM a\nENV X=$JAVA_HOME\nCMD x\n", options).size(), 1u)
+      << "an unknown base may set it";
+  EXPECT_EQ(findings_of("FROM a\nARG JAVA_HOME\nENV X=$PAHT\n", options),
+            Lines{"3 UndefinedVar: Usage of undefined variable '$PAHT' (did you mean $PATH?)"})
+      << "unless it looks like a slip";
+  options.base = [](const std::string&, const oci::Platform&) {
+    return BaseFacts{{{"JAVA_HOME", "/j"}}, true, {}, oci::parse_platform("linux/arm64")};
   };
-  EXPECT_EQ(message("COPY", "a.md", some),
-            "Attempting to Copy file \"a.md\" that is excluded by .dockerignore");
-  EXPECT_EQ(message("ADD", "./dir/x", some),
-            "Attempting to Add file \"./dir/x\" that is excluded by .dockerignore");
-  EXPECT_EQ(message("COPY", ".", some), "");
-  EXPECT_NE(message("COPY", ".", IgnoreMatcher(std::vector<std::string>{"**"})), "");
-  EXPECT_EQ(message("COPY", "a.md", IgnoreMatcher({"*.md", "!a.md"})), "");
+  EXPECT_EQ(
+      findings_of("FROM a\nENV X=$JAVA_HOME Y=$NOPE\nCMD x\nFROM --platform=linux/arm64 a AS arm64\n",
+                  options),
+      (Lines{"1 InvalidBaseImagePlatform: Base image a was pulled with platform \"linux/arm64\", expected "
+             "\"linux/amd64\" for current build",
+             "2 UndefinedVar: Usage of undefined variable '$NOPE'"}));
+  EXPECT_EQ(findings_of("# check=skip=InvalidBaseImagePlatform\nFROM a\n", options), Lines{});
 }
 
 TEST(LintRules, HaveNamesAndPages) {

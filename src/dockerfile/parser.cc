@@ -72,8 +72,8 @@ class LineParser {
     int column = 1 + static_cast<int>(whole.size() - line.size());
     int start = number_;
     bool is_comment = !line.empty() && line[0] == '#';
-    if (is_comment) remember_comment(line.substr(1));
-    directives_.add_line(line, place(number_, column));
+    bool is_directive = directives_.add_line(line, place(number_, column));
+    if (is_comment && !is_directive) remember_comment(line.substr(1));
     if (is_comment) return;
 
     bool goes_on = take_continuation(line);
@@ -110,22 +110,26 @@ class LineParser {
       comments_.emplace_back(text);
   }
 
+  // Empty lines in between are told of once, at the last line, where BuildKit has the place.
   void join_lines(LogicalLine& logical) {
-    bool goes_on = true;
-    while (goes_on) {
+    int empty = 0;
+    for (bool goes_on = true; goes_on;) {
       auto next = next_line();
-      if (!next) return;  // the end of the file ends the instruction
+      if (!next) break;  // the end of the file ends the instruction
       std::string_view line = without_line_end(*next);
       std::string_view bare = trim_left_space(line);
       if (!bare.empty() && bare[0] == '#') continue;
       if (bare.empty()) {
-        result_.warnings.push_back(
-            make_diagnostic("NoEmptyContinuation", "Empty continuation line", place(number_)));
+        if (!empty) empty = number_;
         continue;
       }
       goes_on = take_continuation(line);
       logical.append(line, number_, 1);
     }
+    if (!empty) return;
+    result_.warnings.push_back(
+        make_diagnostic("NoEmptyContinuation", "Empty continuation line", place(number_)));
+    result_.warnings.back().word = place(empty);
   }
 
   void read_heredocs(Node& node, std::string_view line, int start) {

@@ -117,7 +117,8 @@ TEST(ParseLines, JoinsLinesAndKeepsPlaces) {
   EXPECT_EQ(node_at(lines, 1).span.end_line, 6);
   ASSERT_EQ(lines.warnings.size(), 1u);
   EXPECT_EQ(lines.warnings[0].rule, "NoEmptyContinuation");
-  EXPECT_EQ(lines.warnings[0].span.line, 4);
+  EXPECT_EQ(lines.warnings[0].span.line, 6);
+  EXPECT_EQ(lines.warnings[0].word.line, 4);
   const Node& copy = node_at(lines, 2);
   EXPECT_EQ(copy.span.column, 3);
   EXPECT_EQ(copy.flags[0].text, "--link=x y");

@@ -68,12 +68,6 @@ class PlainProgress : public Progress {
     current_ = 0;
   }
 
-  void warning(const std::string& message, const SourceSpan& where) override {
-    std::lock_guard lock(mutex_);
-    std::string place = where.line ? fmt::format(" (line {})", where.line) : "";
-    print("WARN: " + printable(message) + place + "\n");
-  }
-
  private:
   struct Vertex {
     std::string name;

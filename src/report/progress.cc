@@ -4,6 +4,8 @@
 
 #include <fmt/core.h>
 
+#include "base/strings.h"
+
 namespace corten::report {
 
 ProgressMode parse_progress_mode(std::string_view text) {
@@ -54,6 +56,25 @@ void LineSplitter::add(std::string_view bytes, const std::function<void(std::str
 void LineSplitter::flush(const std::function<void(std::string_view)>& line) {
   if (!rest_.empty()) line(rest_);
   rest_.clear();
+}
+
+std::string warnings_text(const std::vector<build::Warning>& warnings, const ProgressOptions& options) {
+  if (warnings.empty()) return {};
+  std::string head =
+      warnings.size() == 1 ? " 1 warning found" : fmt::format(" {} warnings found", warnings.size());
+  head += " (see the lines with --check):";
+  if (options.color) head = fmt::format("\x1b[{}m{}\x1b[0m", options.colors.warning, head);
+  std::string text = "\n" + head + "\n";
+  for (const build::Warning& warning : warnings) {
+    text += " - " + printable(warning.message);
+    if (warning.where.line) text += fmt::format(" (line {})", warning.where.line);
+    text += "\n";
+    if (warning.where.line)
+      text += fmt::format("   at {}:{}", printable(warning.where.file), warning.where.line);
+    if (!warning.url.empty()) text += fmt::format("{} {}", warning.where.line ? "," : "   see", warning.url);
+    text += "\n";
+  }
+  return text;
 }
 
 std::string seconds_text(int64_t ns) {

@@ -22,6 +22,7 @@ struct ProgressOptions {
   bool color = false;  // NO_COLOR unset and a terminal
   Colors colors;
   std::string headline;  // "linux/amd64 as root"
+  std::string source;    // the Dockerfile's text, for warnings in rawjson
 };
 
 class Progress : public build::Events {
@@ -56,13 +57,16 @@ class Fan : public build::Events {
   void finished(int id, build::Outcome outcome, std::string_view error) override {
     for (auto* l : listeners_) l->finished(id, outcome, error);
   }
-  void warning(const std::string& message, const SourceSpan& where) override {
-    for (auto* l : listeners_) l->warning(message, where);
+  void warning(const build::Warning& warning) override {
+    for (auto* l : listeners_) l->warning(warning);
   }
 
  private:
   std::vector<build::Events*> listeners_;
 };
+
+// The block at a build's end: how many warnings, and each with its place and page; "" when there are none.
+std::string warnings_text(const std::vector<build::Warning>& warnings, const ProgressOptions& options);
 
 // Bytes to whole lines: what is not ended yet is kept for each key.
 class LineSplitter {

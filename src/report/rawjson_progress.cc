@@ -17,7 +17,7 @@ namespace {
 
 class RawJsonProgress : public Progress {
  public:
-  explicit RawJsonProgress(const ProgressOptions& options) : fd_(options.fd) {}
+  explicit RawJsonProgress(const ProgressOptions& options) : fd_(options.fd), source_(options.source) {}
 
   void planned(const build::VertexInfo& vertex) override {
     std::lock_guard lock(mutex_);
@@ -45,14 +45,26 @@ class RawJsonProgress : public Progress {
     emit_vertex(id, outcome == build::Outcome::kCached,
                 outcome == build::Outcome::kCancelled ? "canceled" : error, true);
   }
-  void warning(const std::string& message, const SourceSpan& where) override {
+  void warning(const build::Warning& warning) override {
     std::lock_guard lock(mutex_);
-    Json warning = Json::object({{"level", 1}, {"short", base64_encode(message)}});
-    if (where.line)
-      warning.set("range", Json(Json::Array{Json::object(
-                               {{"start", Json::object({{"line", where.line}})},
-                                {"end", Json::object({{"line", std::max(where.line, where.end_line)}})}})}));
-    emit("warnings", std::move(warning));
+    std::string line = warning.where.line ? fmt::format(" (line {})", warning.where.line) : "";
+    Json json = Json::object(
+        {{"vertex", Digest::of(std::string_view("[internal] load build definition")).to_string()},
+         {"level", 1},
+         {"short", base64_encode(warning.message + line)}});
+    if (!warning.detail.empty()) json.set("detail", Json(Json::Array{Json(base64_encode(warning.detail))}));
+    if (!warning.url.empty()) json.set("url", warning.url);
+    if (warning.where.line) {
+      json.set("sourceInfo", Json::object({{"filename", warning.where.file},
+                                           {"data", base64_encode(source_)},
+                                           {"language", "Dockerfile"}}));
+      Json range = Json::array();
+      for (int n = warning.where.line; n <= std::max(warning.where.line, warning.where.end_line); n++)
+        range.push_back(
+            Json::object({{"start", Json::object({{"line", n}})}, {"end", Json::object({{"line", n}})}}));
+      json.set("range", std::move(range));
+    }
+    emit("warnings", std::move(json));
   }
 
  private:
@@ -95,6 +107,7 @@ class RawJsonProgress : public Progress {
   }
 
   int fd_;
+  std::string source_;
   std::mutex mutex_;
   std::map<int, Vertex> vertices_;
 };

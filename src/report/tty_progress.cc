@@ -84,10 +84,6 @@ class TtyProgress : public Progress {
         break;
     }
   }
-  void warning(const std::string& message, const SourceSpan& where) override {
-    std::lock_guard lock(mutex_);
-    warnings_.push_back(printable(message) + (where.line ? fmt::format(" (line {})", where.line) : ""));
-  }
   void finish() override { stop(); }
 
  private:
@@ -110,7 +106,6 @@ class TtyProgress : public Progress {
     drawer_.join();
     std::lock_guard lock(mutex_);
     draw(true);
-    for (const std::string& warning : warnings_) put("WARN: " + warning + "\n");
   }
 
   void draw_until_finished() {
@@ -211,7 +206,6 @@ class TtyProgress : public Progress {
   bool finished_ = false;
   std::map<int, Vertex> vertices_;
   std::vector<int> order_;
-  std::vector<std::string> warnings_;
   size_t drawn_rows_ = 0;
   std::thread drawer_;
 };

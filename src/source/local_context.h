@@ -43,6 +43,7 @@ class LocalContext : public store::Tree {
   const HostPath& directory() const { return directory_; }
   // Whether the ignore rules hide this path.
   bool is_ignored(const RootfsPath& path) const { return matcher_.is_ignored(path.str()); }
+  const dockerfile::IgnoreMatcher& matcher() const { return matcher_; }
   void save_stat_cache() { stat_cache_.save(); }
 
  private:

@@ -58,7 +58,7 @@ void read_file(std::string_view text) {
     return;
   }
   tolerate([&] {
-    for (const Diagnostic& finding : lint(file).findings) check_span(text, finding.span);
+    for (const Diagnostic& finding : lint({file, std::nullopt, {}}).findings) check_span(text, finding.span);
   });
   MapEnvironment environment(MapEnvironment::Values{{"a", "b/c"}, {"empty", ""}});
   for (const Stage& stage : file.stages)
