@@ -73,8 +73,9 @@ bool looks_like_archive(archive::ByteSource& source) {
 
 }  // namespace
 
-CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads)
-    : flags_(flags), store_(store), remote_(flags, store, threads), threads_(threads) {
+CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads,
+                                       const Cancellation& cancellation)
+    : flags_(flags), store_(store), remote_(flags, store, threads, cancellation), threads_(threads) {
   if (flags.context == "-" && flags.file == "-")
     fail(ErrorCode::kUsage, "invalid argument: can't use stdin for both build context and dockerfile");
   if (flags.context == "-" || flags.file == "-") read_standard_input();

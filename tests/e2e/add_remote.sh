@@ -77,6 +77,19 @@ refused "ADD --checksum=sha256:$sum local /x"
 holds "$said" "checksum requires HTTP(S) or Git sources"
 refused "COPY $URL/files/one /x"
 holds "$said" "source can't be a URL for COPY"
+# Ctrl-C while a server stalls: over at once, here in ADD and in a context.
+printf 'FROM base\nADD %s/stall /x\n' "$URL" >Dockerfile
+for how in - "$URL/stall"; do
+  before=$(requests)
+  "$CORTEN" build --progress plain --build-context base=bb "$how" <Dockerfile >log 2>&1 &
+  build=$!
+  while [ "$(requests)" = "$before" ]; do sleep 0.1; done
+  kill -INT $build
+  code=0
+  wait $build || code=$?
+  equal "$code" 130 "exit code after Ctrl-C with $how"
+done
+
 # A name with a line end or an escape is none.
 printf 'FROM base\nADD %s/files/x%%0Ay%%1b%%5b31m /dir/\n' "$URL" >Dockerfile
 mkdir -p "$files" && printf odd >"$files/x%0Ay%1b%5b31m"
