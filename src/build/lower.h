@@ -34,6 +34,7 @@ class Lowering {
  private:
   // lower.cc
   void check_directives();
+  void lower_platform(const oci::Platform& platform);
   void run_checks();
   void expand_meta_args();
   void expand_from_lines();
@@ -43,6 +44,8 @@ class Lowering {
   void begin_on_image(StageInProgress& s, const source::BaseImage& image, const std::string& shown_name);
   void begin_on_tree(StageInProgress& s, const std::string& context);
   StepId add_step(StageInProgress& s, Step step, std::string_view text);
+  StepId keep_step(Step step);
+  std::string shown_platform(const StageInProgress& s) const;
   // `verb` is "copy", or the target of a mount.
   TreeRef tree_by_name(StageInProgress& s, const std::string& name, bool allow_index, const SourceSpan& span,
                        std::string_view verb);
@@ -56,6 +59,7 @@ class Lowering {
   std::optional<RemoteSource> remote_source(const StageInProgress& s, const std::string& source,
                                             const SourceSpan& span, const dockerfile::Add* add);
   void workdir_instruction(StageInProgress& s, const dockerfile::Workdir& workdir);
+  void check_runs_here(const StageInProgress& s, const dockerfile::Run& run);
   void arg_instruction(StageInProgress& s, const dockerfile::Arg& arg);
   void expose_instruction(StageInProgress& s, const dockerfile::Expose& expose);
   MountUse mount_use(StageInProgress& s, const dockerfile::Word& csv);
@@ -68,6 +72,9 @@ class Lowering {
   Sources& sources_;
   dockerfile::Dockerfile file_;
   Plan plan_;
+
+  // Of the platform that is lowered now.
+  oci::Platform platform_;
   std::map<std::string, std::string> global_args_;
   struct FromLine {
     std::string image;
@@ -78,6 +85,8 @@ class Lowering {
   std::vector<StageEnvironment> environments_;
   std::vector<bool> in_progress_;
   std::map<std::string, StepId> image_steps_;
+
+  std::map<std::pair<StepId, int>, std::vector<StepId>> kept_;  // by base and line, over all platforms
 };
 
 }  // namespace corten::build

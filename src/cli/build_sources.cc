@@ -316,7 +316,7 @@ std::optional<source::BaseImage> CommandLineSources::named_image(const std::stri
   return image(named->second.reference, platform);
 }
 
-source::BaseImage CommandLineSources::image(const std::string& text, const oci::Platform&) {
+source::BaseImage CommandLineSources::image(const std::string& text, const oci::Platform& platform) {
   if (text == "scratch") {
     source::BaseImage scratch;
     scratch.name = text;
@@ -331,10 +331,13 @@ source::BaseImage CommandLineSources::image(const std::string& text, const oci::
       throw;
     }
   }();
-  if (auto found = store_.find_image(reference.to_string())) return source::image_from_store(*found, text);
+  if (auto found = store_.find_image(reference.to_string(), platform))
+    return source::image_from_store(*found, text);
   std::vector<std::string> names;
   for (const store::Image& image : store_.images())
     for (const std::string& tag : image.tags) names.push_back(short_name(tag));
+  for (const store::ImageIndex& index : store_.indexes())
+    for (const std::string& tag : index.tags) names.push_back(short_name(tag));
   std::string known = names.empty() ? "the store holds no image" : "the store holds " + join(names, ", ");
   throw Error(ErrorCode::kNotFound,
               fmt::format("failed to resolve source metadata for {}: image is not in the store: not found",

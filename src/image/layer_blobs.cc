@@ -6,6 +6,7 @@
 
 #include "archive/compression.h"
 #include "archive/gzip_encoder.h"
+#include "archive/zlib_writer.h"
 #include "archive/zstd_writer.h"
 #include "base/error.h"
 #include "store/layer_tar.h"
@@ -13,6 +14,8 @@
 namespace corten::image {
 
 namespace {
+
+constexpr int kZstdLevel = 3;
 
 // One stream to two places: the hash of the tar, and its compressor.
 class Tee : public archive::ByteSink {
@@ -66,9 +69,10 @@ oci::Descriptor descriptor_of(const store::LayerBlob& blob, oci::LayerCompressio
 std::string format_name(const Compression& compression) {
   switch (compression.kind) {
     case oci::LayerCompression::kGzip:
-      return std::string(archive::kGzipFormatName);
+      return compression.level ? archive::zlib_format_name(*compression.level)
+                               : std::string(archive::kGzipFormatName);
     case oci::LayerCompression::kZstd:
-      return fmt::format("zstd-{}", compression.level);
+      return fmt::format("zstd-{}", compression.level.value_or(kZstdLevel));
     default:
       return "tar";
   }
@@ -122,12 +126,16 @@ oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& com
     else
       write_own_tar(layer, store, both, hints);
   };
-  if (compression.kind == oci::LayerCompression::kGzip) {
+  if (compression.kind == oci::LayerCompression::kGzip && compression.level) {
+    archive::ZlibWriter gzip(compressed, *compression.level);
+    produce(gzip, nullptr);
+    gzip.finish();
+  } else if (compression.kind == oci::LayerCompression::kGzip) {
     archive::GzipWriter gzip(compressed, {.threads = threads});
     produce(gzip, &gzip);
     gzip.finish();
   } else if (compression.kind == oci::LayerCompression::kZstd) {
-    archive::ZstdWriter zstd(compressed, compression.level);
+    archive::ZstdWriter zstd(compressed, compression.level.value_or(kZstdLevel));
     produce(zstd, nullptr);
     zstd.finish();
   } else {
