@@ -77,6 +77,11 @@ refused "ADD --checksum=sha256:$sum local /x"
 holds "$said" "checksum requires HTTP(S) or Git sources"
 refused "COPY $URL/files/one /x"
 holds "$said" "source can't be a URL for COPY"
+# What later steps need is fetched from the start on.
+printf 'FROM base\nADD %s/meet/a /a\nADD %s/meet/b /b\n' "$URL" "$URL" >Dockerfile
+"$CORTEN" build -q --build-context base=bb -o met - <Dockerfile >/dev/null || fail "one address after the other"
+equal "$(cat met/a met/b | tr '\n' ' ')" "met met " "two addresses at once"
+
 # Ctrl-C while a server stalls: over at once, here in ADD and in a context.
 printf 'FROM base\nADD %s/stall /x\n' "$URL" >Dockerfile
 for how in - "$URL/stall"; do
