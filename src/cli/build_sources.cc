@@ -73,8 +73,9 @@ bool looks_like_archive(archive::ByteSource& source) {
 
 }  // namespace
 
-CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads)
-    : flags_(flags), store_(store), remote_(flags, store, threads), threads_(threads) {
+CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads,
+                                       const Cancellation& cancellation)
+    : flags_(flags), store_(store), remote_(flags, store, threads, cancellation), threads_(threads) {
   if (flags.context == "-" && flags.file == "-")
     fail(ErrorCode::kUsage, "invalid argument: can't use stdin for both build context and dockerfile");
   if (flags.context == "-" || flags.file == "-") read_standard_input();
@@ -119,16 +120,10 @@ void CommandLineSources::take_dockerfile(const store::Tree& tree) {
   dockerfile_ = *text;
 }
 
-// On standard input the archive's ignore file counts; of an address it does not, as with BuildKit.
-void CommandLineSources::open_archive(archive::ByteSource& bytes, bool obeys_ignore_file) {
-  std::shared_ptr<store::Tree> everything =
-      source::read_tar_context(bytes, {}, flags_.timestamps == "source", store_.contents());
-  take_dockerfile(*everything);
-  context_ = everything;
-  if (!obeys_ignore_file) return;
-  auto ignore = text_in(*everything, dockerfile_name_ + ".dockerignore");
-  if (!ignore) ignore = text_in(*everything, ".dockerignore");
-  if (ignore) context_ = source::without_ignored(*everything, dockerfile::parse_ignore_file(*ignore));
+// The ignore file of an archive does not count, as with BuildKit: whoever packs one chooses what is in it.
+void CommandLineSources::open_archive(archive::ByteSource& bytes) {
+  context_ = source::read_tar_context(bytes, flags_.timestamps == "source", store_.contents());
+  take_dockerfile(*context_);
 }
 
 void CommandLineSources::open_git(const source::GitReference& reference) {
@@ -146,7 +141,7 @@ void CommandLineSources::open_http() {
     UniqueFd again = open_file(path, O_RDONLY);
     archive::FdSource whole(again.get(), flags_.context);
     try {
-      open_archive(whole, false);
+      open_archive(whole);
     } catch (Error& error) {
       error.add_context("context " + source::parse_url(flags_.context).shown());
       throw;
@@ -177,7 +172,7 @@ void CommandLineSources::open_context() {
       return;
     }
     archive::StringSource whole(standard_input_);
-    open_archive(whole, true);
+    open_archive(whole);
     standard_input_.clear();
     return;
   }
@@ -256,6 +251,22 @@ std::shared_ptr<source::LocalContext> CommandLineSources::open_directory(const s
   return context;
 }
 
+// `alpine`, `alpine:latest` and `docker.io/library/alpine` are one name, as with buildx.
+static std::optional<std::string> context_key(const std::string& name) {
+  auto reference = oci::Reference::try_parse(name);
+  if (!reference) return std::nullopt;
+  std::string key = reference->familiar();
+  if (key.ends_with(":latest")) key.resize(key.size() - 7);
+  return key;
+}
+
+std::map<std::string, CommandLineSources::Named>::iterator CommandLineSources::find_named(
+    const std::string& name) {
+  if (named_.empty() || iequals(name, "scratch") || iequals(name, "context")) return named_.end();
+  auto key = context_key(name);
+  return key ? named_.find(*key) : named_.end();
+}
+
 void CommandLineSources::open_named(const std::string& text) {
   size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
@@ -290,12 +301,14 @@ void CommandLineSources::open_named(const std::string& text) {
       ignore = dockerfile::parse_ignore_file(read_file(ignore_file, 8 << 20));
     named.tree = open_directory(value, std::move(ignore));
   }
-  named_[name] = std::move(named);
+  auto key = context_key(name);
+  if (!key) fail(ErrorCode::kUsage, "invalid context name {}", name);
+  named_[*key] = std::move(named);
 }
 
 std::shared_ptr<const store::Tree> CommandLineSources::named_tree(const std::string& name) {
   std::lock_guard lock(mutex_);
-  auto found = named_.find(name);
+  auto found = find_named(name);
   if (found == named_.end()) return nullptr;
   Named& named = found->second;
   if (named.tree || named.address.empty()) return named.tree;
@@ -314,7 +327,7 @@ std::shared_ptr<const store::Tree> CommandLineSources::named_tree(const std::str
 
 std::optional<source::BaseImage> CommandLineSources::named_image(const std::string& name,
                                                                  const oci::Platform& platform) {
-  auto named = named_.find(name);
+  auto named = find_named(name);
   if (named == named_.end() || named->second.tree || !named->second.address.empty()) return std::nullopt;
   if (!named->second.layout.empty())
     return source::image_from_layout({named->second.layout}, named->second.layout_name, platform, store_);

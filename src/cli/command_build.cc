@@ -98,7 +98,7 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
 // The first Ctrl-C ends the build in order, a second one at once.
 class Interrupts {
  public:
-  explicit Interrupts(build::Executor& executor) : pipe_(make_pipe()) {
+  Interrupts(Cancellation cancellation, build::RunningProcesses& running) : pipe_(make_pipe()) {
     write_end() = pipe_.write.get();
     struct sigaction action {};
     action.sa_handler = [](int) {
@@ -109,12 +109,12 @@ class Interrupts {
     sigaction(SIGINT, &action, nullptr);
     sigaction(SIGTERM, &action, nullptr);
     sigaction(SIGHUP, &action, nullptr);
-    watcher_ = std::thread([this, &executor] {
+    watcher_ = std::thread([this, cancellation, &running]() mutable {
       char byte = 0;
       for (int count = 0; read(pipe_.read.get(), &byte, 1) == 1 && byte == 1; count++) {
         if (count == 1) _exit(130);
-        executor.cancellation.cancel();
-        executor.running.kill_all();
+        cancellation.cancel();
+        running.kill_all();
       }
     });
   }
@@ -215,7 +215,9 @@ int command_build(const Arguments& arguments) {
   Session session = Session::open({.architectures = foreign_architectures(platforms)});
   unsigned threads = available_processors();
   build::RunningProcesses running;
-  CommandLineSources sources(flags, session.store(), threads);
+  Cancellation cancellation;
+  Interrupts interrupts(cancellation, running);
+  CommandLineSources sources(flags, session.store(), threads, cancellation);
   for (const std::string& warning : sources.warnings()) print_warning(warning);
   build::Request request = make_request(flags, sources, platforms, threads);
   request.why_not_run = [&](const oci::Platform& platform) {
@@ -223,9 +225,8 @@ int command_build(const Arguments& arguments) {
   };
   if (flags.call.name != "build") return run_call(flags.call, request, sources);
   check_outputs(request, flags);
-  build::Executor executor{session.store(),        request, session.entered().mapping, session.clock(),
-                           sources.cancellation(), running};
-  Interrupts interrupts(executor);
+  build::Executor executor{session.store(), request,      session.entered().mapping,
+                           session.clock(), cancellation, running};
 
   store::BuildRecord record;
   record.id = new_build_id();

@@ -39,7 +39,11 @@ void write_own_tar(const store::LayerRef& layer, store::Store& store, archive::B
   writer.finish();
 }
 
-std::optional<store::LayerBlob> imported_blob(const DiffId& diff_id, store::Store& store) {
+// The blob that a layer of others came as; a layer that was built here (its time is not 0) never has one,
+// although its tar may have been imported too.
+std::optional<store::LayerBlob> imported_blob(const store::LayerRef& layer, const DiffId& diff_id,
+                                              store::Store& store) {
+  if (layer.time != 0) return std::nullopt;
   auto blob = store.layers().find_blob(diff_id, "as-pulled");
   return blob && store.has_blob(blob->digest) ? blob : std::nullopt;
 }
@@ -83,7 +87,7 @@ std::string format_name(const Compression& compression) {
 // A layer of others is only the same tar again when it is read from the blob that it came as.
 void write_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to) {
   if (auto diff = store.layers().find_diff(layer)) {
-    if (auto blob = imported_blob(diff->diff_id, store)) {
+    if (auto blob = imported_blob(layer, diff->diff_id, store)) {
       UniqueFd fd = open_file(store.blob_path(blob->digest), O_RDONLY);
       archive::FdSource from(fd.get(), blob->digest.to_string());
       auto plain = archive::open_decompressor(from);
@@ -107,7 +111,7 @@ store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store) 
 oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads,
                             store::Store& store) {
   auto diff = store.layers().find_diff(layer);
-  std::optional<store::LayerBlob> came_as = diff ? imported_blob(diff->diff_id, store) : std::nullopt;
+  std::optional<store::LayerBlob> came_as = diff ? imported_blob(layer, diff->diff_id, store) : std::nullopt;
   if (came_as && !compression.force) return descriptor_of(*came_as, compression_of(*came_as, store));
   std::string format = format_name(compression);
   if (diff)

@@ -93,9 +93,11 @@ oci::Descriptor find_manifest(const LayoutDirectory& layout, std::string_view na
 
 store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& descriptor,
                              const DiffId& diff_id, const store::Rootfs& below, store::Store& store) {
-  // A layer of ours may have several times; the one whose members all have their own is the imported form.
+  // The imported form is the one whose members all have times of their own, so that the layer's is 0. One that
+  // was built here has the same tar and no blob of others: what is exported must not depend on who was here
+  // first.
   for (const store::LayerRef& known : store.layers().find_layers(diff_id))
-    if (store.layers().has(known.id)) return known;
+    if (known.time == 0 && store.layers().has(known.id)) return known;
 
   // The blob is kept as it came: its digest is what registries and other machines know.
   TempDir place = store.temporary("import-");

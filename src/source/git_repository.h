@@ -23,7 +23,7 @@ struct GitCommit {
 class GitRepository {
  public:
   // `directory` is the store's place for git repositories.
-  GitRepository(std::string directory, GitProgram program);
+  GitRepository(const std::string& directory, GitProgram program);
 
   // Asks the remote. Error(kNotFound) `repository does not contain ref X`, with near names as hint;
   // Error(kCorrupt) when it is not the checksum's.
@@ -33,6 +33,10 @@ class GitRepository {
   // history when the server gives nothing else. Error(kNotFound) when it has none such. Completes `commit`
   // when an id was that of a tag.
   void fetch(GitCommit& commit);
+
+  // Lets others use the copy: what has been fetched stays. Before another repository is fetched, or two that
+  // name each other would wait for each other.
+  void release() { lock_.release(); }
 
   const GitProgram& program() const { return program_; }
   GitProgram::Place place() const {
