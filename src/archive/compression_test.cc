@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "archive/peer_programs_test.h"
+#include "archive/zlib_writer.h"
 #include "archive/zstd_writer.h"
 #include "base/error.h"
 
@@ -111,7 +112,37 @@ TEST(ZstdWriter, IsDeterministicAndReadable) {
   EXPECT_EQ(expand(zstd_of("", 1)), "");
   StringSink sink;
   EXPECT_THROW(ZstdWriter(sink, 0), Error);
-  EXPECT_THROW(ZstdWriter(sink, 20), Error);
+  EXPECT_THROW(ZstdWriter(sink, 23), Error);
+}
+
+// The largest window that a reader must have is the 8 MiB that all readers have.
+TEST(ZstdWriter, HighestLevelsStayReadable) {
+  std::string text = sample(200'000), packed = zstd_of(text, text.size(), 22);
+  EXPECT_TRUE(expand(packed) == text);
+  // RFC 8878, 3.1.1.1.2: exponent in the upper five bits, the window descriptor is the sixth byte.
+  EXPECT_LE(static_cast<unsigned char>(packed[5]) >> 3, 23 - 10);
+}
+
+TEST(ZlibWriter, LevelsAreDeterministicAndReadable) {
+  std::string text = sample(2'000'000);
+  auto pack = [&](int level, size_t piece) {
+    StringSink sink;
+    ZlibWriter writer(sink, level);
+    for (size_t at = 0; at < text.size(); at += piece) writer.write(std::string_view(text).substr(at, piece));
+    writer.finish();
+    return sink.take();
+  };
+  for (int level : {0, 1, 6, 9}) {
+    EXPECT_TRUE(pack(level, 1000) == pack(level, text.size())) << level;
+    EXPECT_TRUE(expand(pack(level, 4096)) == text) << level;
+  }
+  EXPECT_GT(pack(0, text.size()).size(), text.size());
+  EXPECT_LT(pack(9, text.size()).size(), pack(1, text.size()).size());
+  // No name, no time, no system.
+  EXPECT_EQ(pack(6, text.size()).substr(3, 5), std::string(5, '\0'));
+  EXPECT_EQ(pack(6, text.size())[9], '\xff');
+  StringSink sink;
+  EXPECT_THROW(ZlibWriter(sink, 10), Error);
 }
 
 }  // namespace

@@ -31,9 +31,13 @@ struct ZstdWriter::State {
 };
 
 ZstdWriter::ZstdWriter(ByteSink& to, int level) : state_(std::make_unique<State>(to)) {
-  if (level < 1 || level > 19) fail(ErrorCode::kInvalid, "zstd level {}: must be 1 to 19", level);
+  if (level < 1 || level > 22) fail(ErrorCode::kInvalid, "zstd level {}: must be 1 to 22", level);
   if (!state_->stream) fail(ErrorCode::kNoSpace, "zstd: out of memory");
   state_->set(ZSTD_c_compressionLevel, level);
+  // The highest levels would have readers keep 128 MiB; 8 MiB is what every reader takes (RFC
+  // 8878, 3.1.1.1.2).
+  constexpr int kHighestPlain = 19, kWindowLog = 23;
+  if (level > kHighestPlain) state_->set(ZSTD_c_windowLog, kWindowLog);
   state_->set(ZSTD_c_checksumFlag, 1);
 }
 ZstdWriter::~ZstdWriter() = default;

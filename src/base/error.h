@@ -35,6 +35,7 @@ struct SourceSpan {
   int column = 0;
   int end_line = 0;    // the last line of the span; 0: the same as line
   int end_column = 0;  // one past the last column; 0: to the end of the line
+  bool operator==(const SourceSpan&) const = default;
 };
 
 class Error : public std::exception {

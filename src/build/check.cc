@@ -1,5 +1,7 @@
 #include "build/check.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace corten::build {
@@ -29,7 +31,6 @@ dockerfile::LintResult check_dockerfile(const Request& request, Sources& sources
   options.target = request.target;
   options.all_stages = all_stages;
   options.build_args = request.build_args;
-  options.platform = request.platform;
   options.build_platform = request.build_platform;
   options.ignore = sources.ignore_matcher();
   options.is_context = [&](const std::string& name) {
@@ -48,7 +49,23 @@ dockerfile::LintResult check_dockerfile(const Request& request, Sources& sources
       return std::nullopt;
     }
   };
-  return dockerfile::lint(file, options);
+  // What is true for several platforms is said once.
+  dockerfile::LintResult all;
+  for (const oci::Platform& platform : request.platforms) {
+    options.platform = platform;
+    dockerfile::LintResult one = dockerfile::lint(file, options);
+    if (&platform == &request.platforms.front()) {
+      all = std::move(one);
+      continue;
+    }
+    all.is_error |= one.is_error;
+    for (dockerfile::Diagnostic& finding : one.findings)
+      if (std::none_of(all.findings.begin(), all.findings.end(), [&](const dockerfile::Diagnostic& said) {
+            return said.rule == finding.rule && said.message == finding.message && said.span == finding.span;
+          }))
+        all.findings.push_back(std::move(finding));
+  }
+  return all;
 }
 
 }  // namespace corten::build

@@ -38,21 +38,29 @@ Plan Lowering::run() {
   file_ = dockerfile::parse_dockerfile(request_.dockerfile, request_.dockerfile_name);
   check_directives();
   if (file_.stages.empty()) fail(ErrorCode::kInvalid, "dockerfile contains no stages to build");
-  done_.resize(file_.stages.size());
-  environments_.resize(file_.stages.size());
-  in_progress_.resize(file_.stages.size());
-  expand_meta_args();
-  expand_from_lines();
-  plan_.target = static_cast<int>(dockerfile::find_target(file_.stages, request_.target));
-  lower_needed_stages();
-  plan_.stages.resize(file_.stages.size());
-  for (size_t i = 0; i < done_.size(); i++)
-    if (done_[i]) plan_.stages[i] = std::move(*done_[i]);
-  StagePlan& target = plan_.stages[static_cast<size_t>(plan_.target)];
-  for (const auto& [key, value] : request_.labels) target.config.config.labels[key] = value;
-  target.config.config.on_build = target.on_build;
+  for (const oci::Platform& platform : request_.platforms) lower_platform(platform);
   run_checks();
   return std::move(plan_);
+}
+
+void Lowering::lower_platform(const oci::Platform& platform) {
+  platform_ = platform;
+  done_.assign(file_.stages.size(), std::nullopt);
+  environments_.assign(file_.stages.size(), {});
+  in_progress_.assign(file_.stages.size(), false);
+  from_lines_.clear();
+  image_steps_.clear();
+  expand_meta_args();
+  expand_from_lines();
+  size_t index = dockerfile::find_target(file_.stages, request_.target);
+  lower_needed_stages(index);
+  TargetPlan target{platform, stage(static_cast<int>(index))};
+  oci::ImageConfig& config = target.stage.config;
+  for (const auto& [key, value] : request_.labels) config.config.labels[key] = value;
+  config.config.on_build = target.stage.on_build;
+  // What was asked for is what the image says it is (section 5.2); what its base is beside it is a warning.
+  if (request_.platform_given) config.platform = platform;
+  plan_.targets.push_back(std::move(target));
 }
 
 // Findings are warnings, unless the file asks for errors.
@@ -93,7 +101,7 @@ void Lowering::expand_meta_args() {
     const auto& name = file_.stages.back().from.name;
     target = name ? name->text : "default";
   }
-  global_args_ = automatic_args(request_, target);
+  global_args_ = automatic_args(request_, platform_, target);
   dockerfile::MapEnvironment environment({global_args_.begin(), global_args_.end()});
   for (const dockerfile::Arg& line : file_.meta_args)
     for (const dockerfile::ArgDeclaration& arg : line.entries) {
@@ -114,7 +122,7 @@ void Lowering::expand_meta_args() {
 void Lowering::expand_from_lines() {
   dockerfile::MapEnvironment environment({global_args_.begin(), global_args_.end()});
   for (const dockerfile::Stage& stage : file_.stages) {
-    FromLine line{"", request_.platform};
+    FromLine line{"", platform_};
     line.image = with_span(stage.from.image.span, [&] {
       return dockerfile::process_word(stage.from.image.text, environment,
                                       {.escape = file_.directives.escape});
@@ -145,7 +153,7 @@ void Lowering::expand_from_lines() {
 
 // In the order of the file, so that a stage finds those that it needs done: a thousand stages on one another
 // are no thousand calls deep. What triggers of images name comes on the way.
-void Lowering::lower_needed_stages() {
+void Lowering::lower_needed_stages(size_t target) {
   std::vector<std::optional<size_t>> bases;
   std::map<std::string, size_t> by_name;
   for (size_t i = 0; i < file_.stages.size(); i++) {
@@ -156,7 +164,7 @@ void Lowering::lower_needed_stages() {
   auto needs = dockerfile::stage_needs(file_, bases, by_name);
   dockerfile::refuse_circles(file_, needs);
   std::vector<bool> wanted(file_.stages.size(), request_.all_stages);
-  dockerfile::mark_needed(needs, static_cast<size_t>(plan_.target), wanted);
+  dockerfile::mark_needed(needs, target, wanted);
   for (size_t i = 0; i < wanted.size(); i++)
     if (wanted[i]) stage(static_cast<int>(i));
 }
@@ -298,7 +306,7 @@ void Lowering::begin_on_image(StageInProgress& s, const source::BaseImage& image
 
 // A directory as a base: its files are one layer on nothing, without a history entry of their own.
 void Lowering::begin_on_tree(StageInProgress& s, const std::string& context) {
-  s.plan.config.platform = request_.platform;
+  s.plan.config.platform = from_lines_[static_cast<size_t>(s.index)].platform;
   s.plan.config.config.working_dir = "/";
   s.plan.config.config.set_env("PATH", kDefaultPath);
   s.environment.set("PATH", std::string(kDefaultPath));
@@ -314,33 +322,60 @@ void Lowering::begin_on_tree(StageInProgress& s, const std::string& context) {
   s.plan.layer_steps.push_back(s.here);
 }
 
-StepId Lowering::add_step(StageInProgress& s, Step step, std::string_view text) {
+// The same step for another platform is the same step: same place, same base, same inputs, and nothing of the
+// platform in it.
+StepId Lowering::keep_step(Step step) {
+  std::vector<StepId>& alike = kept_[{step.base, step.span.line}];
+  if (!plan_.targets.empty())  // within one platform no two steps are one
+    for (StepId id : alike) {
+      const Step& known = plan_.steps[static_cast<size_t>(id)];
+      if (known.span == step.span && known.no_cache == step.no_cache && known.work == step.work) return id;
+    }
   step.id = static_cast<StepId>(plan_.steps.size());
+  alike.push_back(step.id);
+  plan_.steps.push_back(std::move(step));
+  return plan_.steps.back().id;
+}
+
+// BuildKit's: the stage's platform and, when the stage asked for it, what it builds for.
+std::string Lowering::shown_platform(const StageInProgress& s) const {
+  if (request_.platforms.size() < 2) return "";
+  const oci::Platform& here = s.plan.config.platform;
+  bool knows_target = false;
+  for (const char* name : {"TARGETPLATFORM", "TARGETOS", "TARGETARCH"})
+    knows_target |= s.environment.is_declared(name);
+  std::string text = here.format();
+  if (knows_target && platform_.os != here.os)
+    text += "->" + platform_.format();
+  else if (knows_target && platform_.architecture != here.architecture)
+    text += "->" + platform_.format().substr(platform_.os.size() + 1);
+  return text + " ";
+}
+
+StepId Lowering::add_step(StageInProgress& s, Step step, std::string_view text) {
   step.stage = s.index;
   step.instruction = std::string(text);
   std::string first_line(text.substr(0, text.find('\n')));
   s.step_number++;
-  step.name = fmt::format("[{}{}/{}] {}{}", s.label, s.step_number, std::max(s.step_count, s.step_number),
-                          s.is_triggered ? "ONBUILD " : "", printable(first_line));
+  step.name = fmt::format("[{}{}{}/{}] {}{}", shown_platform(s), s.label, s.step_number,
+                          std::max(s.step_count, s.step_number), s.is_triggered ? "ONBUILD " : "",
+                          printable(first_line));
   step.no_cache = request_.no_cache || request_.no_cache_stages.contains(to_lower(s.plan.name));
-  plan_.steps.push_back(std::move(step));
-  return plan_.steps.back().id;
+  return keep_step(std::move(step));
 }
 
 StepId Lowering::image_step(const std::string& reference, const SourceSpan& span) {
   if (auto known = image_steps_.find(reference); known != image_steps_.end()) return known->second;
   std::optional<source::BaseImage> image;
-  if (sources_.has_named(reference)) image = sources_.named_image(reference, request_.platform);
-  if (!image) image = sources_.image(reference, request_.platform);
+  if (sources_.has_named(reference)) image = sources_.named_image(reference, platform_);
+  if (!image) image = sources_.image(reference, platform_);
   Step step;
-  step.id = static_cast<StepId>(plan_.steps.size());
   step.name = "[internal] image " + reference;
   step.instruction = "FROM " + reference;
   step.span = span;
   step.work = FromStep{*image};
   step.no_cache = request_.no_cache;
-  plan_.steps.push_back(std::move(step));
-  return image_steps_[reference] = plan_.steps.back().id;
+  return image_steps_[reference] = keep_step(std::move(step));
 }
 
 TreeRef Lowering::tree_by_name(StageInProgress& s, const std::string& name, bool allow_index,

@@ -35,16 +35,19 @@ class Lowering {
  private:
   // lower.cc
   void check_directives();
+  void lower_platform(const oci::Platform& platform);
   void run_checks();
   void expand_meta_args();
   void expand_from_lines();
-  void lower_needed_stages();
+  void lower_needed_stages(size_t target);
   const StagePlan& stage(int index);
   StagePlan lower_stage(int index);
   void begin_stage(StageInProgress& s);
   void begin_on_image(StageInProgress& s, const source::BaseImage& image, const std::string& shown_name);
   void begin_on_tree(StageInProgress& s, const std::string& context);
   StepId add_step(StageInProgress& s, Step step, std::string_view text);
+  StepId keep_step(Step step);
+  std::string shown_platform(const StageInProgress& s) const;
   // `verb` is "copy", or the target of a mount.
   TreeRef tree_by_name(StageInProgress& s, const std::string& name, bool allow_index, const SourceSpan& span,
                        std::string_view verb);
@@ -58,6 +61,7 @@ class Lowering {
   std::optional<RemoteSource> remote_source(const StageInProgress& s, const std::string& source,
                                             const SourceSpan& span, const dockerfile::Add* add);
   void workdir_instruction(StageInProgress& s, const dockerfile::Workdir& workdir);
+  void check_runs_here(const StageInProgress& s, const dockerfile::Run& run);
   void arg_instruction(StageInProgress& s, const dockerfile::Arg& arg);
   void expose_instruction(StageInProgress& s, const dockerfile::Expose& expose);
   MountUse mount_use(StageInProgress& s, const dockerfile::Word& csv);
@@ -71,6 +75,9 @@ class Lowering {
   dockerfile::Dockerfile file_;
   Plan plan_;
   dockerfile::ExpansionBudget budget_;
+
+  // Of the platform that is lowered now.
+  oci::Platform platform_;
   std::map<std::string, std::string> global_args_;
   struct FromLine {
     std::string image;
@@ -81,6 +88,8 @@ class Lowering {
   std::vector<StageEnvironment> environments_;
   std::vector<bool> in_progress_;
   std::map<std::string, StepId> image_steps_;
+
+  std::map<std::pair<StepId, int>, std::vector<StepId>> kept_;  // by base and line, over all platforms
 };
 
 }  // namespace corten::build

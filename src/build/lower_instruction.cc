@@ -215,19 +215,33 @@ MountUse Lowering::mount_use(StageInProgress& s, const dockerfile::Word& csv) {
   return use;
 }
 
+// Before any step starts: a build must not find out at its end that its last stage cannot be run.
+void Lowering::check_runs_here(const StageInProgress& s, const dockerfile::Run& run) {
+  const oci::Platform& platform = s.plan.config.platform;
+  const oci::Platform& here = request_.build_platform;
+  if (platform.architecture.empty() || (platform.architecture == here.architecture && platform.os == here.os))
+    return;
+  std::string why = platform.os != here.os ? "another system"
+                    : request_.why_not_run ? request_.why_not_run(platform)
+                                           : "no emulation is set up";
+  if (why.empty()) return;
+  throw Error(ErrorCode::kUnsupported, fmt::format("stage {}, RUN for {} on a machine that is {}: {}",
+                                                   s.plan.name, platform.format(), here.format(), why))
+      .with_hint(
+          "build it natively and cross-compile: FROM --platform=$BUILDPLATFORM; or let the kernel emulate: "
+          "apt-get install qemu-user-static binfmt-support")
+      .with_span(run.span);
+}
+
 void Lowering::run_instruction(StageInProgress& s, const dockerfile::Run& run) {
   const oci::RunConfig& config = s.plan.config.config;
   if (run.security == dockerfile::RunSecurity::kInsecure)
     fail(ErrorCode::kPermission, "security.insecure is not allowed");
   if (!run.devices.empty()) fail(ErrorCode::kUnsupported, "RUN --device is not executed yet");
-  if (s.plan.config.platform.architecture != request_.build_platform.architecture &&
-      !s.plan.config.platform.architecture.empty())
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("RUN on platform {}: this machine is {}", s.plan.config.platform.format(),
-                            request_.build_platform.format()))
-        .with_hint("run it on the build platform: FROM --platform=$BUILDPLATFORM");
+  check_runs_here(s, run);
 
   RunStep step;
+  step.platform = s.plan.config.platform;
   std::string summary = run.original;
   if (run.command.is_shell && !run.heredocs.empty()) {
     dockerfile::RunScript script = dockerfile::run_script(run);

@@ -32,6 +32,9 @@ struct TreeRef {
 
 struct FromStep {
   source::BaseImage image;
+  bool operator==(const FromStep& other) const {
+    return image.identity == other.image.identity && image.name == other.image.name;
+  }
 };
 
 struct CopyStep {
@@ -41,6 +44,7 @@ struct CopyStep {
   std::map<size_t, RemoteSource> remotes;  // those of the sources that are addresses
   struct File {
     std::string name, content;
+    bool operator==(const File&) const = default;
   };
   std::vector<File> files;           // heredocs
   std::string destination;           // absolute; a trailing slash counts
@@ -50,12 +54,14 @@ struct CopyStep {
   std::vector<std::string> excludes;
   bool parents = false, link = false;
   std::optional<bool> unpack;
+  bool operator==(const CopyStep&) const = default;
 };
 
 struct MountUse {
   dockerfile::Mount mount;
   TreeRef from;
   std::string cache_id;  // of a cache mount, its namespace included
+  bool operator==(const MountUse&) const = default;
 };
 
 struct RunStep {
@@ -71,11 +77,14 @@ struct RunStep {
   std::string network;                  // default, none, host
   bool insecure = false;
   std::string hostname = "buildkitsandbox";
+  oci::Platform platform;  // of its programs
+  bool operator==(const RunStep&) const = default;
 };
 
 struct WorkdirStep {
   RootfsPath path;
   std::string user;
+  bool operator==(const WorkdirStep&) const = default;
 };
 
 struct Step {
@@ -102,10 +111,17 @@ struct StagePlan {
   std::vector<std::string> on_build;
 };
 
+// One of the images that are asked for.
+struct TargetPlan {
+  oci::Platform platform;
+  StagePlan stage;
+};
+
+// Of all platforms that are asked for. A step that two of them would make in the same way (a native stage of
+// a cross compilation, up to the ARG that tells them apart) stands in it once.
 struct Plan {
-  std::vector<Step> steps;        // inputs before users; ids are indexes
-  std::vector<StagePlan> stages;  // by index in the Dockerfile; those that are not needed are empty
-  int target = 0;
+  std::vector<Step> steps;          // inputs before users; ids are indexes
+  std::vector<TargetPlan> targets;  // in the order of the request's platforms
   std::vector<dockerfile::Diagnostic> warnings;
   std::string check_error;  // the file asks that findings fail the build
 };

@@ -32,6 +32,7 @@ struct RemoteSource {
   bool is_git = false;
   std::optional<bool> keep_git_dir;  // --keep-git-dir
   std::string checksum;              // sha256:... or a commit
+  bool operator==(const RemoteSource&) const = default;
 };
 
 struct RemoteTree {
@@ -68,9 +69,13 @@ struct Request {
   bool all_stages = false;  // look at every stage, not only at what the target needs
   std::map<std::string, std::string> build_args;
   std::vector<std::pair<std::string, std::string>> labels;
-  oci::Platform platform;        // the target's, normalised
-  oci::Platform build_platform;  // this machine's
+  std::vector<oci::Platform> platforms;  // one image each; normalised, at least one, none twice
+  oci::Platform build_platform;          // this machine's
   bool platform_given = false;
+  bool is_index = false;  // the result is an index: several platforms, or one and BUILDKIT_MULTI_PLATFORM
+  // Why programs of another architecture cannot be run here; "" when they can. Asked only for a RUN that
+  // needs it; unset: nothing but our own architecture runs.
+  std::function<std::string(const oci::Platform&)> why_not_run;
   std::map<std::string, Secret> secrets;
   std::map<std::string, std::shared_ptr<source::SshAgent>> ssh;  // by id
   std::string network = "default";                               // default, none, host

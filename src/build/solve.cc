@@ -14,8 +14,8 @@
 
 namespace corten::build {
 
-StageRootfs BuildResult::rootfs() const {
-  StepId last = target().result;
+StageRootfs BuildResult::rootfs(const TargetPlan& target) const {
+  StepId last = target.stage.result;
   return last == kNoStep ? StageRootfs() : steps[static_cast<size_t>(last)].rootfs;
 }
 

@@ -29,8 +29,7 @@ struct StepResult {
 struct BuildResult {
   Plan plan;
   std::vector<StepResult> steps;  // by step id
-  const StagePlan& target() const { return plan.stages[static_cast<size_t>(plan.target)]; }
-  StageRootfs rootfs() const;  // of the target
+  StageRootfs rootfs(const TargetPlan& target) const;
   size_t cached_steps = 0, executed_steps = 0;
 };
 

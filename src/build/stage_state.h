@@ -41,6 +41,7 @@ class StageEnvironment : public dockerfile::Environment {
 };
 
 // Predefined arguments of the whole file: platforms and TARGETSTAGE, which build arguments override.
-std::map<std::string, std::string> automatic_args(const Request& request, const std::string& target_name);
+std::map<std::string, std::string> automatic_args(const Request& request, const oci::Platform& platform,
+                                                  const std::string& target_name);
 
 }  // namespace corten::build

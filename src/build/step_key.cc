@@ -9,7 +9,6 @@ namespace corten::build {
 namespace {
 
 void add_common(KeyRecord& record, const Request& request) {
-  record.add("platform", request.platform.format());
   record.add("timestamps", request.timestamps == Timestamps::kLayer ? "layer" : "source");
 }
 
@@ -89,6 +88,7 @@ KeyRecord run_key(const RunStep& step, const StageRootfs& below,
                   const std::vector<std::optional<Digest>>& sources, const Request& request) {
   KeyRecord record("run");
   add_common(record, request);
+  record.add("platform", step.platform.format());
   record.add("below", rootfs_digest(below.refs()).hex());
   record.add("newest_below", below.newest);
   record.add("command", Json(step.argv));

@@ -7,61 +7,13 @@
 #include "base/suggest.h"
 #include "cli/flags.h"
 #include "cli/session.h"
-#include "dockerfile/mount.h"
 
 namespace corten::cli {
-
-std::map<std::string, std::string> parse_attributes(std::string_view text) {
-  std::map<std::string, std::string> attributes;
-  for (const std::string& field : dockerfile::split_csv(text)) {
-    size_t equals = field.find('=');
-    attributes[std::string(trim(field.substr(0, equals)))] =
-        equals == std::string::npos ? "" : field.substr(equals + 1);
-  }
-  return attributes;
-}
-
-OutputSpec parse_output(std::string_view text) {
-  OutputSpec output;
-  if (text.find('=') == std::string_view::npos) {
-    output.type = text == "-" ? "tar" : "local";
-    output.dest = text;
-    return output;
-  }
-  output.attributes = parse_attributes(text);
-  output.type = output.attributes["type"];
-  output.dest = output.attributes["dest"];
-  output.attributes.erase("type");
-  output.attributes.erase("dest");
-  const std::vector<std::string> kTypes = {"oci", "docker", "local", "tar", "image", "cacheonly"};
-  if (output.type.empty())
-    throw Error(ErrorCode::kUsage, "type is required for output")
-        .with_hint("for example --output type=oci,dest=image.tar");
-  if (output.type == "registry")
-    throw Error(ErrorCode::kUnsupported, "output type=registry is not executed yet")
-        .with_hint("write an archive with type=oci,dest=image.tar and copy it with another tool");
-  if (std::find(kTypes.begin(), kTypes.end(), output.type) == kTypes.end())
-    fail(ErrorCode::kUsage, "unsupported output type {}{}", quote(output.type),
-         did_you_mean(output.type, kTypes));
-  if ((output.type == "oci" || output.type == "tar") && output.dest.empty()) output.dest = "-";
-  if (output.type == "local" && output.dest.empty())
-    fail(ErrorCode::kUsage, "dest is required for local output");
-  const std::vector<std::string> kKnown = {
-      "name",           "tar",  "compression",       "compression-level", "force-compression",
-      "oci-mediatypes", "push", "rewrite-timestamp", "source-date-epoch", "platform-split"};
-  for (const auto& [key, value] : output.attributes)
-    if (std::find(kKnown.begin(), kKnown.end(), key) == kKnown.end() && !key.starts_with("annotation"))
-      fail(ErrorCode::kUnsupported, "output attribute {} is not known{}", quote(key),
-           did_you_mean(key, kKnown));
-  if (output.attributes.contains("push") && output.attributes["push"] != "false")
-    fail(ErrorCode::kUnsupported, "output attribute push is not executed yet");
-  return output;
-}
 
 BuildFlags parse_build_flags(const Arguments& arguments, const std::string& command_name) {
   BuildFlags flags;
   CLI::App app("Build an image from a Dockerfile.", command_name);
-  std::vector<std::string> outputs;
+  std::vector<std::string> outputs, annotations;
   std::string pull, builder, ignored, call;
   bool is_check = false;
   bool push = false, ignored_flag = false;
@@ -85,7 +37,11 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   app.add_option("--ssh", flags.ssh,
                  "default, or ID[=SOCKET|KEYFILE[,KEYFILE]]: what RUN --mount=type=ssh and git take")
       ->allow_extra_args(false);
-  app.add_option("--platform", flags.platforms, "the platform to build for (this machine's)")
+  app.add_option("--platform", flags.platforms,
+                 "platforms to build for, separated by commas; several make an index (this machine's)")
+      ->allow_extra_args(false);
+  app.add_option("--annotation", annotations,
+                 "[manifest|index|manifest-descriptor|index-descriptor[PLATFORM]:]KEY=VALUE")
       ->allow_extra_args(false);
   app.add_option("--network", flags.network, "network of RUN steps: default, none, host");
   app.add_flag("--no-cache", flags.no_cache, "do not use what is remembered");
@@ -103,7 +59,8 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   app.add_option("--iidfile", flags.iidfile, "write the image id to this file");
   app.add_option("--metadata-file", flags.metadata_file, "write the result as JSON to this file");
   app.add_option("--progress", flags.progress, "auto, tty, plain, rawjson, quiet");
-  app.add_option("-o,--output", outputs, "type=oci|docker|local|tar[,dest=PATH], or a directory, or -")
+  app.add_option("-o,--output", outputs,
+                 "type=oci|docker|local|tar|image[,dest=PATH][,KEY=VALUE...], or a directory, or -")
       ->allow_extra_args(false);
   app.add_option("--add-host", flags.extra_hosts, "NAME:ADDRESS for /etc/hosts of RUN steps")
       ->allow_extra_args(false);
@@ -140,6 +97,13 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   if (is_check) call = "check";
   if (!call.empty()) flags.call = parse_call(call);
   for (const std::string& output : outputs) flags.outputs.push_back(parse_output(output));
+  for (const std::string& text : annotations)
+    for (image::AnnotationRule& rule : image::parse_annotation_flag(text))
+      flags.annotations.push_back(std::move(rule));
+  for (OutputSpec& output : flags.outputs)
+    if (output.is_image())
+      output.annotations.insert(output.annotations.begin(), flags.annotations.begin(),
+                                flags.annotations.end());
   if (flags.network != "default" && flags.network != "none" && flags.network != "host")
     fail(ErrorCode::kUsage, "network mode {} not supported: it is one of default, none, host",
          quote(flags.network));

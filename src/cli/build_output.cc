@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <deque>
 
 #include <fmt/core.h>
 
@@ -25,32 +26,6 @@ store::LayerRef clamped(const store::LayerRef& layer, int64_t epoch, store::Stor
   for (store::Entry& e : entries)
     if (e.time_ns) e.time_ns = std::min(*e.time_ns, epoch * 1'000'000'000);
   return {store.layers().save(store::Manifest(std::move(entries))), std::min(layer.time, epoch)};
-}
-
-image::Compression compression_of(const OutputSpec& output) {
-  image::Compression compression;
-  auto attribute = [&](const char* name) {
-    auto at = output.attributes.find(name);
-    return at == output.attributes.end() ? std::string() : at->second;
-  };
-  std::string kind = attribute("compression");
-  if (kind.empty() || kind == "gzip")
-    compression.kind = oci::LayerCompression::kGzip;
-  else if (kind == "zstd")
-    compression.kind = oci::LayerCompression::kZstd;
-  else if (kind == "uncompressed")
-    compression.kind = oci::LayerCompression::kNone;
-  else
-    fail(ErrorCode::kUsage, "unsupported compression {}: it is one of gzip, zstd, uncompressed", quote(kind));
-  if (std::string level = attribute("compression-level"); !level.empty()) {
-    auto number = parse_int(level);
-    if (!number || *number < 0 || *number > 22)
-      fail(ErrorCode::kUsage, "invalid compression-level {}", quote(level));
-    compression.level = static_cast<int>(std::clamp<int64_t>(*number, 1, 19));
-  }
-  compression.force =
-      output.attributes.contains("force-compression") && attribute("force-compression") != "false";
-  return compression;
 }
 
 // A file that has its name only when it is whole; "-" is standard output.
@@ -76,39 +51,67 @@ void write_to(const std::string& dest, const std::function<void(archive::ByteSin
   }
 }
 
-store::Image make_image(const build::BuildResult& result, const build::Request& request,
-                        const BuildFlags& flags, store::Store& store) {
-  build::StageRootfs rootfs = result.rootfs();
+// What an output may ask of the images themselves.
+struct ImageForm {
+  bool rewrite_timestamp = false;
+  std::optional<int64_t> epoch;
+  bool operator==(const ImageForm&) const = default;
+};
+ImageForm form_of(const OutputSpec& output, const build::Request& request) {
+  return {output.rewrite_timestamp,
+          output.source_date_epoch ? output.source_date_epoch : request.source_date_epoch};
+}
+
+store::Image make_image(const build::BuildResult& result, const build::TargetPlan& target,
+                        const ImageForm& form, unsigned threads, store::Store& store) {
+  build::StageRootfs rootfs = result.rootfs(target);
   image::AssembleInput input;
-  input.config = result.target().config;
+  input.config = target.stage.config;
   input.config.config.other.clear();
-  bool rewrite = std::any_of(flags.outputs.begin(), flags.outputs.end(), [](const OutputSpec& o) {
-    auto at = o.attributes.find("rewrite-timestamp");
-    return at != o.attributes.end() && at->second != "false";
-  });
-  if (rewrite && !request.source_date_epoch)
-    print_warning("rewrite-timestamp is specified, but no source-date-epoch was found");
   int64_t created = rootfs.newest;
   for (size_t i = 0; i < rootfs.layers.size(); i++) {
     store::LayerRef layer{rootfs.layers[i].ref.id, build::exported_time(rootfs, i)};
     created = std::max(created, layer.time);
-    if (rewrite && request.source_date_epoch && !rootfs.layers[i].is_base)
-      layer = clamped(layer, *request.source_date_epoch, store);
+    if (form.rewrite_timestamp && form.epoch && !rootfs.layers[i].is_base)
+      layer = clamped(layer, *form.epoch, store);
     input.layers.push_back(layer);
   }
-  input.created = format_rfc3339(request.source_date_epoch.value_or(created));
-  for (const std::string& tag : flags.tags) input.tags.push_back(full_name(tag));
-  return image::assemble(input, store, request.threads);
+  input.created = format_rfc3339(form.epoch.value_or(created));
+  return image::assemble(input, store, threads);
 }
 
+// The images of all platforms, made once for each form that an output asks for.
+class ImageMaker {
+ public:
+  ImageMaker(const build::BuildResult& result, const build::Request& request, store::Store& store)
+      : result_(result), request_(request), store_(store) {}
+
+  const std::vector<store::Image>& images(const ImageForm& form) {
+    for (const auto& [known, images] : made_)
+      if (known == form) return images;
+    if (form.rewrite_timestamp && !form.epoch)
+      print_warning("rewrite-timestamp is specified, but no source-date-epoch was found");
+    std::vector<store::Image> images;
+    for (const build::TargetPlan& target : result_.plan.targets)
+      images.push_back(make_image(result_, target, form, request_.threads, store_));
+    return made_.emplace_back(form, std::move(images)).second;
+  }
+
+ private:
+  const build::BuildResult& result_;
+  const build::Request& request_;
+  store::Store& store_;
+  std::deque<std::pair<ImageForm, std::vector<store::Image>>> made_;
+};
+
 // The layers that count most, with the instructions that made them.
-void check_budget(const store::Image& image, const build::BuildResult& result, const BuildFlags& flags,
-                  store::Store& store) {
+void check_budget(const store::Image& image, const build::TargetPlan& planned,
+                  const build::BuildResult& result, const BuildFlags& flags, store::Store& store) {
   constexpr size_t kShown = 3;
   auto budget = parse_decimal_size(flags.size_budget);
   if (!budget) fail(ErrorCode::kUsage, "invalid size {}: for example 100MB", quote(flags.size_budget));
   if (image.size <= *budget) return;
-  const build::StagePlan& target = result.target();
+  const build::StagePlan& target = planned.stage;
   size_t base_layers = image.layers.size() - target.layer_steps.size();
   std::vector<std::pair<uint64_t, std::string>> layers;
   for (size_t i = 0; i < image.layers.size(); i++) {
@@ -130,66 +133,194 @@ void check_budget(const store::Image& image, const build::BuildResult& result, c
       .with_hint("copy only what runs into a stage of its own, or raise --size-budget");
 }
 
-void write_output(const OutputSpec& output, const store::Image& built, const BuildFlags& flags,
-                  const build::Request& request, store::Store& store, FinishedBuild& finished) {
+std::vector<std::string> names_of(const OutputSpec& output, const BuildFlags& flags) {
+  std::vector<std::string> names;
+  for (const auto* list : {&flags.tags, &output.names})
+    for (const std::string& name : *list)
+      if (std::string full = full_name(name); std::find(names.begin(), names.end(), full) == names.end())
+        names.push_back(full);
+  return names;
+}
+
+image::ExportOptions export_options(const OutputSpec& output, const build::Request& request) {
   image::ExportOptions options;
-  options.compression = compression_of(output);
+  options.compression = output.compression;
+  options.docker_media_types = output.docker_media_types;
+  options.annotations = output.annotations;
   options.threads = request.threads;
-  if (auto types = output.attributes.find("oci-mediatypes"); types != output.attributes.end())
-    options.docker_media_types = types->second == "false";
-  std::vector<std::string> names = flags.tags;
-  if (auto name = output.attributes.find("name"); name != output.attributes.end())
-    names = split(name->second, ',');
-  for (const std::string& name : names)
-    options.names.push_back(oci::Reference::parse(name).with_default_tag());
-  for (const auto& [key, value] : output.attributes)
-    if (key.starts_with("annotation.")) options.annotations[key.substr(11)] = value;
-  if (output.type == "oci" || output.type == "docker") {
-    auto as_tar = output.attributes.find("tar");
-    if (as_tar != output.attributes.end() && as_tar->second == "false") {
-      finished.manifest_digest = image::write_layout({built, options.names}, options, output.dest, store)
-                                     .manifest.digest.to_string();
-      return;
-    }
-    write_to(output.dest, [&](archive::ByteSink& sink) {
-      finished.manifest_digest =
-          image::write_archive({{built, options.names}}, options, output.type == "docker", store, sink)
-              .manifest.digest.to_string();
-    });
-  } else if (output.type == "tar") {
-    write_to(output.dest, [&](archive::ByteSink& sink) {
-      image::write_files_tar(built, request.source_date_epoch, store, sink);
-    });
-  } else if (output.type == "local") {
-    image::write_files(built, output.dest, store);
+  return options;
+}
+
+void write_image_files(const OutputSpec& output, const std::vector<store::Image>& images,
+                       const BuildFlags& flags, const build::Request& request, store::Store& store,
+                       FinishedBuild& finished) {
+  image::ImageSet set{images, request.is_index, {}};
+  for (const std::string& name : names_of(output, flags)) set.names.push_back(oci::Reference::parse(name));
+  image::ExportOptions options = export_options(output, request);
+  if (!output.as_tar) {
+    finished.root = image::write_layout(set, options, output.dest, store);
+    return;
   }
+  write_to(output.dest, [&](archive::ByteSink& sink) {
+    finished.root = image::write_archive({set}, options, output.type == "docker", store, sink);
+  });
+}
+
+void write_plain_files(const OutputSpec& output, const std::vector<store::Image>& images,
+                       const build::Request& request, store::Store& store) {
+  std::vector<image::FileSet> sets;
+  for (size_t i = 0; i < images.size(); i++) {
+    const oci::Platform& platform = request.platforms[i];
+    bool split = output.platform_split.value_or(request.is_index);
+    sets.push_back({&images[i], split ? platform.directory_name() : "", platform.format()});
+  }
+  image::FileOptions options{form_of(output, request).epoch, output.delete_others};
+  if (output.type == "local")
+    image::write_files(sets, options, output.dest, store);
+  else
+    write_to(output.dest,
+             [&](archive::ByteSink& sink) { image::write_files_tar(sets, options, store, sink); });
+}
+
+// An image's manifest is made when it leaves the store; what only a manifest can hold is told as lost here.
+void say_what_the_store_drops(const OutputSpec& output) {
+  std::string lost;
+  if (!output.annotations.empty()) lost = "annotations";
+  if (output.compression.level || output.compression.force ||
+      output.compression.kind != oci::LayerCompression::kGzip)
+    lost += lost.empty() ? "compression" : ", compression";
+  if (output.docker_media_types) lost += lost.empty() ? "oci-mediatypes" : ", oci-mediatypes";
+  if (!lost.empty())
+    print_warning(
+        fmt::format("{} of type={}: the store keeps images uncompressed and without a manifest; give it to "
+                    "an output that writes one (type=oci)",
+                    lost, output.type));
+}
+
+// What goes into the store when no output says it.
+OutputSpec plain_store_output(const BuildFlags& flags) {
+  OutputSpec output;
+  output.type = "image";
+  output.annotations = flags.annotations;
+  return output;
+}
+
+void keep(const std::vector<store::Image>& images, const std::vector<std::string>& names,
+          const build::Request& request, store::Store& store, FinishedBuild& finished,
+          const std::function<void(const std::string&)>& say) {
+  if (!request.is_index) {
+    store::Image image = images.front();
+    image.tags = names;
+    store.save_image(image);
+    say("image " + image.id.to_string() + " in the store");
+  } else {
+    std::vector<store::ImageIndex::Member> members;
+    for (size_t i = 0; i < images.size(); i++) {
+      store.save_image(images[i]);
+      members.push_back({request.platforms[i], images[i].id});
+    }
+    store::ImageIndex index = store.save_index(members, names);
+    finished.id = index.id.to_string();
+    say(fmt::format(
+        "index {} of the platforms {} in the store: run, inspect and history take this machine's unless "
+        "--platform names another, save writes all",
+        index.id.to_string(), index.platforms()));
+  }
+  for (const std::string& tag : names) say("named " + tag);
+  for (const std::string& tag : names)
+    if (std::find(finished.names.begin(), finished.names.end(), tag) == finished.names.end())
+      finished.names.push_back(tag);
 }
 
 }  // namespace
 
+uint64_t FinishedBuild::size() const {
+  uint64_t sum = 0;
+  for (const store::Image& image : images) sum += image.size;
+  return sum;
+}
+
+void check_outputs(const build::Request& request, const BuildFlags& flags) {
+  bool has_manifest = flags.outputs.empty();
+  for (const OutputSpec& output : flags.outputs) {
+    for (const std::string& remark : output.remarks) print_warning("output attribute " + remark);
+    has_manifest |= output.is_image();
+    if (output.type == "docker" && !output.goes_to_store() && request.is_index)
+      throw Error(ErrorCode::kUsage, "docker exporter does not currently support exporting manifest lists")
+          .with_hint("type=oci writes an index; --load keeps one in the store");
+    if (output.is_image())
+      image::check_annotations(output.annotations,
+                               {request.platforms, request.is_index, output.docker_media_types});
+    if (output.goes_to_store()) say_what_the_store_drops(output);
+    names_of(output, flags);
+  }
+  if (flags.outputs.empty()) {
+    image::check_annotations(flags.annotations, {request.platforms, request.is_index, false});
+    say_what_the_store_drops(plain_store_output(flags));
+  }
+  if (!has_manifest && !flags.annotations.empty())
+    print_warning("--annotation is not used: no output has a manifest");
+}
+
 FinishedBuild write_outputs(const build::BuildResult& result, const build::Request& request,
                             const BuildFlags& flags, store::Store& store, build::Events& events, int vertex) {
   FinishedBuild finished;
+  finished.is_index = request.is_index;
   auto say = [&](const std::string& line) { events.output(vertex, 1, line + "\n"); };
-  finished.image = make_image(result, request, flags, store);
-  if (!flags.size_budget.empty()) check_budget(finished.image, result, flags, store);
+  ImageMaker maker(result, request, store);
+  // Scripts are told of the first output's image.
+  OutputSpec usual = plain_store_output(flags);
+  ImageForm first = form_of(usual, request);
+  for (auto output = flags.outputs.rbegin(); output != flags.outputs.rend(); ++output)
+    if (output->is_image()) first = form_of(*output, request);
+  finished.images = maker.images(first);
+  finished.id = finished.images.front().id.to_string();
+  if (!flags.size_budget.empty())
+    for (size_t i = 0; i < finished.images.size(); i++)
+      check_budget(finished.images[i], result.plan.targets[i], result, flags, store);
   // With an output and no name, the image is only on its way.
   bool is_kept = flags.outputs.empty() || flags.load || !flags.tags.empty();
-  for (const OutputSpec& output : flags.outputs)
-    is_kept |= output.type == "image" || (output.type == "docker" && output.dest.empty());
-  if (is_kept) {
-    store.save_image(finished.image);
-    say("image " + finished.image.id.to_string() + " in the store");
-    for (const std::string& tag : finished.image.tags) say("named " + tag);
-  }
   for (const OutputSpec& output : flags.outputs) {
-    if (output.type == "image" || output.type == "cacheonly" ||
-        (output.type == "docker" && output.dest.empty()))
-      continue;
-    write_output(output, finished.image, flags, request, store, finished);
+    if (!output.goes_to_store()) continue;
+    is_kept = false;
+    if (output.is_stored)
+      keep(maker.images(form_of(output, request)), names_of(output, flags), request, store, finished, say);
+  }
+  if (is_kept) keep(finished.images, names_of(usual, flags), request, store, finished, say);
+  for (const OutputSpec& output : flags.outputs) {
+    if (output.type == "cacheonly" || output.goes_to_store()) continue;
+    if (output.is_image()) {
+      write_image_files(output, maker.images(form_of(output, request)), flags, request, store, finished);
+      for (const std::string& name : names_of(output, flags))
+        if (std::find(finished.names.begin(), finished.names.end(), name) == finished.names.end())
+          finished.names.push_back(name);
+    } else {
+      write_plain_files(output, finished.images, request, store);
+    }
     say(fmt::format("wrote {} {}", output.type, output.dest));
   }
+  if (finished.is_index && finished.root && finished.id == finished.images.front().id.to_string())
+    finished.id = finished.root->digest.to_string();
+  // The digest of a manifest is over compressed layers: it is made for those who ask for it.
+  bool has_image = flags.outputs.empty() || is_kept;
+  for (const OutputSpec& output : flags.outputs) has_image |= output.goes_to_store();
+  if (!flags.metadata_file.empty() && has_image && !finished.root)
+    finished.root = image::make_exported(
+                        {finished.images, request.is_index, {}},
+                        export_options(flags.outputs.empty() ? usual : flags.outputs.front(), request), store)
+                        .root;
   return finished;
+}
+
+void write_metadata(const std::string& file, const FinishedBuild& finished, const std::string& build_id) {
+  Json json = Json::object({{"buildx.build.ref", "default/default/" + build_id}});
+  if (!finished.is_index) json.set("containerimage.config.digest", finished.images.front().id.to_string());
+  if (finished.root) {
+    json.set("containerimage.digest", finished.root->digest.to_string());
+    json.set("containerimage.descriptor", oci::descriptor_to_json(*finished.root));
+  }
+  if (!finished.names.empty()) json.set("image.name", join(finished.names, ","));
+  write_file_atomic(file, json.dump({.indent = 2, .sort_keys = true}) + "\n");
 }
 
 }  // namespace corten::cli

@@ -5,17 +5,28 @@
 
 #include "build/solve.h"
 #include "cli/build_flags.h"
+#include "oci/descriptor.h"
 #include "store/store.h"
 
 namespace corten::cli {
 
 struct FinishedBuild {
-  store::Image image;
-  std::string manifest_digest;  // "" until something was exported
+  std::vector<store::Image> images;  // one for each platform
+  bool is_index = false;
+  std::string id;  // what -q prints: of the image, or of the index
+  std::vector<std::string> names;
+  std::optional<oci::Descriptor> root;  // of the manifest or index, once something was exported
+  uint64_t size() const;
 };
 
-// Makes the image of the target stage and every output. `vertex` is the progress line that it reports on.
+// What can be said of the outputs before anything is built. Error(kUsage), Error(kUnsupported).
+void check_outputs(const build::Request& request, const BuildFlags& flags);
+
+// Makes the images of the targets and every output. `vertex` is the progress line that it reports on.
 FinishedBuild write_outputs(const build::BuildResult& result, const build::Request& request,
                             const BuildFlags& flags, store::Store& store, build::Events& events, int vertex);
+
+// buildx's metadata file (section 3.7).
+void write_metadata(const std::string& file, const FinishedBuild& finished, const std::string& build_id);
 
 }  // namespace corten::cli

@@ -73,8 +73,9 @@ bool looks_like_archive(archive::ByteSource& source) {
 
 }  // namespace
 
-CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads)
-    : flags_(flags), store_(store), remote_(flags, store, threads), threads_(threads) {
+CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads,
+                                       const Cancellation& cancellation)
+    : flags_(flags), store_(store), remote_(flags, store, threads, cancellation), threads_(threads) {
   if (flags.context == "-" && flags.file == "-")
     fail(ErrorCode::kUsage, "invalid argument: can't use stdin for both build context and dockerfile");
   if (flags.context == "-" || flags.file == "-") read_standard_input();
@@ -119,16 +120,10 @@ void CommandLineSources::take_dockerfile(const store::Tree& tree) {
   dockerfile_ = *text;
 }
 
-// On standard input the archive's ignore file counts; of an address it does not, as with BuildKit.
-void CommandLineSources::open_archive(archive::ByteSource& bytes, bool obeys_ignore_file) {
-  std::shared_ptr<store::Tree> everything =
-      source::read_tar_context(bytes, {}, flags_.timestamps == "source", store_.contents());
-  take_dockerfile(*everything);
-  context_ = everything;
-  if (!obeys_ignore_file) return;
-  auto ignore = text_in(*everything, dockerfile_name_ + ".dockerignore");
-  if (!ignore) ignore = text_in(*everything, ".dockerignore");
-  if (ignore) context_ = source::without_ignored(*everything, dockerfile::parse_ignore_file(*ignore));
+// The ignore file of an archive does not count, as with BuildKit: whoever packs one chooses what is in it.
+void CommandLineSources::open_archive(archive::ByteSource& bytes) {
+  context_ = source::read_tar_context(bytes, flags_.timestamps == "source", store_.contents());
+  take_dockerfile(*context_);
 }
 
 void CommandLineSources::open_git(const source::GitReference& reference) {
@@ -146,7 +141,7 @@ void CommandLineSources::open_http() {
     UniqueFd again = open_file(path, O_RDONLY);
     archive::FdSource whole(again.get(), flags_.context);
     try {
-      open_archive(whole, false);
+      open_archive(whole);
     } catch (Error& error) {
       error.add_context("context " + source::parse_url(flags_.context).shown());
       throw;
@@ -177,7 +172,7 @@ void CommandLineSources::open_context() {
       return;
     }
     archive::StringSource whole(standard_input_);
-    open_archive(whole, true);
+    open_archive(whole);
     standard_input_.clear();
     return;
   }
@@ -321,7 +316,7 @@ std::optional<source::BaseImage> CommandLineSources::named_image(const std::stri
   return image(named->second.reference, platform);
 }
 
-source::BaseImage CommandLineSources::image(const std::string& text, const oci::Platform&) {
+source::BaseImage CommandLineSources::image(const std::string& text, const oci::Platform& platform) {
   if (text == "scratch") {
     source::BaseImage scratch;
     scratch.name = text;
@@ -336,10 +331,13 @@ source::BaseImage CommandLineSources::image(const std::string& text, const oci::
       throw;
     }
   }();
-  if (auto found = store_.find_image(reference.to_string())) return source::image_from_store(*found, text);
+  if (auto found = store_.find_image(reference.to_string(), platform))
+    return source::image_from_store(*found, text);
   std::vector<std::string> names;
   for (const store::Image& image : store_.images())
     for (const std::string& tag : image.tags) names.push_back(short_name(tag));
+  for (const store::ImageIndex& index : store_.indexes())
+    for (const std::string& tag : index.tags) names.push_back(short_name(tag));
   std::string known = names.empty() ? "the store holds no image" : "the store holds " + join(names, ", ");
   throw Error(ErrorCode::kNotFound,
               fmt::format("failed to resolve source metadata for {}: image is not in the store: not found",

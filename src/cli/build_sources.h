@@ -20,7 +20,9 @@ class CommandLineSources : public build::Sources {
  public:
   // Reads the Dockerfile and prepares the contexts. Error(kNotFound) that lists the Dockerfiles that there
   // are.
-  CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads);
+  // Who is waiting for a server is let go by `cancellation`.
+  CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads,
+                     const Cancellation& cancellation);
 
   const std::string& dockerfile() const { return dockerfile_; }
   const std::string& dockerfile_name() const { return dockerfile_name_; }
@@ -29,7 +31,6 @@ class CommandLineSources : public build::Sources {
   void save_stat_caches();
   const std::map<std::string, build::Secret>& secrets() const { return remote_.secrets(); }
   const std::map<std::string, std::shared_ptr<source::SshAgent>>& ssh() const { return remote_.ssh(); }
-  const Cancellation& cancellation() const { return remote_.cancellation(); }
 
   std::shared_ptr<const store::Tree> main_context() override { return context_; }
   std::shared_ptr<const store::Tree> named_tree(const std::string& name) override;
@@ -48,7 +49,7 @@ class CommandLineSources : public build::Sources {
   void read_standard_input();
   void find_dockerfile();
   void open_context();
-  void open_archive(archive::ByteSource& bytes, bool obeys_ignore_file);
+  void open_archive(archive::ByteSource& bytes);
   void open_git(const source::GitReference& reference);
   void open_http();
   void read_dockerfile_address();

@@ -10,8 +10,10 @@
 #include "build/debian_base.h"
 #include "cli/commands.h"
 #include "cli/flags.h"
+#include "cli/platforms.h"
 #include "cli/session.h"
 #include "image/assemble.h"
+#include "sandbox/emulation.h"
 #include "source/debian/resolve.h"
 
 namespace corten::cli {
@@ -26,8 +28,8 @@ constexpr size_t kMaxLockBytes = 64 << 20;
 constexpr int kShownLines = 30;  // of the log when configuring fails
 
 struct BaseFlags {
-  std::string recipe_file, variant, suite, platform;
-  std::vector<std::string> mirrors, include, tags;
+  std::string recipe_file, variant, suite;
+  std::vector<std::string> mirrors, include, tags, platforms;
   bool quiet = false, verbose = false;
 };
 
@@ -41,15 +43,27 @@ void add_recipe_flags(CLI::App& app, BaseFlags& flags) {
   app.add_option("--include", flags.include, "packages to add, separated by commas")->delimiter(',');
   app.add_option("--mirror", flags.mirrors, "archive to use instead of the machine's apt sources; repeatable")
       ->delimiter(',');
-  app.add_option("--platform", flags.platform, "platform of the image (default: this machine's)");
+  app.add_option("--platform", flags.platforms,
+                 "platforms of the image, separated by commas; several make an index (this machine's)")
+      ->allow_extra_args(false);
   app.add_flag("-q,--quiet", flags.quiet, "print the image id only");
 }
 
-std::string lock_file(const std::string& recipe_file) {
-  return recipe_file + ".lock";
+std::optional<Lock> read_lock(const std::string& path) {
+  if (!path_exists(path)) return std::nullopt;
+  return source::debian::parse_lock(read_file(path, kMaxLockBytes), path);
 }
 
-Recipe make_recipe(const BaseFlags& flags) {
+// RECIPE.lock, or beside one for another architecture RECIPE.ARCHITECTURE.lock.
+std::string lock_file(const std::string& recipe_file, const std::string& architecture) {
+  std::string own = recipe_file + "." + architecture + ".lock", usual = recipe_file + ".lock";
+  if (path_exists(own)) return own;
+  auto lock = read_lock(usual);
+  return lock && lock->architecture != architecture ? own : usual;
+}
+
+// For one of the platforms that were asked for; unset: the recipe's own, else this machine's.
+Recipe make_recipe(const BaseFlags& flags, const std::optional<oci::Platform>& platform) {
   Recipe recipe;
   if (flags.recipe_file.empty())
     recipe.architecture = source::debian::debian_architecture(oci::host_platform());
@@ -58,17 +72,39 @@ Recipe make_recipe(const BaseFlags& flags) {
   if (!flags.variant.empty()) recipe.variant = source::debian::parse_variant(flags.variant);
   if (!flags.suite.empty()) recipe.suite = flags.suite;
   if (!flags.mirrors.empty()) recipe.mirrors = flags.mirrors;
-  if (!flags.platform.empty())
-    recipe.architecture = source::debian::debian_architecture(oci::parse_platform(flags.platform));
+  if (platform) recipe.architecture = source::debian::debian_architecture(*platform);
   recipe.include.insert(recipe.include.end(), flags.include.begin(), flags.include.end());
   source::debian::check_recipe(recipe);
-  if (recipe.variant == source::debian::Variant::kMinbase &&
-      source::debian::platform_of(recipe.architecture) != oci::host_platform())
-    throw Error(
-        ErrorCode::kUnsupported,
-        fmt::format("minbase for {}: its maintainer scripts cannot run on this machine", recipe.architecture))
-        .with_hint("distroless and busybox are only extracted, and can be made for any platform");
   return recipe;
+}
+
+std::vector<Recipe> make_recipes(const BaseFlags& flags) {
+  std::vector<Recipe> recipes;
+  for (const oci::Platform& platform : parse_platforms(flags.platforms))
+    recipes.push_back(make_recipe(flags, platform));
+  if (recipes.empty()) recipes.push_back(make_recipe(flags, std::nullopt));
+  return recipes;
+}
+
+// Whose maintainer scripts have to run here.
+std::vector<std::string> architectures_to_run(const std::vector<Recipe>& recipes) {
+  std::vector<oci::Platform> platforms;
+  for (const Recipe& recipe : recipes)
+    if (recipe.variant == source::debian::Variant::kMinbase)
+      platforms.push_back(source::debian::platform_of(recipe.architecture));
+  return foreign_architectures(platforms);
+}
+
+// Before anything is fetched.
+void check_scripts_run(const std::vector<Recipe>& recipes, const Session& session) {
+  for (const std::string& architecture : architectures_to_run(recipes))
+    if (std::string why = sandbox::why_not_emulated(architecture, session.entered()); !why.empty())
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("minbase for {}: its maintainer scripts cannot run on this machine: {}",
+                              architecture, why))
+          .with_hint(
+              "distroless and busybox are only extracted, and can be made for any platform; emulation needs "
+              "apt-get install qemu-user-static binfmt-support");
 }
 
 source::debian::Progress progress_of(const BaseFlags& flags) {
@@ -80,12 +116,11 @@ source::debian::Progress progress_of(const BaseFlags& flags) {
 
 // From the lock beside the recipe when there is one, else from the archive as it is now.
 Lock lock_for(const Recipe& recipe, const BaseFlags& flags, const source::debian::ResolveOptions& options) {
-  if (flags.recipe_file.empty() || !path_exists(lock_file(flags.recipe_file)))
-    return source::debian::resolve(recipe, options);
-  std::string path = lock_file(flags.recipe_file);
-  Lock lock = source::debian::parse_lock(read_file(path, kMaxLockBytes), path);
-  source::debian::check_lock_fits(recipe, lock);
-  return lock;
+  std::optional<Lock> lock;
+  if (!flags.recipe_file.empty()) lock = read_lock(lock_file(flags.recipe_file, recipe.architecture));
+  if (!lock) return source::debian::resolve(recipe, options);
+  source::debian::check_lock_fits(recipe, *lock);
+  return std::move(*lock);
 }
 
 std::vector<std::string> full_tags(const BaseFlags& flags, const Recipe& recipe) {
@@ -101,10 +136,7 @@ std::string_view last_lines(std::string_view text, int count) {
   return text.substr(at);
 }
 
-int build_base(const BaseFlags& flags) {
-  Recipe recipe = make_recipe(flags);
-  std::vector<std::string> tags = full_tags(flags, recipe);
-  Session session = Session::open();
+store::Image build_image(const BaseFlags& flags, const Recipe& recipe, Session& session) {
   source::HttpClient http;
   source::debian::Progress progress = progress_of(flags);
   source::debian::ResolveOptions options{.http = http, .store = session.store(), .progress = progress};
@@ -133,31 +165,62 @@ int build_base(const BaseFlags& flags) {
     throw;
   }
   image::AssembleInput input{
-      .config = base.config, .layers = base.layers, .created = base.created, .tags = tags};
+      .config = base.config, .layers = base.layers, .created = base.created, .tags = {}};
   store::Image image = image::assemble(input, session.store(), request.threads);
-  session.store().save_image(image);
-  if (!flags.quiet) {
-    for (const std::string& tag : image.tags) fmt::print(stderr, "tagged {}\n", short_name(tag));
-    fmt::print(stderr, "{} packages, {}\n", lock.packages.size(), human_size(image.size));
+  if (!flags.quiet)
+    fmt::print(stderr, "{}: {} packages, {}\n", recipe.architecture, lock.packages.size(),
+               human_size(image.size));
+  return image;
+}
+
+int build_base(const BaseFlags& flags) {
+  std::vector<Recipe> recipes = make_recipes(flags);
+  std::vector<std::string> tags = full_tags(flags, recipes.front());
+  Session session = Session::open({.architectures = architectures_to_run(recipes)});
+  check_scripts_run(recipes, session);
+  std::vector<store::Image> images;
+  for (const Recipe& recipe : recipes) images.push_back(build_image(flags, recipe, session));
+  std::string id = images.front().id.to_string();
+  if (images.size() == 1) {
+    images.front().tags = tags;
+    session.store().save_image(images.front());
+  } else {
+    std::vector<store::ImageIndex::Member> members;
+    for (size_t i = 0; i < images.size(); i++) {
+      session.store().save_image(images[i]);
+      members.push_back({source::debian::platform_of(recipes[i].architecture).normalized(), images[i].id});
+    }
+    store::ImageIndex index = session.store().save_index(members, tags);
+    id = index.id.to_string();
+    if (!flags.quiet) fmt::print(stderr, "an index of the platforms {}\n", index.platforms());
   }
-  fmt::print("{}\n", image.id.to_string());
+  if (!flags.quiet)
+    for (const std::string& tag : tags) fmt::print(stderr, "tagged {}\n", short_name(tag));
+  fmt::print("{}\n", id);
   return 0;
 }
 
-int write_lock(const BaseFlags& flags, const std::string& output) {
-  Recipe recipe = make_recipe(flags);
+int write_locks(const BaseFlags& flags, const std::string& output) {
+  std::vector<Recipe> recipes = make_recipes(flags);
+  if (recipes.size() > 1 && (!output.empty() || flags.recipe_file.empty()))
+    fail(ErrorCode::kUsage, "several platforms have several locks: name a recipe, whose locks lie beside it");
   Session session = Session::open();
   source::HttpClient http;
   source::debian::Progress progress = progress_of(flags);
-  Lock lock = source::debian::resolve(recipe, {.http = http, .store = session.store(), .progress = progress});
-  std::string text = source::debian::emit_lock(lock);
-  std::string path = output.empty() && !flags.recipe_file.empty() ? lock_file(flags.recipe_file) : output;
-  if (path.empty() || path == "-") {
-    fmt::print("{}", text);
-    return 0;
+  for (const Recipe& recipe : recipes) {
+    Lock lock =
+        source::debian::resolve(recipe, {.http = http, .store = session.store(), .progress = progress});
+    std::string text = source::debian::emit_lock(lock);
+    std::string path = output.empty() && !flags.recipe_file.empty()
+                           ? lock_file(flags.recipe_file, recipe.architecture)
+                           : output;
+    if (path.empty() || path == "-") {
+      fmt::print("{}", text);
+      continue;
+    }
+    write_file_atomic(path, text);
+    progress(fmt::format("{} packages in {}", lock.packages.size(), path));
   }
-  write_file_atomic(path, text);
-  progress(fmt::format("{} packages in {}", lock.packages.size(), path));
   return 0;
 }
 
@@ -177,7 +240,7 @@ int command_base(const Arguments& arguments) {
     add_recipe_flags(app, flags);
     app.add_option("-o,--output", output, "file; - is standard output");
     parse_flags(app, rest);
-    return write_lock(flags, output);
+    return write_locks(flags, output);
   }
   CLI::App app(
       "Make an image from Debian packages, without a registry and without root. 'corten base lock' writes a "

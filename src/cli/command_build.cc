@@ -18,9 +18,11 @@
 #include "cli/build_sources.h"
 #include "cli/commands.h"
 #include "cli/config_file.h"
+#include "cli/platforms.h"
 #include "cli/session.h"
 #include "dockerfile/excerpt.h"
 #include "report/build_log.h"
+#include "sandbox/emulation.h"
 #include "source/url.h"
 
 namespace corten::cli {
@@ -32,7 +34,8 @@ std::string environment(const char* name) {
   return value ? value : "";
 }
 
-build::Request make_request(const BuildFlags& flags, const CommandLineSources& sources, unsigned threads) {
+build::Request make_request(const BuildFlags& flags, const CommandLineSources& sources,
+                            const std::vector<oci::Platform>& platforms, unsigned threads) {
   build::Request request;
   request.dockerfile = sources.dockerfile();
   request.dockerfile_name = sources.dockerfile_name();
@@ -62,23 +65,12 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
                                 equals == std::string::npos ? "" : text.substr(equals + 1));
   }
   request.build_platform = oci::host_platform();
-  request.platform = request.build_platform;
-  std::vector<std::string> platforms;
-  for (const std::string& list : flags.platforms)
-    for (const std::string& platform : split(list, ',')) platforms.push_back(platform);
-  if (platforms.size() > 1)
-    throw Error(ErrorCode::kUnsupported, "several platforms at once are not built yet")
-        .with_hint("build for one: --platform " + request.build_platform.format());
-  if (!platforms.empty() && platforms[0] != "local") {
-    request.platform = oci::parse_platform(platforms[0]).normalized();
-    request.platform_given = true;
-    if (request.platform.architecture != request.build_platform.architecture ||
-        request.platform.os != request.build_platform.os)
-      throw Error(ErrorCode::kUnsupported,
-                  fmt::format("platform {} is not built yet on {}", request.platform.format(),
-                              request.build_platform.format()))
-          .with_hint("build for --platform " + request.build_platform.format());
-  }
+  request.platforms = platforms;
+  request.platform_given = !platforms.empty();
+  if (platforms.empty()) request.platforms = {request.build_platform};
+  auto forced = request.build_args.find("BUILDKIT_MULTI_PLATFORM");
+  request.is_index = request.platforms.size() > 1 || (forced != request.build_args.end() &&
+                                                      (forced->second == "1" || forced->second == "true"));
   request.secrets = sources.secrets();
   request.ssh = sources.ssh();
   request.network = flags.network;
@@ -106,7 +98,7 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
 // The first Ctrl-C ends the build in order, a second one at once.
 class Interrupts {
  public:
-  explicit Interrupts(build::Executor& executor) : pipe_(make_pipe()) {
+  Interrupts(Cancellation cancellation, build::RunningProcesses& running) : pipe_(make_pipe()) {
     write_end() = pipe_.write.get();
     struct sigaction action {};
     action.sa_handler = [](int) {
@@ -117,12 +109,12 @@ class Interrupts {
     sigaction(SIGINT, &action, nullptr);
     sigaction(SIGTERM, &action, nullptr);
     sigaction(SIGHUP, &action, nullptr);
-    watcher_ = std::thread([this, &executor] {
+    watcher_ = std::thread([this, cancellation, &running]() mutable {
       char byte = 0;
       for (int count = 0; read(pipe_.read.get(), &byte, 1) == 1 && byte == 1; count++) {
         if (count == 1) _exit(130);
-        executor.cancellation.cancel();
-        executor.running.kill_all();
+        cancellation.cancel();
+        running.kill_all();
       }
     });
   }
@@ -178,14 +170,6 @@ report::ProgressOptions progress_options(const BuildFlags& flags) {
   throw error;
 }
 
-void write_metadata(const std::string& file, const FinishedBuild& finished, const std::string& build_id) {
-  Json json = Json::object({{"buildx.build.ref", "default/default/" + build_id},
-                            {"containerimage.config.digest", finished.image.id.to_string()}});
-  if (!finished.manifest_digest.empty()) json.set("containerimage.digest", finished.manifest_digest);
-  if (!finished.image.tags.empty()) json.set("image.name", join(finished.image.tags, ","));
-  write_file_atomic(file, json.dump({.indent = 2, .sort_keys = true}) + "\n");
-}
-
 Json step_records(const build::BuildResult& result) {
   Json steps = Json::array();
   for (const build::Step& step : result.plan.steps) {
@@ -197,6 +181,13 @@ Json step_records(const build::BuildResult& result) {
                                   {"duration_ns", done.duration_ns}}));
   }
   return steps;
+}
+
+std::string shown_platforms(const build::Request& request) {
+  if (!request.is_index) return "";
+  std::vector<std::string> names;
+  for (const oci::Platform& platform : request.platforms) names.push_back(platform.format());
+  return " (an index of the platforms " + join(names, ", ") + ")";
 }
 
 std::string new_build_id() {
@@ -220,16 +211,22 @@ int command_build(const Arguments& arguments) {
   report::ProgressOptions shown = progress_options(flags);
   if (environment("DOCKER_BUILDKIT") == "0")
     print_warning("DOCKER_BUILDKIT=0: there is no legacy builder; building all the same");
-  Session session = Session::open();
+  std::vector<oci::Platform> platforms = parse_platforms(flags.platforms);
+  Session session = Session::open({.architectures = foreign_architectures(platforms)});
   unsigned threads = available_processors();
   build::RunningProcesses running;
-  CommandLineSources sources(flags, session.store(), threads);
+  Cancellation cancellation;
+  Interrupts interrupts(cancellation, running);
+  CommandLineSources sources(flags, session.store(), threads, cancellation);
   for (const std::string& warning : sources.warnings()) print_warning(warning);
-  build::Request request = make_request(flags, sources, threads);
+  build::Request request = make_request(flags, sources, platforms, threads);
+  request.why_not_run = [&](const oci::Platform& platform) {
+    return sandbox::why_not_emulated(platform.architecture, session.entered());
+  };
   if (flags.call.name != "build") return run_call(flags.call, request, sources);
-  build::Executor executor{session.store(),        request, session.entered().mapping, session.clock(),
-                           sources.cancellation(), running};
-  Interrupts interrupts(executor);
+  check_outputs(request, flags);
+  build::Executor executor{session.store(), request,      session.entered().mapping,
+                           session.clock(), cancellation, running};
 
   store::BuildRecord record;
   record.id = new_build_id();
@@ -239,6 +236,8 @@ int command_build(const Arguments& arguments) {
   std::string directory = session.store().new_build_directory(record.id);
   if (session.entered().rung != sandbox::Rung::kRoot)
     shown.headline = fmt::format("building as {}", sandbox::rung_name(session.entered().rung));
+  else if (session.entered().in_own_user_namespace)
+    shown.headline = "building as root in a user namespace, so that other processors can be emulated";
   shown.source = request.dockerfile;
   auto progress = report::make_progress(shown);
   report::BuildLog log(directory + "/log");
@@ -270,21 +269,21 @@ int command_build(const Arguments& arguments) {
     progress->finish();
     record.status = "done";
     record.finished_ns = session.clock().now_ns();
-    record.details = Json::object({{"image", finished.image.id.to_string()},
+    record.details = Json::object({{"image", finished.id},
                                    {"steps", step_records(result)},
                                    {"cached", static_cast<int64_t>(result.cached_steps)},
                                    {"executed", static_cast<int64_t>(result.executed_steps)}});
     session.store().save_build(record);
-    if (!flags.iidfile.empty()) write_file_atomic(flags.iidfile, finished.image.id.to_string());
+    if (!flags.iidfile.empty()) write_file_atomic(flags.iidfile, finished.id);
     if (!flags.metadata_file.empty()) write_metadata(flags.metadata_file, finished, record.id);
     print_warnings();
     if (is_talkative)
-      fprintf(stderr, "built %s%s, %s, %zu of %zu steps cached, %s\n",
-              flags.tags.empty() ? "" : (short_name(finished.image.tags.front()) + " ").c_str(),
-              finished.image.id.to_string().c_str(), human_size(finished.image.size).c_str(),
+      fprintf(stderr, "built %s%s%s, %s, %zu of %zu steps cached, %s\n",
+              finished.names.empty() ? "" : (short_name(finished.names.front()) + " ").c_str(),
+              finished.id.c_str(), shown_platforms(request).c_str(), human_size(finished.size()).c_str(),
               result.cached_steps, result.cached_steps + result.executed_steps,
               report::seconds_text(record.finished_ns - record.started_ns).c_str());
-    if (flags.quiet) printf("%s\n", finished.image.id.to_string().c_str());
+    if (flags.quiet) printf("%s\n", finished.id.c_str());
     return 0;
   } catch (Error& error) {
     progress->finish();

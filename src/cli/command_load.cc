@@ -60,8 +60,8 @@ void unpack_archive(archive::ByteSource& from, const std::string& directory) {
   }
 }
 
-void keep(Session& session, const oci::ImageConfig& config, const store::Rootfs& layers,
-          std::vector<std::string> tags) {
+Digest keep(Session& session, const oci::ImageConfig& config, const store::Rootfs& layers,
+            std::vector<std::string> tags) {
   store::Image image;
   image.config = config.raw;
   image.id = Digest::of(image.config);
@@ -70,8 +70,32 @@ void keep(Session& session, const oci::ImageConfig& config, const store::Rootfs&
   for (const store::LayerRef& layer : layers)
     image.size += session.store().layers().load(layer.id)->content_bytes();
   session.store().save_image(image);
-  if (image.tags.empty()) printf("Loaded image ID: %s\n", image.id.to_string().c_str());
-  for (const std::string& tag : image.tags) printf("Loaded image: %s\n", short_name(tag).c_str());
+  return image.id;
+}
+
+void tell(const Digest& id, const std::vector<std::string>& tags, const std::string& what) {
+  if (tags.empty()) printf("Loaded image ID: %s%s\n", id.to_string().c_str(), what.c_str());
+  for (const std::string& tag : tags)
+    printf("Loaded image: %s%s\n", printable(short_name(tag)).c_str(), printable(what).c_str());
+}
+
+// An index keeps its platforms together; what its archive did not bring is said.
+void keep_all(Session& session, source::LayoutImages& found, const std::vector<std::string>& names) {
+  for (const std::string& platform : found.missing)
+    print_warning(fmt::format("the image for {} is not in the archive", platform));
+  if (found.images.empty()) fail(ErrorCode::kInvalid, "the archive holds no image of its index");
+  if (!found.is_index) {
+    source::BaseImage& image = found.images.front();
+    tell(keep(session, image.config, image.layers(), names), names, "");
+    return;
+  }
+  std::vector<store::ImageIndex::Member> members;
+  for (size_t i = 0; i < found.images.size(); i++) {
+    source::BaseImage& image = found.images[i];
+    members.push_back({found.platforms[i].normalized(), keep(session, image.config, image.layers(), {})});
+  }
+  store::ImageIndex index = session.store().save_index(members, names);
+  tell(index.id, names, fmt::format(" (an index of the platforms {})", index.platforms()));
 }
 
 void load_layout(Session& session, const std::string& directory, const std::string& wanted) {
@@ -90,9 +114,8 @@ void load_layout(Session& session, const std::string& directory, const std::stri
       names.push_back(reference->with_default_tag().to_string());
   }
   for (const auto& [digest, names] : by_digest) {
-    source::BaseImage image =
-        source::image_from_layout({directory}, digest, oci::host_platform(), session.store());
-    keep(session, image.config, image.layers(), names);
+    source::LayoutImages found = source::images_from_layout({directory}, digest, session.store());
+    keep_all(session, found, names);
   }
 }
 
@@ -128,7 +151,7 @@ void load_docker(Session& session, const std::string& directory, const std::stri
     std::vector<std::string> tags;
     for (const std::string& tag : item.get_strings("RepoTags")) tags.push_back(full_name(tag));
     if (!wanted.empty()) tags = {full_name(wanted)};
-    keep(session, config, rootfs, tags);
+    tell(keep(session, config, rootfs, tags), tags, "");
   }
 }
 
@@ -172,10 +195,11 @@ int command_load(const Arguments& arguments) {
 int command_save(const Arguments& arguments) {
   CLI::App app("Write images to an archive that docker, podman, skopeo and corten load.", "save");
   std::vector<std::string> names;
-  std::string output, format = "docker-archive";
+  std::string output, platform, format = "docker-archive";
   app.add_option("images", names, "names or ids")->required();
   app.add_option("-o,--output", output, "file (default: standard output); a directory for oci-dir");
   app.add_option("--format", format, "docker-archive (OCI layout with manifest.json), oci-archive, oci-dir");
+  app.add_option("--platform", platform, "of an index this one image (default: the whole index)");
   parse_flags(app, arguments);
   if (format != "docker-archive" && format != "oci-archive" && format != "oci-dir")
     fail(ErrorCode::kUsage, "unknown format {}", quote(format));
@@ -184,20 +208,22 @@ int command_save(const Arguments& arguments) {
         .with_hint("name a file: -o FILE");
   if (output.empty() && format == "oci-dir") fail(ErrorCode::kUsage, "oci-dir needs a directory: -o DIR");
   Session session = Session::open();
-  std::vector<image::NamedImage> images;
+  std::vector<image::ImageSet> sets;
   for (const std::string& name : names) {
-    image::NamedImage named{session.image(name), {}};
-    auto reference = oci::Reference::try_parse(name);
-    std::string full = reference ? reference->with_default_tag().to_string() : "";
-    for (const std::string& tag : named.image.tags)
-      if (tag == full) named.names.push_back(oci::Reference::parse(tag));
-    images.push_back(std::move(named));
+    auto set = image::ImageSet::from_store(session.stored_name(name), session.store());
+    if (!set || !platform.empty()) {
+      std::vector<oci::Reference> kept = set ? set->names : std::vector<oci::Reference>();
+      set = image::ImageSet{{session.image(name, platform)}, false, kept};
+    }
+    if (set->is_index && format == "docker-archive")
+      fprintf(stderr, "%s: the index is written whole; 'docker load' of old takes one platform of it\n",
+              printable(name).c_str());
+    sets.push_back(std::move(*set));
   }
   image::ExportOptions options;
   options.threads = available_processors();
   if (format == "oci-dir") {
-    for (const image::NamedImage& named : images)
-      image::write_layout(named, options, output, session.store());
+    for (const image::ImageSet& set : sets) image::write_layout(set, options, output, session.store());
     return 0;
   }
   std::string partial = output + fmt::format(".partial-{}", getpid());
@@ -205,7 +231,7 @@ int command_save(const Arguments& arguments) {
   if (!output.empty()) file = open_file(partial, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0666);
   try {
     archive::FdSink sink(file ? file.get() : 1, output.empty() ? "standard output" : output);
-    image::write_archive(images, options, format == "docker-archive", session.store(), sink);
+    image::write_archive(sets, options, format == "docker-archive", session.store(), sink);
     if (file) {
       file.close_checked(output);
       if (rename(partial.c_str(), output.c_str()) != 0) fail_errno("write {}", output);

@@ -78,6 +78,7 @@ int command_run(const Arguments& arguments) {
                  "time between two checks within it (5s)");
   app.add_option("--health-retries", options.health_retries, "so many failures in a row are unhealthy (3)");
   app.add_option("--cidfile", options.id_file, "write the container's id there");
+  app.add_option("--platform", options.platform, "which image of an index (this machine's)");
   app.add_option("--pull", ignored, "")->group("");
   std::vector<std::string> words = parse_prefix(app, arguments, "image");
   if (has_entrypoint->count() > 0) options.entrypoint = entrypoint;

@@ -45,12 +45,14 @@ std::vector<std::string> agents_of(const BuildFlags& flags) {
 
 }  // namespace
 
-RemoteSources::RemoteSources(const BuildFlags& flags, store::Store& store, unsigned threads)
+RemoteSources::RemoteSources(const BuildFlags& flags, store::Store& store, unsigned threads,
+                             const Cancellation& cancellation)
     : keeps_source_times_(flags.timestamps == "source"),
       has_epoch_(getenv("SOURCE_DATE_EPOCH") || !build_arg(flags, "SOURCE_DATE_EPOCH").empty()),
       secrets_(read_secrets(flags.secrets)),
       ssh_(read_ssh(agents_of(flags))),
       store_(store),
+      cancellation_(cancellation),
       git_(store, git_access(), threads),
       http_(store, http_options(cancellation_), http_access()) {
   std::string keeps = build_arg(flags, "BUILDKIT_CONTEXT_KEEP_GIT_DIR");

@@ -19,12 +19,12 @@ namespace corten::cli {
 // Thread-safe.
 class RemoteSources {
  public:
-  RemoteSources(const BuildFlags& flags, store::Store& store, unsigned threads);
+  // Who is waiting for a server is let go by `cancellation`.
+  RemoteSources(const BuildFlags& flags, store::Store& store, unsigned threads,
+                const Cancellation& cancellation);
 
   const std::map<std::string, build::Secret>& secrets() const { return secrets_; }
   const std::map<std::string, std::shared_ptr<source::SshAgent>>& ssh() const { return ssh_; }
-  // The build's: who is waiting for a server is let go by it.
-  const Cancellation& cancellation() const { return cancellation_; }
 
   using Note = std::function<void(std::string_view)>;
   // An address on the command line: file:// is one, a directory of that name is none.

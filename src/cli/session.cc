@@ -9,6 +9,8 @@
 #include "base/strings.h"
 #include "base/suggest.h"
 #include "cli/config_file.h"
+#include "oci/config.h"
+#include "sandbox/emulation.h"
 
 namespace corten::cli {
 
@@ -22,7 +24,9 @@ Session Session::open(const Options& options) {
   ConfigFile config = read_config_file();
   bool is_named = getenv("CORTEN_STORE") && *getenv("CORTEN_STORE");
   std::string path = config.store.empty() || is_named ? store::Store::default_path() : config.store;
-  if (options.needs_bodies) session.entered_ = sandbox::enter({.user_namespace = options.user_namespace});
+  if (options.needs_bodies)
+    session.entered_ = sandbox::enter_for(options.architectures,
+                                          {.user_namespace = options.user_namespace, .all_ids = false});
   session.store_ = std::make_unique<store::Store>(path);
   if (options.needs_bodies) {
     session.store_->recover_after_crash();
@@ -31,13 +35,31 @@ Session Session::open(const Options& options) {
   return session;
 }
 
-store::Image Session::image(std::string_view name_or_id) {
-  if (auto reference = oci::Reference::try_parse(name_or_id))
-    if (auto image = store_->find_image(reference->with_default_tag().to_string())) return *image;
-  if (auto image = store_->find_image(name_or_id)) return *image;
+std::string Session::stored_name(std::string_view name_or_id) {
+  if (auto reference = oci::Reference::try_parse(name_or_id)) {
+    std::string full = reference->with_default_tag().to_string();
+    if (store_->has_tag(full)) return full;
+  }
+  return std::string(name_or_id);
+}
+
+std::optional<store::ImageIndex> Session::index(std::string_view name_or_id) {
+  return store_->find_index(stored_name(name_or_id));
+}
+
+store::Image Session::image(std::string_view name_or_id, const std::string& platform) {
+  oci::Platform wanted = platform.empty() ? oci::host_platform() : oci::parse_platform(platform).normalized();
+  if (auto image = store_->find_image(stored_name(name_or_id), wanted)) {
+    oci::Platform got = oci::parse_config(image->config).config.platform;
+    if (!platform.empty() && !oci::platform_rank(wanted, got))
+      fail(ErrorCode::kNotFound, "{} is for {}, not for {}", name_or_id, got.format(), wanted.format());
+    return *image;
+  }
   std::vector<std::string> names;
   for (const store::Image& image : store_->images())
     for (const std::string& tag : image.tags) names.push_back(short_name(tag));
+  for (const store::ImageIndex& one : store_->indexes())
+    for (const std::string& tag : one.tags) names.push_back(short_name(tag));
   Error error(ErrorCode::kNotFound,
               fmt::format("no such image: {}{}", name_or_id, did_you_mean(name_or_id, names)));
   error.set_hint("'corten images' lists what is in the store");

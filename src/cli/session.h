@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -20,7 +21,8 @@ class Session {
   struct Options {
     bool needs_bodies =
         true;  // enter the user namespace (or the mount namespace, as root); false: only read the index
-    bool user_namespace = false;  // as root too
+    bool user_namespace = false;                  // as root too
+    std::vector<std::string> architectures = {};  // whose programs are to run here, if they can
   };
   static Session open();
   static Session open(const Options& options);
@@ -28,8 +30,12 @@ class Session {
   store::Store& store() { return *store_; }
   const sandbox::Entered& entered() const { return entered_; }
   const Clock& clock() const { return clock_; }
-  // An image by name or id. Error(kNotFound) with near names.
-  store::Image image(std::string_view name_or_id);
+  // An image by name or id; of an index the one for `platform` (default: this machine's). Error(kNotFound)
+  // with near names, or with the platforms that there are.
+  store::Image image(std::string_view name_or_id, const std::string& platform = "");
+  std::optional<store::ImageIndex> index(std::string_view name_or_id);
+  // The name as the store knows it: a full reference for a tag that is there, else as it was given.
+  std::string stored_name(std::string_view name_or_id);
 
  private:
   sandbox::Entered entered_;

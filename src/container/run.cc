@@ -15,10 +15,11 @@ namespace corten::container {
 
 namespace {
 
-store::Image find_image(const std::string& name, store::Store& store) {
+store::Image find_image(const std::string& name, const std::string& platform, store::Store& store) {
+  oci::Platform wanted = platform.empty() ? oci::host_platform() : oci::parse_platform(platform).normalized();
   if (auto reference = oci::Reference::try_parse(name))
-    if (auto image = store.find_image(reference->with_default_tag().to_string())) return *image;
-  if (auto image = store.find_image(name)) return *image;
+    if (auto image = store.find_image(reference->with_default_tag().to_string(), wanted)) return *image;
+  if (auto image = store.find_image(name, wanted)) return *image;
   std::vector<std::string> names;
   for (const store::Image& image : store.images())
     for (const std::string& tag : image.tags)
@@ -91,6 +92,19 @@ MonitorStart prepare(const Container& container, std::vector<Listener> listeners
   }
 }
 
+// An image that was not chosen by platform may be for another machine; whether it runs is the kernel's
+// business.
+void check_platform(const RunOptions& options, const oci::Platform& image, Context& context) {
+  oci::Platform wanted =
+      options.platform.empty() ? oci::host_platform() : oci::parse_platform(options.platform).normalized();
+  if (image.architecture.empty() || oci::platform_rank(wanted, image)) return;
+  if (!options.platform.empty())
+    fail(ErrorCode::kNotFound, "image {} is for {}, not for {}", options.image, image.format(),
+         wanted.format());
+  context.err(
+      fmt::format("WARNING: the image is for {}, this machine is {}\n", image.format(), wanted.format()));
+}
+
 int tell(const Started& started, Context& context) {
   for (const std::string& warning : started.warnings) context.err("WARNING: " + warning + "\n");
   if (started.exec_error.empty()) return 0;
@@ -102,8 +116,10 @@ int tell(const Started& started, Context& context) {
 
 int run_command(const RunOptions& options, Context& context) {
   check_terminal(options);
-  store::Image image = find_image(options.image, context.store);
-  ContainerSpec spec = make_spec(options, oci::parse_config(image.config).config.config);
+  store::Image image = find_image(options.image, options.platform, context.store);
+  oci::ImageConfig config = oci::parse_config(image.config).config;
+  check_platform(options, config.platform, context);
+  ContainerSpec spec = make_spec(options, config.config);
   spec.image = image.id;
   spec.layers = image.layers;
   spec.created_ns = context.clock.now_ns();

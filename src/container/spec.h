@@ -23,7 +23,8 @@ struct RunOptions {
   std::vector<std::string> environment;   // NAME=value; NAME alone takes ours
   std::vector<std::string> environment_files;
   std::string user, directory, name, hostname;
-  std::string network;  // "" (chosen), "host", "none", "bridge"
+  std::string network;   // "" (chosen), "host", "none", "bridge"
+  std::string platform;  // of the image; "": this machine's
   std::vector<std::string> ports, volumes, tmpfs, extra_hosts, ulimits, labels;
   bool detach = false, remove = false, read_only = false, interactive = false, terminal = false;
   bool publish_all = false;  // -P: every exposed port on one that the system chooses

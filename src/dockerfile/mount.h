@@ -35,6 +35,7 @@ struct Mount {
   bool required = false;           // secret, ssh
   std::optional<std::string> env;  // secret: the variable that holds it
   SourceSpan span;
+  bool operator==(const Mount&) const = default;
 };
 
 std::string_view mount_type_name(MountType type);  // "bind"

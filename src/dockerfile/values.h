@@ -32,6 +32,7 @@ class ModeChange {
   // Permission bits with setuid, setgid, sticky (07777), in and out.
   uint32_t apply(uint32_t mode, bool is_directory) const;
   const std::string& text() const { return text_; }
+  bool operator==(const ModeChange&) const = default;
 
  private:
   enum class Operation : char { kAdd = '+', kRemove = '-', kSet = '=' };
@@ -41,6 +42,7 @@ class ModeChange {
     uint32_t bits = 0;
     bool conditional_execute = false;  // X
     int copied_shift = -1;             // 6, 3, 0: the permissions of user, group, others
+    bool operator==(const Clause&) const = default;
   };
   static std::vector<Clause> parse_symbolic(std::string_view text);
   std::string text_;

@@ -2,6 +2,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <map>
+#include <set>
+
 #include <fmt/core.h>
 
 #include "archive/tar.h"
@@ -14,8 +18,48 @@
 
 namespace corten::image {
 
-ExportedImage make_manifest(const store::Image& image, const ExportOptions& options, store::Store& store) {
-  ExportedImage exported;
+std::optional<ImageSet> ImageSet::from_store(std::string_view name_or_id, store::Store& store) {
+  ImageSet set;
+  std::vector<std::string> tags;
+  if (auto index = store.find_index(name_or_id)) {
+    set.is_index = true;
+    for (const store::ImageIndex::Member& member : index->members) {
+      auto image = store.image_by_id(member.image);
+      if (!image)
+        throw Error(ErrorCode::kCorrupt, fmt::format("{}: its image for {} is not in the store", name_or_id,
+                                                     member.platform.format()))
+            .with_hint("run 'corten fsck --repair'");
+      set.images.push_back(std::move(*image));
+    }
+    tags = index->tags;
+  } else if (auto image = store.find_image(name_or_id)) {
+    tags = image->tags;
+    set.images.push_back(std::move(*image));
+  } else {
+    return std::nullopt;
+  }
+  for (const std::string& tag : tags)
+    if (tag == name_or_id) set.names.push_back(oci::Reference::parse(tag));
+  return set;
+}
+
+namespace {
+
+class BlobList {
+ public:
+  void add(const oci::Descriptor& blob) {
+    if (seen_.insert(blob.digest).second) list_.push_back(blob);
+  }
+  std::vector<oci::Descriptor> take() { return std::move(list_); }
+
+ private:
+  std::set<Digest> seen_;
+  std::vector<oci::Descriptor> list_;
+};
+
+oci::Descriptor make_manifest(const store::Image& image, const ExportOptions& options, store::Store& store,
+                              BlobList& blobs, uint64_t& compressed_bytes) {
+  oci::Platform platform = oci::parse_config(image.config).config.platform;
   oci::Manifest manifest;
   if (options.docker_media_types) manifest.media_type = std::string(oci::kDockerManifest);
   manifest.config =
@@ -24,15 +68,52 @@ ExportedImage make_manifest(const store::Image& image, const ExportOptions& opti
     oci::Descriptor blob = ensure_blob(layer, options.compression, options.threads, store);
     if (options.docker_media_types)
       blob.media_type = std::string(oci::layer_media_type(oci::layer_compression(blob.media_type), true));
-    exported.compressed_bytes += blob.size;
+    compressed_bytes += blob.size;
+    blobs.add(blob);
     manifest.layers.push_back(std::move(blob));
   }
-  manifest.annotations = options.annotations;
+  manifest.annotations = annotations_for(options.annotations, AnnotationLevel::kManifest, platform);
   std::string bytes = oci::emit_manifest(manifest);
   store.write_blob(bytes);
   store.write_blob(image.config);
-  exported.manifest = oci::describe(manifest.media_type, bytes);
-  exported.manifest.platform = oci::parse_config(image.config).config.platform;
+  blobs.add(manifest.config);
+  oci::Descriptor descriptor = oci::describe(manifest.media_type, bytes);
+  blobs.add(descriptor);
+  descriptor.platform = platform;
+  descriptor.annotations =
+      annotations_for(options.annotations, AnnotationLevel::kManifestDescriptor, platform);
+  return descriptor;
+}
+
+}  // namespace
+
+Exported make_exported(const ImageSet& set, const ExportOptions& options, store::Store& store) {
+  Exported exported;
+  BlobList blobs;
+  oci::Index index;
+  if (options.docker_media_types) index.media_type = std::string(oci::kDockerIndex);
+  std::string created;
+  std::vector<oci::Platform> platforms;
+  for (const store::Image& image : set.images) {
+    oci::ImageConfig config = oci::parse_config(image.config).config;
+    created = std::max(created, config.created);
+    platforms.push_back(config.platform);
+  }
+  check_annotations(options.annotations, {platforms, set.is_index, options.docker_media_types});
+  for (const store::Image& image : set.images)
+    index.manifests.push_back(make_manifest(image, options, store, blobs, exported.compressed_bytes));
+  if (set.is_index) {
+    index.annotations = annotations_for(options.annotations, AnnotationLevel::kIndex, {});
+    std::string bytes = oci::emit_index(index);
+    store.write_blob(bytes);
+    exported.root = oci::describe(index.media_type, bytes);
+    blobs.add(exported.root);
+    exported.root.annotations = annotations_for(options.annotations, AnnotationLevel::kIndexDescriptor, {});
+  } else {
+    exported.root = index.manifests.front();
+  }
+  if (!created.empty()) exported.root.annotations.emplace(std::string(oci::kCreatedAnnotation), created);
+  exported.blobs = blobs.take();
   return exported;
 }
 
@@ -40,10 +121,7 @@ namespace {
 
 // One entry in the index for each name, as BuildKit and skopeo write and read them; one without names when
 // there is none.
-void add_to_index(oci::Index& index, const oci::Descriptor& manifest,
-                  const std::vector<oci::Reference>& names, const std::string& created) {
-  auto entry = manifest;
-  if (!created.empty()) entry.annotations[std::string(oci::kCreatedAnnotation)] = created;
+void add_to_index(oci::Index& index, oci::Descriptor entry, const std::vector<oci::Reference>& names) {
   if (names.empty()) oci::put_in_layout(index, entry);
   for (const oci::Reference& name : names) {
     entry.annotations[std::string(oci::kImageNameAnnotation)] = name.to_string();
@@ -52,13 +130,25 @@ void add_to_index(oci::Index& index, const oci::Descriptor& manifest,
   }
 }
 
-std::vector<oci::Descriptor> blobs_of(const oci::Descriptor& manifest, store::Store& store) {
-  oci::Manifest parsed =
-      oci::parse_manifest(store.read_blob(manifest.digest, oci::kMaxManifestBytes), manifest.media_type);
-  std::vector<oci::Descriptor> blobs = parsed.layers;
-  blobs.push_back(parsed.config);
-  blobs.push_back(manifest);
-  return blobs;
+// What `docker load` takes: it knows no indexes.
+const store::Image& for_docker(const ImageSet& set) {
+  const store::Image* best = nullptr;
+  int best_rank = 0;
+  for (const store::Image& image : set.images) {
+    auto rank = oci::platform_rank(oci::host_platform(), oci::parse_config(image.config).config.platform);
+    if (rank && (!best || *rank < best_rank)) best = &image, best_rank = *rank;
+  }
+  return best ? *best : set.images.front();
+}
+
+Json docker_entry(const ImageSet& set, const ExportOptions& options, store::Store& store) {
+  const store::Image& image = for_docker(set);
+  Json layers = Json::array(), tags = Json::array();
+  for (const store::LayerRef& layer : image.layers)
+    layers.push_back(oci::blob_path(ensure_blob(layer, options.compression, options.threads, store).digest));
+  for (const oci::Reference& name : set.names) tags.push_back(name.familiar());
+  return Json::object(
+      {{"Config", oci::blob_path(image.id)}, {"RepoTags", tags.size() ? tags : Json()}, {"Layers", layers}});
 }
 
 archive::TarHeader member(std::string path, archive::TarType type, uint64_t size) {
@@ -72,27 +162,18 @@ archive::TarHeader member(std::string path, archive::TarType type, uint64_t size
 
 }  // namespace
 
-ExportedImage write_archive(const std::vector<NamedImage>& images, const ExportOptions& options, bool docker,
-                            store::Store& store, archive::ByteSink& to) {
+oci::Descriptor write_archive(const std::vector<ImageSet>& sets, const ExportOptions& options, bool docker,
+                              store::Store& store, archive::ByteSink& to) {
   oci::Index index;
   Json docker_manifest = Json::array();
   std::map<std::string, oci::Descriptor> blobs;  // by path
-  ExportedImage first;
-  for (const NamedImage& named : images) {
-    ExportedImage exported = make_manifest(named.image, options, store);
-    if (&named == &images.front()) first = exported;
-    oci::ImageConfig config = oci::parse_config(named.image.config).config;
-    add_to_index(index, exported.manifest, named.names, config.created);
-    Json layers = Json::array();
-    for (const oci::Descriptor& blob : blobs_of(exported.manifest, store)) {
-      blobs[oci::blob_path(blob.digest)] = blob;
-      if (oci::is_layer_type(blob.media_type)) layers.push_back(oci::blob_path(blob.digest));
-    }
-    Json tags = Json::array();
-    for (const oci::Reference& name : named.names) tags.push_back(name.familiar());
-    docker_manifest.push_back(Json::object({{"Config", oci::blob_path(named.image.id)},
-                                            {"RepoTags", tags.size() ? tags : Json()},
-                                            {"Layers", layers}}));
+  std::optional<oci::Descriptor> first;
+  for (const ImageSet& set : sets) {
+    Exported exported = make_exported(set, options, store);
+    add_to_index(index, exported.root, set.names);
+    for (const oci::Descriptor& blob : exported.blobs) blobs[oci::blob_path(blob.digest)] = blob;
+    if (docker) docker_manifest.push_back(docker_entry(set, options, store));
+    if (!first) first = std::move(exported.root);
   }
   archive::TarWriter tar(to);
   tar.add(member("blobs", archive::TarType::kDirectory, 0), std::string_view());
@@ -110,16 +191,16 @@ ExportedImage write_archive(const std::vector<NamedImage>& images, const ExportO
   if (docker) add_text("manifest.json", docker_manifest.dump());
   add_text(oci::kLayoutFileName, oci::emit_layout_file());
   tar.finish();
-  return first;
+  return first.value_or(oci::Descriptor());
 }
 
-ExportedImage write_layout(const NamedImage& named, const ExportOptions& options,
-                           const std::string& directory, store::Store& store) {
-  ExportedImage exported = make_manifest(named.image, options, store);
+oci::Descriptor write_layout(const ImageSet& set, const ExportOptions& options, const std::string& directory,
+                             store::Store& store) {
+  Exported exported = make_exported(set, options, store);
   make_directories_on_host(directory);
   UniqueFd root = open_file(directory, O_RDONLY | O_DIRECTORY);
   make_directories(root.get(), "blobs/sha256");
-  for (const oci::Descriptor& blob : blobs_of(exported.manifest, store)) {
+  for (const oci::Descriptor& blob : exported.blobs) {
     std::string path = directory + "/" + oci::blob_path(blob.digest);
     if (path_exists(path)) continue;
     std::string partial = fmt::format("{}.{}", path, getpid());
@@ -132,10 +213,10 @@ ExportedImage write_layout(const NamedImage& named, const ExportOptions& options
   oci::Index index;
   std::string index_path = directory + "/" + std::string(oci::kLayoutIndexName);
   if (path_exists(index_path)) index = oci::parse_index(read_file(index_path, oci::kMaxManifestBytes));
-  add_to_index(index, exported.manifest, named.names, oci::parse_config(named.image.config).config.created);
+  add_to_index(index, exported.root, set.names);
   write_file_atomic(directory + "/" + std::string(oci::kLayoutFileName), oci::emit_layout_file());
   write_file_atomic(index_path, oci::emit_index(index));
-  return exported;
+  return exported.root;
 }
 
 }  // namespace corten::image

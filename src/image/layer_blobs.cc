@@ -6,6 +6,7 @@
 
 #include "archive/compression.h"
 #include "archive/gzip_encoder.h"
+#include "archive/zlib_writer.h"
 #include "archive/zstd_writer.h"
 #include "base/error.h"
 #include "store/layer_tar.h"
@@ -13,6 +14,8 @@
 namespace corten::image {
 
 namespace {
+
+constexpr int kZstdLevel = 3;
 
 // One stream to two places: the hash of the tar, and its compressor.
 class Tee : public archive::ByteSink {
@@ -36,7 +39,11 @@ void write_own_tar(const store::LayerRef& layer, store::Store& store, archive::B
   writer.finish();
 }
 
-std::optional<store::LayerBlob> imported_blob(const DiffId& diff_id, store::Store& store) {
+// The blob that a layer of others came as; a layer that was built here (its time is not 0) never has one,
+// although its tar may have been imported too.
+std::optional<store::LayerBlob> imported_blob(const store::LayerRef& layer, const DiffId& diff_id,
+                                              store::Store& store) {
+  if (layer.time != 0) return std::nullopt;
   auto blob = store.layers().find_blob(diff_id, "as-pulled");
   return blob && store.has_blob(blob->digest) ? blob : std::nullopt;
 }
@@ -66,9 +73,10 @@ oci::Descriptor descriptor_of(const store::LayerBlob& blob, oci::LayerCompressio
 std::string format_name(const Compression& compression) {
   switch (compression.kind) {
     case oci::LayerCompression::kGzip:
-      return std::string(archive::kGzipFormatName);
+      return compression.level ? archive::zlib_format_name(*compression.level)
+                               : std::string(archive::kGzipFormatName);
     case oci::LayerCompression::kZstd:
-      return fmt::format("zstd-{}", compression.level);
+      return fmt::format("zstd-{}", compression.level.value_or(kZstdLevel));
     default:
       return "tar";
   }
@@ -79,7 +87,7 @@ std::string format_name(const Compression& compression) {
 // A layer of others is only the same tar again when it is read from the blob that it came as.
 void write_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to) {
   if (auto diff = store.layers().find_diff(layer)) {
-    if (auto blob = imported_blob(diff->diff_id, store)) {
+    if (auto blob = imported_blob(layer, diff->diff_id, store)) {
       UniqueFd fd = open_file(store.blob_path(blob->digest), O_RDONLY);
       archive::FdSource from(fd.get(), blob->digest.to_string());
       auto plain = archive::open_decompressor(from);
@@ -103,7 +111,7 @@ store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store) 
 oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads,
                             store::Store& store) {
   auto diff = store.layers().find_diff(layer);
-  std::optional<store::LayerBlob> came_as = diff ? imported_blob(diff->diff_id, store) : std::nullopt;
+  std::optional<store::LayerBlob> came_as = diff ? imported_blob(layer, diff->diff_id, store) : std::nullopt;
   if (came_as && !compression.force) return descriptor_of(*came_as, compression_of(*came_as, store));
   std::string format = format_name(compression);
   if (diff)
@@ -122,12 +130,16 @@ oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& com
     else
       write_own_tar(layer, store, both, hints);
   };
-  if (compression.kind == oci::LayerCompression::kGzip) {
+  if (compression.kind == oci::LayerCompression::kGzip && compression.level) {
+    archive::ZlibWriter gzip(compressed, *compression.level);
+    produce(gzip, nullptr);
+    gzip.finish();
+  } else if (compression.kind == oci::LayerCompression::kGzip) {
     archive::GzipWriter gzip(compressed, {.threads = threads});
     produce(gzip, &gzip);
     gzip.finish();
   } else if (compression.kind == oci::LayerCompression::kZstd) {
-    archive::ZstdWriter zstd(compressed, compression.level);
+    archive::ZstdWriter zstd(compressed, compression.level.value_or(kZstdLevel));
     produce(zstd, nullptr);
     zstd.finish();
   } else {

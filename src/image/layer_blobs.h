@@ -1,5 +1,6 @@
 // A layer's tar and its compressed forms, made when somebody needs them and remembered.
 #pragma once
+#include <optional>
 #include <string>
 
 #include "archive/source.h"
@@ -11,8 +12,8 @@ namespace corten::image {
 
 struct Compression {
   oci::LayerCompression kind = oci::LayerCompression::kGzip;
-  int level = 3;       // zstd alone; gzip has one form, gz1
-  bool force = false;  // also layers that came compressed in another way
+  std::optional<int> level;  // gzip: unset gz1, else zlib's 0 to 9; zstd: 1 to 22, unset 3
+  bool force = false;        // also layers that came compressed in another way
 };
 
 // The diff id, made by writing the tar into a hash when it is not known. Thread-safe.

@@ -6,6 +6,7 @@
 #include <linux/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 #include "sandbox/detached.h"
+#include "sandbox/emulation.h"
 #include "sandbox/kernel.h"
 #include "sandbox/landlock.h"
 #include "sandbox/network.h"
@@ -253,6 +255,43 @@ std::vector<Finding> inside(const HostPath& store) {
   return findings;
 }
 
+std::string own_architecture() {
+  utsname name{};
+  uname(&name);
+  const std::string machine = name.machine;
+  if (machine == "x86_64") return "amd64";
+  if (machine == "aarch64") return "arm64";
+  if (machine == "loongarch64") return "loong64";
+  return machine;
+}
+
+// RUN for other platforms: needed by few, so its lack is told as a limit, with the line that climbs.
+std::vector<Finding> other_platforms() {
+  std::vector<std::string> foreign;
+  for (const std::string& architecture : known_architectures())
+    if (architecture != own_architecture()) foreign.push_back(architecture);
+  const Entered entered = enter_for({own_architecture() == "arm64" ? "amd64" : "arm64"}, {});
+  std::vector<std::string> run;
+  std::string why;
+  for (const std::string& architecture : foreign)
+    if (std::string reason = why_not_emulated(architecture, entered); reason.empty())
+      run.push_back(architecture);
+    else if (why.empty())
+      why = reason;
+  if (!run.empty())
+    return {{.state = State::kOk,
+             .subject = "other platforms",
+             .what = fmt::format(
+                 "RUN works for {}{}", join(run, ", "),
+                 entered.in_own_user_namespace ? ", emulated in a user namespace of our own" : ""),
+             .climb = {}}};
+  return {{.state = State::kLimited,
+           .subject = "other platforms",
+           .what = "RUN for another processor is refused: " + why,
+           .climb = "as root: apt-get install qemu-user-static binfmt-support; or cross-compile: FROM "
+                    "--platform=$BUILDPLATFORM"}};
+}
+
 }  // namespace
 
 std::vector<Finding> examine(const HostPath& store) {
@@ -262,6 +301,8 @@ std::vector<Finding> examine(const HostPath& store) {
   findings.push_back(store_finding(store));
   if (rung == Rung::kRoot || rung == Rung::kRange)
     for (Finding& finding : in_child([&] { return inside(store); })) findings.push_back(std::move(finding));
+  if (rung == Rung::kRoot || rung == Rung::kRange)
+    for (Finding& finding : in_child(other_platforms)) findings.push_back(std::move(finding));
   findings.push_back(landlock_finding());
   findings.push_back(cgroup_finding());
   return findings;

@@ -10,7 +10,8 @@ namespace corten::sandbox {
 
 namespace {
 constexpr std::array kFeatures = {Feature::kLowerdirPlus, Feature::kOverlayFd,  Feature::kLandlockScope,
-                                  Feature::kFreshProc,    Feature::kFreshSysfs, Feature::kMknod};
+                                  Feature::kFreshProc,    Feature::kFreshSysfs, Feature::kMknod,
+                                  Feature::kEmulation};
 
 uint32_t read_forbidden() {
   const char* text = getenv("CORTEN_FORBID");
@@ -37,6 +38,8 @@ std::string_view feature_name(Feature feature) {
       return "fresh-sysfs";
     case Feature::kMknod:
       return "mknod";
+    case Feature::kEmulation:
+      return "emulation";
   }
   return "";
 }

@@ -185,7 +185,7 @@ void make_mounts_private() {
 Entered enter_mount_namespace() {
   if (unshare(CLONE_NEWNS) != 0) fail_errno("make a mount namespace");
   make_mounts_private();
-  return {.rung = Rung::kRoot, .mapping = {}};
+  return {.rung = Rung::kRoot, .mapping = {}, .in_own_user_namespace = false};
 }
 
 Entered enter_user_namespace(const IdMapping& mapping, Writer writer) {
@@ -199,7 +199,7 @@ Entered enter_user_namespace(const IdMapping& mapping, Writer writer) {
   helper.write();
   become_root_of_namespace();
   make_mounts_private();
-  return {.rung = Rung::kRange, .mapping = mapping};
+  return {.rung = Rung::kRange, .mapping = mapping, .in_own_user_namespace = true};
 }
 
 // Every id of our own namespace as itself: what the root of a container may give without newuidmap.
@@ -303,6 +303,10 @@ Entered enter(const EnterOptions& options) {
   if (geteuid() == 0) {
     if (options.user_namespace)
       return enter_user_namespace(mapping_for_root_with_user_namespace(), Writer::kOurselves);
+    if (options.all_ids) {
+      enter_user_namespace(identity_mapping(), Writer::kOurselves);
+      return {.rung = Rung::kRoot, .mapping = {}, .in_own_user_namespace = true};
+    }
     if (has_capability(CAP_SYS_ADMIN)) return enter_mount_namespace();
     return enter_user_namespace(identity_mapping(), Writer::kOurselves);
   }

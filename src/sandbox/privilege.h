@@ -50,10 +50,12 @@ struct IdMapping {
 struct Entered {
   Rung rung = Rung::kNothing;
   IdMapping mapping;
+  bool in_own_user_namespace = false;
 };
 
 struct EnterOptions {
   bool user_namespace = false;  // as root too (`--userns`)
+  bool all_ids = false;         // as root a user namespace in which every id is itself
 };
 
 // Climbs: as root a private mount namespace, as an ordinary user also a user namespace with the first range

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <mutex>
 
 #include <fmt/core.h>
@@ -47,24 +48,42 @@ class LayoutDirectory {
     return archive::read_rest(verified, max_bytes);
   }
   const std::string& path() const { return path_; }
+  bool has(const oci::Descriptor& descriptor) const {
+    return open_no_links(fd_.get(), oci::blob_path(descriptor.digest), O_PATH).has_value();
+  }
 
  private:
   std::string path_;
   UniqueFd fd_;
 };
 
-oci::Descriptor find_manifest(const LayoutDirectory& layout, std::string_view name,
-                              const oci::Platform& platform) {
+constexpr int kMaxDepth = 4;  // of indexes in indexes
+
+oci::Descriptor find_root(const LayoutDirectory& layout, std::string_view name) {
   oci::check_layout_file(layout.read(std::string(oci::kLayoutFileName), 4096));
   oci::Index index =
       oci::parse_index(layout.read(std::string(oci::kLayoutIndexName), oci::kMaxManifestBytes));
-  oci::Descriptor found = oci::find_in_layout(index, name);
+  return oci::find_in_layout(index, name);
+}
+
+std::string platforms_of(const oci::Index& index) {
+  std::vector<std::string> names;
+  for (const oci::Descriptor& entry : index.manifests)
+    if (entry.platform && !oci::is_attestation(entry)) names.push_back(entry.platform->format());
+  return join(names, ", ");
+}
+
+oci::Descriptor find_manifest(const LayoutDirectory& layout, std::string_view name,
+                              const oci::Platform& platform) {
+  oci::Descriptor found = find_root(layout, name);
   for (int depth = 0; oci::is_index_type(found.media_type); depth++) {
-    if (depth > 4) fail(ErrorCode::kInvalid, "OCI layout {}: indexes nest too deep", layout.path());
+    if (depth > kMaxDepth) fail(ErrorCode::kInvalid, "OCI layout {}: indexes nest too deep", layout.path());
     oci::Index inner = oci::parse_index(layout.blob(found, oci::kMaxManifestBytes), found.media_type);
     const oci::Descriptor* chosen = oci::choose_manifest(inner, platform);
     if (!chosen)
-      fail(ErrorCode::kNotFound, "OCI layout {}: no image for platform {}", layout.path(), platform.format());
+      throw Error(ErrorCode::kNotFound,
+                  fmt::format("OCI layout {}: no image for platform {}", layout.path(), platform.format()))
+          .with_hint("it has " + platforms_of(inner));
     found = oci::Descriptor(*chosen);
   }
   return found;
@@ -74,9 +93,11 @@ oci::Descriptor find_manifest(const LayoutDirectory& layout, std::string_view na
 
 store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& descriptor,
                              const DiffId& diff_id, const store::Rootfs& below, store::Store& store) {
-  // A layer of ours may have several times; the one whose members all have their own is the imported form.
+  // The imported form is the one whose members all have times of their own, so that the layer's is 0. One that
+  // was built here has the same tar and no blob of others: what is exported must not depend on who was here
+  // first.
   for (const store::LayerRef& known : store.layers().find_layers(diff_id))
-    if (store.layers().has(known.id)) return known;
+    if (known.time == 0 && store.layers().has(known.id)) return known;
 
   // The blob is kept as it came: its digest is what registries and other machines know.
   TempDir place = store.temporary("import-");
@@ -107,18 +128,16 @@ store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& d
   return layer;
 }
 
-BaseImage image_from_layout(const HostPath& directory, std::string_view name, const oci::Platform& platform,
+static BaseImage open_image(const std::shared_ptr<LayoutDirectory>& layout, const oci::Descriptor& descriptor,
                             store::Store& store) {
-  auto layout = std::make_shared<LayoutDirectory>(directory);
-  oci::Descriptor descriptor = find_manifest(*layout, name, platform);
   oci::Manifest manifest =
       oci::parse_manifest(layout->blob(descriptor, oci::kMaxManifestBytes), descriptor.media_type);
   BaseImage image;
-  image.name = directory.value;
+  image.name = layout->path();
   image.identity = descriptor.digest;
   image.config = oci::parse_config(layout->blob(manifest.config, oci::kMaxConfigBytes)).config;
   if (image.config.diff_ids.size() != manifest.layers.size())
-    fail(ErrorCode::kInvalid, "OCI layout {}: {} layers, but {} diff ids", directory.value,
+    fail(ErrorCode::kInvalid, "OCI layout {}: {} layers, but {} diff ids", layout->path(),
          manifest.layers.size(), image.config.diff_ids.size());
   struct State {
     std::mutex mutex;
@@ -139,6 +158,43 @@ BaseImage image_from_layout(const HostPath& directory, std::string_view name, co
     return rootfs;
   };
   return image;
+}
+
+BaseImage image_from_layout(const HostPath& directory, std::string_view name, const oci::Platform& platform,
+                            store::Store& store) {
+  auto layout = std::make_shared<LayoutDirectory>(directory);
+  return open_image(layout, find_manifest(*layout, name, platform), store);
+}
+
+LayoutImages images_from_layout(const HostPath& directory, std::string_view name, store::Store& store) {
+  auto layout = std::make_shared<LayoutDirectory>(directory);
+  LayoutImages found;
+  std::function<void(const oci::Descriptor&, int)> add = [&](const oci::Descriptor& entry, int depth) {
+    if (depth > kMaxDepth) fail(ErrorCode::kInvalid, "OCI layout {}: indexes nest too deep", layout->path());
+    std::string shown = entry.platform ? entry.platform->format() : entry.digest.to_string();
+    if (depth > 0 && !layout->has(entry)) {
+      found.missing.push_back(shown);
+    } else if (oci::is_index_type(entry.media_type)) {
+      found.is_index = true;
+      oci::Index index = oci::parse_index(layout->blob(entry, oci::kMaxManifestBytes), entry.media_type);
+      for (const oci::Descriptor& member : index.manifests)
+        if (!oci::is_attestation(member)) add(member, depth + 1);
+    } else {
+      oci::Manifest manifest =
+          oci::parse_manifest(layout->blob(entry, oci::kMaxManifestBytes), entry.media_type);
+      bool is_whole = layout->has(manifest.config) &&
+                      std::all_of(manifest.layers.begin(), manifest.layers.end(),
+                                  [&](const oci::Descriptor& layer) { return layout->has(layer); });
+      if (depth > 0 && !is_whole) {
+        found.missing.push_back(shown);
+        return;
+      }
+      found.images.push_back(open_image(layout, entry, store));
+      found.platforms.push_back(entry.platform ? *entry.platform : found.images.back().config.platform);
+    }
+  };
+  add(find_root(*layout, name), 0);
+  return found;
 }
 
 BaseImage image_from_store(const store::Image& stored, std::string_view name) {

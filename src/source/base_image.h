@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/path.h"
 #include "oci/config.h"
@@ -27,6 +28,15 @@ struct BaseImage {
 // platform best. Every blob is verified by digest, size and diff id.
 BaseImage image_from_layout(const HostPath& directory, std::string_view name, const oci::Platform& platform,
                             store::Store& store);
+// All images that `name` means: of an index each, but for attestations, in its order. `missing` are platforms
+// whose manifests or layers are not in the layout: an archive may hold a part of an index.
+struct LayoutImages {
+  bool is_index = false;
+  std::vector<BaseImage> images;
+  std::vector<oci::Platform> platforms;  // of the images, as the index says
+  std::vector<std::string> missing;
+};
+LayoutImages images_from_layout(const HostPath& directory, std::string_view name, store::Store& store);
 BaseImage image_from_store(const store::Image& image, std::string_view name);
 
 // Reads one layer blob (any compression) onto the layers below and remembers diff id and blob; gives the

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/beneath.h"
@@ -22,10 +23,23 @@ namespace corten::source {
 
 namespace {
 
+// Until the descriptor is ready; false after the time.
+bool wait_for(int fd, short events, int timeout_ms, const Cancellation& cancellation) {
+  constexpr int kSliceMs = 100;
+  for (int left = timeout_ms; left > 0; left -= kSliceMs) {
+    cancellation.check();
+    pollfd wanted{fd, events, 0};
+    int n = poll(&wanted, 1, std::min(left, kSliceMs));
+    if (n > 0) return true;
+    if (n < 0 && errno != EINTR) fail_errno("wait for a server");
+  }
+  return false;
+}
+
 class TcpConnection : public Connection {
  public:
-  TcpConnection(UniqueFd fd, std::string peer, int silence_ms)
-      : fd_(std::move(fd)), peer_(std::move(peer)), silence_ms_(silence_ms) {}
+  TcpConnection(UniqueFd fd, std::string peer, const ConnectionTimeouts& timeouts)
+      : fd_(std::move(fd)), peer_(std::move(peer)), timeouts_(timeouts) {}
 
   size_t read(void* data, size_t size) override {
     while (true) {
@@ -52,30 +66,24 @@ class TcpConnection : public Connection {
 
  private:
   void wait(short events) {
-    pollfd fd{fd_.get(), events, 0};
-    int n = poll(&fd, 1, silence_ms_);
-    if (n == 0) fail(ErrorCode::kIo, "{}: silent for {} s", peer_, silence_ms_ / 1000);
-    if (n < 0 && errno != EINTR) fail_errno("wait for {}", peer_);
+    if (!wait_for(fd_.get(), events, timeouts_.silence_ms, timeouts_.cancellation))
+      fail(ErrorCode::kIo, "{}: silent for {} s", peer_, timeouts_.silence_ms / 1000);
   }
 
   UniqueFd fd_;
   std::string peer_;
-  int silence_ms_;
+  ConnectionTimeouts timeouts_;
 };
 
 // 0, or the error of this address.
-int connect_to(const Address& address, int timeout_ms, UniqueFd& fd) {
+int connect_to(const Address& address, const ConnectionTimeouts& timeouts, UniqueFd& fd) {
   fd = UniqueFd(socket(address.value.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return errno;
   int on = 1;
   setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.value), address.size) == 0) return 0;
   if (errno != EINPROGRESS) return errno;
-  pollfd wait{fd.get(), POLLOUT, 0};
-  int n = 0;
-  while ((n = poll(&wait, 1, timeout_ms)) < 0 && errno == EINTR) {
-  }
-  if (n <= 0) return n == 0 ? ETIMEDOUT : errno;
+  if (!wait_for(fd.get(), POLLOUT, timeouts.connect_ms, timeouts.cancellation)) return ETIMEDOUT;
   int error = 0;
   socklen_t size = sizeof error;
   if (getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;
@@ -223,8 +231,8 @@ std::unique_ptr<Connection> connect_plain(const std::string& host, uint16_t port
   int error = 0;
   for (const Address& address : resolve_host(host, port, timeouts.connect_ms)) {
     UniqueFd fd;
-    error = connect_to(address, timeouts.connect_ms, fd);
-    if (error == 0) return std::make_unique<TcpConnection>(std::move(fd), host, timeouts.silence_ms);
+    error = connect_to(address, timeouts, fd);
+    if (error == 0) return std::make_unique<TcpConnection>(std::move(fd), host, timeouts);
   }
   throw Error(ErrorCode::kIo, fmt::format("connect to {} port {}: {}", host, port, errno_text(error)))
       .with_errno(error);

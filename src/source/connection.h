@@ -5,11 +5,14 @@
 #include <string>
 #include <string_view>
 
+#include "base/thread_pool.h"
+
 namespace corten::source {
 
 struct ConnectionTimeouts {
-  int connect_ms = 20'000;  // for each address, and for the TLS handshake
-  int silence_ms = 60'000;  // without a byte in either direction
+  int connect_ms = 20'000;         // for each address, and for the TLS handshake
+  int silence_ms = 60'000;         // without a byte in either direction
+  Cancellation cancellation = {};  // Error(kCancelled) from whatever waits
 };
 
 // Not thread-safe. Everything throws Error(kIo) that names the peer.

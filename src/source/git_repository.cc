@@ -115,7 +115,7 @@ GitCommit GitRepository::resolve(const GitReference& reference) const {
 
 void GitRepository::no_such_ref(const std::string& ref) const {
   Error error(ErrorCode::kNotFound,
-              fmt::format("repository {} does not contain ref {}", program_.remote().remote, ref));
+              fmt::format("{}: repository does not contain ref {}", program_.remote().remote, ref));
   SubprocessResult all =
       program_.try_run({}, {"ls-remote", "--heads", "--tags", "--refs", "--", program_.remote().remote});
   std::vector<std::string> names;
@@ -203,7 +203,7 @@ void GitRepository::fetch_once(GitCommit& commit) {
           reason.empty() || holds_any(reason, {"not our ref", "find remote ref", "unadvertised"});
       if (is_absent)
         throw Error(ErrorCode::kNotFound,
-                    fmt::format("repository {} does not contain commit {}", remote, commit.object));
+                    fmt::format("{}: repository does not contain commit {}", remote, commit.object));
       program_.refuse("failed to fetch remote " + remote, reason);
     }
     program_.run(place(), {"update-ref", std::string(kKept) + commit.object, commit.object},

@@ -34,6 +34,10 @@ class GitRepository {
   // when an id was that of a tag.
   void fetch(GitCommit& commit);
 
+  // Lets others use the copy: what has been fetched stays. Before another repository is fetched, or two that
+  // name each other would wait for each other.
+  void release() { lock_.release(); }
+
   const GitProgram& program() const { return program_; }
   GitProgram::Place place() const {
     return {.git_dir = repository_, .work_tree = {}, .index = {}, .local = true};

@@ -21,6 +21,7 @@ using store::EntryType;
 namespace {
 
 constexpr int kMostLevels = 10;  // of submodules in submodules
+constexpr size_t kMostSubmodules = 1000;
 
 std::shared_ptr<const store::Tree> tree_of(std::shared_ptr<const store::Manifest> manifest) {
   return std::make_shared<store::RootfsView>(
@@ -68,7 +69,8 @@ GitCheckout GitSource::checkout(const GitReference& reference, const GitOptions&
   TempDir place = store_.temporary("git-");
   std::string directory = place / "files";
   if (mkdir(directory.c_str(), 0755) != 0) fail_errno("make directory {}", directory);
-  check_out(repository, commit, directory, {access, reference, keeps_git, submodules}, 0);
+  size_t modules = 0;
+  check_out(repository, commit, directory, {access, reference, keeps_git, submodules, modules}, 0);
   std::optional<int64_t> time;
   if (options.commit_times)
     time = parse_int(
@@ -92,8 +94,12 @@ void GitSource::check_out(GitRepository& repository, const GitCommit& commit, co
     place.index = index / "index";
     program.run(place, {"-c", "core.bare=false", "read-tree", "--reset", "-u", commit.commit}, what);
   }
-  if (!wish.submodules) return;
-  for (GitSubmodule& module : list_submodules(repository, commit.commit)) {
+  if (!wish.submodules) return repository.release();
+  std::vector<GitSubmodule> modules = list_submodules(repository, commit.commit);
+  repository.release();
+  for (GitSubmodule& module : modules) {
+    if (++wish.modules > kMostSubmodules)
+      fail(ErrorCode::kInvalid, "{}: more than {} submodules", what, kMostSubmodules);
     if (depth + 1 > kMostLevels)
       fail(ErrorCode::kInvalid, "{}: submodules nest deeper than {}", what, kMostLevels);
     check_plain_directory(directory, module.path);
@@ -151,8 +157,8 @@ store::Manifest GitSource::read(const std::string& directory, const std::string&
       fail(ErrorCode::kNotFound, "invalid subdir {}: {} does not exist in the repository", subdir,
            above.str());
     if (!entry->is_directory())
-      fail(ErrorCode::kInvalid, "invalid subdir {}: git subpath contains non-directory {}", subdir,
-           quote(above.str()));
+      fail(ErrorCode::kInvalid, "invalid subdir {}: git subpath {} contains non-directory {}", subdir,
+           quote(subdir), quote(above.str()));
   }
   std::vector<const Entry*> all, regular;
   store::walk(files, above, [&](const Entry& e) {

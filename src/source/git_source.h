@@ -39,6 +39,7 @@ class GitSource {
     const GitAccess& access;
     const GitReference& main;
     bool keeps_git, submodules;
+    size_t& modules;  // how many there were so far
   };
   void check_out(GitRepository& repository, const GitCommit& commit, const std::string& directory,
                  const Wish& wish, int depth);

@@ -3,11 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <thread>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
 #include "source/git_submodules.h"
+#include "source/http_server_test.h"
 
 namespace corten::source {
 namespace {
@@ -219,6 +223,42 @@ TEST_F(GitSourceTest, ADamagedCopyIsFetchedAgain) {
                       again.git_directory()});
   GitSource source(again, access_, 1);
   EXPECT_EQ(source.checkout(reference("#main"), {}).commit, second_);
+}
+
+TEST_F(GitSourceTest, AServerThatNeverAnswersIsGivenUp) {
+  Server server([](const std::string&) { return std::string(); },
+                [](int peer, const std::string&) {
+                  char byte;
+                  while (recv(peer, &byte, 1, 0) > 0) {
+                  }
+                });
+  access_.silence_ms = 500;
+  try {
+    source().checkout(*parse_git_reference(server.url("/x.git")), {});
+    FAIL() << "it answered";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kIo);
+    EXPECT_NE(std::string(error.what()).find("nothing came for"), std::string::npos) << error.what();
+  }
+  access_.silence_ms = 60'000;
+  std::thread canceller([&] {
+    while (server.connections() < 2) usleep(10'000);
+    access_.cancellation.cancel();
+  });
+  EXPECT_EQ(code_of([&] { source().checkout(*parse_git_reference(server.url("/x.git")), {}); }),
+            ErrorCode::kCancelled);
+  canceller.join();
+}
+
+TEST_F(GitSourceTest, Sha256Repositories) {
+  std::string other = place_ / "sha256";
+  git({"init", "-q", "-b", "main", "--object-format=sha256", other});
+  write_file_atomic(other + "/f", "256");
+  git({"-C", other, "add", "-A"});
+  git({"-C", other, "commit", "-q", "-m", "one"});
+  GitCheckout head = source().checkout(*parse_git_reference("file://" + other, {.files = true}), {});
+  EXPECT_EQ(head.commit.size(), 64u);
+  EXPECT_EQ(text(head, "f"), "256");
 }
 
 TEST(GitSubmodules, RelativeAddresses) {

@@ -11,8 +11,6 @@ namespace corten::source {
 
 namespace {
 
-constexpr size_t kMostSubmodules = 1000;
-
 struct Settings {
   std::string path, url, update;
 };
@@ -71,8 +69,6 @@ std::vector<GitSubmodule> list_submodules(const GitRepository& repository, const
     if (tab != std::string::npos) links[line.substr(tab + 1)] = line.substr(14, tab - 14);
   }
   if (links.empty()) return {};
-  if (links.size() > kMostSubmodules)
-    fail(ErrorCode::kInvalid, "{}: more than {} submodules", what, kMostSubmodules);
 
   // Read from the commit, so that no link in a checkout can stand in for it.
   SubprocessResult config =

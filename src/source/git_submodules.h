@@ -14,7 +14,7 @@ struct GitSubmodule {
 };
 
 // Those that the commit has and .gitmodules gives an address. Error(kInvalid) names the submodule: an address
-// or a path that begins with a dash, an address on this machine, none at all, more than 1000 of them.
+// or a path that begins with a dash, an address on this machine, none at all.
 std::vector<GitSubmodule> list_submodules(const GitRepository& repository, const std::string& commit);
 
 // "../other.git" seen from the repository that says so.

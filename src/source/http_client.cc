@@ -245,7 +245,9 @@ class FileBody : public archive::ByteSource {
 
 }  // namespace
 
-HttpClient::HttpClient(HttpOptions options) : options_(std::move(options)), pool_(std::make_shared<Pool>()) {}
+HttpClient::HttpClient(HttpOptions options) : options_(std::move(options)), pool_(std::make_shared<Pool>()) {
+  options_.timeouts.cancellation = options_.cancellation;
+}
 HttpClient::~HttpClient() = default;
 
 HttpResponse HttpClient::open_file_address(const Url& url) {
@@ -369,6 +371,7 @@ HttpResponse HttpClient::open(const HttpRequest& wanted) {
     HttpResponse response;
     response.url = url.shown();
     response.status = status;
+    response.content_encoding = exchange->field(http::field::content_encoding);
     response.last_modified = exchange->field(http::field::last_modified);
     if (auto length = exchange->parser.content_length()) response.size = *length;
     response.etag = exchange->field(http::field::etag);

@@ -50,7 +50,7 @@ struct HttpResponse {
   std::string url;               // after redirects, without user and password
   unsigned status = 200;         // or 304
   std::optional<uint64_t> size;  // of the body, when it was told
-  std::string etag, content_type, last_modified;
+  std::string etag, content_type, last_modified, content_encoding;
   std::unique_ptr<archive::ByteSource> body;  // Error(kIo) when it is cut short
 };
 

@@ -5,6 +5,7 @@
 
 #include <fmt/core.h>
 
+#include "archive/compression.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/strings.h"
@@ -123,7 +124,11 @@ HttpFiles::Known HttpFiles::ask(const std::string& url, const Digest& key, const
       throw Error(ErrorCode::kInvalid, fmt::format("{}: {} bytes are more than the limit of {}", response.url,
                                                    *response.size, access_.max_bytes))
           .with_hint("CORTEN_MAX_DOWNLOAD sets it: CORTEN_MAX_DOWNLOAD=20GB");
-    archive::LimitedSource body(*response.body, access_.max_bytes, response.url);
+    // Some servers compress although we asked for the bytes as they are.
+    std::unique_ptr<archive::ByteSource> expanded;
+    if (iequals(response.content_encoding, "gzip") || iequals(response.content_encoding, "x-gzip"))
+      expanded = archive::open_decompressor(*response.body, archive::Compression::kGzip);
+    archive::LimitedSource body(expanded ? *expanded : *response.body, access_.max_bytes, response.url);
     store::Contents::Added added = [&] {
       try {
         return store_.contents().add_stream(body);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/subprocess.h"
 #include "source/http_server_test.h"
 
 namespace corten::source {
@@ -23,6 +24,12 @@ class HttpFilesTest : public ::testing::Test {
     return answer("200 OK", body_, fields);
   }
   HttpFiles files(HttpAccess access = {}) { return HttpFiles(store_, quick(), std::move(access)); }
+
+  std::string gzip_of(std::string_view text) {
+    write_file_atomic(place_ / "plain", text);
+    run_subprocess({"gzip", "-k", place_ / "plain"});
+    return place_ / "plain.gz";
+  }
 
   TempDir place_ = TempDir::for_test();
   store::Store store_{place_ / "store"};
@@ -96,6 +103,14 @@ TEST_F(HttpFilesTest, LimitsAndErrors) {
   access.max_bytes = 100;
   EXPECT_EQ(code_of([&] { files(access).fetch(server_.url("/big"), {}); }, &words), ErrorCode::kInvalid);
   EXPECT_EQ(code_of([&] { files().fetch("file:///etc/passwd", {}); }), ErrorCode::kInvalid);
+}
+
+TEST_F(HttpFilesTest, BytesThatAreCompressedOnTheWay) {
+  body_ = read_file(gzip_of("body"));
+  more_ = "Content-Encoding: gzip\r\n";
+  EXPECT_EQ(files().fetch(server_.url("/x"), {}).content, Digest::of("body"));
+  body_ = "no gzip";
+  EXPECT_NE(code_of([&] { files().fetch(server_.url("/y"), {}); }), ErrorCode::kInternal);
 }
 
 TEST(HttpFileName, FromTheAddress) {

@@ -8,7 +8,7 @@
 namespace corten::store {
 
 // docs/formats.md, "Index". A new version adds a step to migrate(), never edits an old one.
-static constexpr int kVersion = 2;
+static constexpr int kVersion = 3;
 static constexpr const char* kSchema1 = R"(
 CREATE TABLE layers(id BLOB PRIMARY KEY, entries INTEGER, bytes INTEGER, boot TEXT, used INTEGER) WITHOUT ROWID;
 CREATE TABLE bodies(layer BLOB, time INTEGER, mapping TEXT, used INTEGER, PRIMARY KEY(layer, time, mapping)) WITHOUT ROWID;
@@ -23,6 +23,9 @@ CREATE TABLE cache_mounts(id TEXT PRIMARY KEY, name TEXT, created INTEGER, used 
 )";
 static constexpr const char* kSchema2 =
     "CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;";
+// `tags.image` is an image's id or an index's.
+static constexpr const char* kSchema3 =
+    "CREATE TABLE indexes(id BLOB PRIMARY KEY, members TEXT, added INTEGER) WITHOUT ROWID;";
 
 struct Database::State {
   sqlite3* handle = nullptr;
@@ -121,6 +124,7 @@ static void migrate(Database& database) {
     if (found == kVersion) return;
     if (found < 1) database.execute(kSchema1);
     if (found < 2) database.execute(kSchema2);
+    if (found < 3) database.execute(kSchema3);
     database.execute(fmt::format("PRAGMA user_version={}", kVersion));
   });
 }

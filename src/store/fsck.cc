@@ -129,6 +129,18 @@ std::vector<Store::Damage> Store::check(bool repair) {
       if (repair) delete_image(id);
     }
   }
+  for (const ImageIndex& index : indexes())
+    for (const ImageIndex::Member& member : index.members) {
+      {
+        Statement row = database_->prepare("SELECT 1 FROM images WHERE id=?");
+        row.bind(member.image);
+        if (row.step()) continue;
+      }
+      damages.push_back({"index " + index.id.to_string(),
+                         fmt::format("its image for {} is missing", member.platform.format())});
+      if (repair) delete_index(index.id);
+      break;
+    }
   exclusive.release();
   lock_ = FileLock::shared(path_ + "/lock");
   return damages;

@@ -57,6 +57,14 @@ Store::Pruned Store::prune(const PruneOptions& options) {
   FileLock exclusive = exclusive_lock();
 
   std::set<Digest> in_use(options.in_use.begin(), options.in_use.end());
+  for (const ImageIndex& index : indexes()) {
+    if (index.tags.empty() || options.all_images) {
+      pruned.deleted.push_back(index.tags.empty() ? index.id.to_string() : index.tags.front());
+      delete_index(index.id);
+      continue;
+    }
+    for (const ImageIndex::Member& member : index.members) in_use.insert(member.image);
+  }
   for (const Image& image : images()) {
     if (in_use.contains(image.id) || (!image.tags.empty() && !options.all_images)) continue;
     pruned.deleted.push_back(image.tags.empty() ? image.id.to_string() : image.tags.front());

@@ -241,26 +241,43 @@ std::vector<Image> Store::images() {
   return found;
 }
 
-std::optional<Image> Store::find_image(std::string_view name_or_id) {
+// In `images` or `indexes`: by tag, id, or the beginning of an id.
+std::optional<Digest> Store::find_id(std::string_view table, std::string_view name_or_id) {
   {
-    Statement row = database_->prepare("SELECT image FROM tags WHERE name=?");
+    Statement row = database_->prepare(
+        fmt::format("SELECT t.image FROM tags t JOIN {} i ON i.id=t.image WHERE t.name=?", table));
     row.bind(name_or_id);
-    if (row.step()) return image_by_id(row.digest(0));
+    if (row.step()) return row.digest(0);
   }
   std::string_view hex = name_or_id;
   if (hex.starts_with("sha256:")) hex.remove_prefix(7);
   bool is_hex = hex.size() >= 3 && hex.size() <= 64 && hex.find_first_not_of("0123456789abcdef") == hex.npos;
   if (!is_hex) return std::nullopt;
   std::optional<Digest> match;
-  {
-    Statement row = database_->prepare("SELECT id FROM images WHERE lower(hex(id)) LIKE ? || '%'");
-    row.bind(hex);
-    while (row.step()) {
-      if (match) fail(ErrorCode::kInvalid, "image id {}: more than one image begins so", hex);
-      match = row.digest(0);
-    }
+  Statement row =
+      database_->prepare(fmt::format("SELECT id FROM {} WHERE lower(hex(id)) LIKE ? || '%'", table));
+  row.bind(hex);
+  while (row.step()) {
+    if (match) fail(ErrorCode::kInvalid, "image id {}: more than one image begins so", hex);
+    match = row.digest(0);
   }
-  return match ? image_by_id(*match) : std::nullopt;
+  return match;
+}
+
+std::optional<Image> Store::find_image(std::string_view name_or_id, const oci::Platform& wanted) {
+  if (auto id = find_id("images", name_or_id)) return image_by_id(*id);
+  auto index = find_index(name_or_id);
+  if (!index) return std::nullopt;
+  const ImageIndex::Member* member = index->choose(wanted);
+  if (!member)
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("{}: no match for platform {} in the index", name_or_id, wanted.format()))
+        .with_hint("it has " + index->platforms());
+  return image_by_id(member->image);
+}
+
+std::optional<Image> Store::find_image(std::string_view name_or_id) {
+  return find_image(name_or_id, oci::host_platform());
 }
 
 void Store::tag_image(const Digest& id, const std::string& tag) {
@@ -274,6 +291,12 @@ void Store::tag_image(const Digest& id, const std::string& tag) {
 bool Store::untag(const std::string& tag) {
   database_->prepare("DELETE FROM tags WHERE name=?").bind(tag).run();
   return database_->changes() > 0;
+}
+
+bool Store::has_tag(std::string_view tag) {
+  Statement row = database_->prepare("SELECT 1 FROM tags WHERE name=?");
+  row.bind(tag);
+  return row.step();
 }
 
 void Store::delete_image(const Digest& id) {

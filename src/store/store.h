@@ -26,6 +26,7 @@
 #include "base/json.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
+#include "oci/platform.h"
 #include "store/contents.h"
 #include "store/database.h"
 #include "store/layers.h"
@@ -50,6 +51,22 @@ struct Image {
   uint64_t size = 0;              // sum of the files' sizes in its layers: what Docker calls SIZE
   std::vector<std::string> tags;  // full references, sorted
   int64_t added = 0;              // when it came here, seconds
+};
+
+// Images of several platforms under one name: what is an OCI image index once it leaves the store.
+struct ImageIndex {
+  struct Member {
+    oci::Platform platform;
+    Digest image;
+  };
+  Digest id;                      // of the members' list
+  std::vector<Member> members;    // in the order in which they were asked for
+  std::vector<std::string> tags;  // full references, sorted
+  int64_t added = 0;
+
+  // What a machine of that platform takes; null when there is nothing for it.
+  const Member* choose(const oci::Platform& wanted) const;
+  std::string platforms() const;  // "linux/amd64, linux/arm64"
 };
 
 struct BuildRecord {
@@ -105,11 +122,19 @@ class Store {
   // Makes config, layers and tags durable in this order. A tag that another image has moves here.
   void save_image(const Image& image);
   std::vector<Image> images();
-  // By tag (normalised by the caller), or by id or its unique prefix of at least 3 hex digits.
-  std::optional<Image> find_image(std::string_view name_or_id);
+  // By tag (normalised by the caller), or by id or its unique prefix of at least 3 hex digits. Of an index
+  // the image for `wanted`; Error(kNotFound) names the platforms that it has when there is none.
+  std::optional<Image> find_image(std::string_view name_or_id, const oci::Platform& wanted);
+  std::optional<Image> find_image(std::string_view name_or_id);  // for this machine
   std::optional<Image> image_by_id(const Digest& id);
-  void tag_image(const Digest& id, const std::string& tag);
+  // The same for indexes; their members are images that were saved before.
+  ImageIndex save_index(const std::vector<ImageIndex::Member>& members, std::vector<std::string> tags);
+  std::vector<ImageIndex> indexes();
+  std::optional<ImageIndex> find_index(std::string_view name_or_id);
+  void delete_index(const Digest& id);                       // with its tags; its members stay
+  void tag_image(const Digest& id, const std::string& tag);  // an image or an index
   bool untag(const std::string& tag);
+  bool has_tag(std::string_view tag);
   void delete_image(const Digest& id);  // with its tags
 
   // One sync barrier: all that was written before is on disk when it returns.
@@ -167,6 +192,8 @@ class Store {
   std::string fact(std::string_view name);
   void set_fact(std::string_view name, std::string_view value);
   Image read_image_row(Statement& row);
+  std::optional<Digest> find_id(std::string_view table, std::string_view name_or_id);
+  std::optional<ImageIndex> index_by_id(const Digest& id);
 
   std::string path_;
   FileLock exclusive_lock();

@@ -177,9 +177,38 @@ TEST_F(StoreTest, WhatAKilledCommandLeftGoesAway) {
 }
 
 TEST_F(StoreTest, AnIndexOfAnOlderVersionIsBroughtUp) {
-  store_.database().execute("DROP TABLE facts; PRAGMA user_version=1");
+  store_.database().execute("DROP TABLE facts; DROP TABLE indexes; PRAGMA user_version=1");
   Store again(dir_ / "store");
   EXPECT_NO_THROW(again.make_durable());
+}
+
+TEST_F(StoreTest, AnIndexIsChosenByPlatformAndKeepsItsImages) {
+  oci::Platform amd64{"linux", "amd64", "", "", {}}, arm7{"linux", "arm", "v7", "", {}};
+  auto make = [&](const char* text) {
+    Image image;
+    image.config = text;
+    image.id = Digest::of(image.config);
+    store_.save_image(image);
+    return image.id;
+  };
+  Digest a = make("{\"a\":1}"), b = make("{\"b\":1}");
+  ImageIndex index = store_.save_index({{amd64, a}, {arm7, b}}, {"docker.io/library/x:1"});
+  EXPECT_EQ(store_.save_index({{amd64, a}, {arm7, b}}, {}).id, index.id) << "the id is the list's";
+  EXPECT_EQ(index.platforms(), "linux/amd64, linux/arm/v7");
+  EXPECT_EQ(store_.find_image("docker.io/library/x:1", amd64)->id, a);
+  oci::Platform arm64{"linux", "arm64", "", "", {}}, riscv{"linux", "riscv64", "", "", {}};
+  EXPECT_EQ(store_.find_image("docker.io/library/x:1", arm64)->id, b) << "what a 64-bit ARM runs";
+  EXPECT_THROW(store_.find_image("docker.io/library/x:1", riscv), Error);
+  EXPECT_EQ(store_.find_index(index.id.hex().substr(0, 8))->tags.size(), 1u);
+  EXPECT_FALSE(store_.find_index(a.to_string()));
+  store_.prune({});
+  EXPECT_TRUE(store_.image_by_id(a)) << "held by the index";
+  EXPECT_TRUE(store_.check(false).empty());
+  store_.delete_image(b);
+  ASSERT_EQ(store_.check(true).size(), 1u);
+  EXPECT_TRUE(store_.indexes().empty()) << "an index without one of its images is of no use";
+  store_.prune({});
+  EXPECT_FALSE(store_.image_by_id(a));
 }
 
 TEST_F(StoreTest, ANewerStoreIsRefused) {

@@ -53,15 +53,15 @@ awk 'BEGIN { print "FROM scratch\nENV a=\"0123456789\""; for (i = 0; i < 16; i++
   for (i = 0; i < 2000; i++) print "ENV b" i "=$a" }' >c/many
 refused many "variables and history of this file take more than 256 MiB"
 awk 'BEGIN { print "FROM scratch AS s0\nENV a=0123456789"; for (i = 0; i < 16; i++) print "ENV a=$a$a"
-  for (i = 0; i < 900; i++) print "FROM s" i " AS s" i + 1 }' >c/inherited
+  for (i = 0; i < 300; i++) print "FROM s" i " AS s" i + 1 }' >c/inherited
 refused inherited "variables and history of this file take more than 256 MiB"
 awk 'BEGIN { printf "FROM scratch\nENV a="; for (i = 0; i < 5000; i++) printf "${x:-"; printf "y"; for (i = 0; i < 5000; i++) printf "}"; print "" }' >c/nested
 refused nested "substitutions are nested more than 200 deep"
 
-# As large as it may be.
-awk 'BEGIN { print "FROM scratch AS s0\nCOPY a /"; for (i = 0; i < 998; i++) print "FROM s" i " AS s" i + 1 "\nENV a" i "=b" }' >c/deep
+# Large, and nothing wrong with it.
+awk 'BEGIN { print "FROM scratch AS s0\nCOPY a /"; for (i = 0; i < 400; i++) print "FROM s" i " AS s" i + 1 "\nENV a" i "=b" }' >c/deep
 accepted deep
-awk 'BEGIN { print "FROM scratch"; for (i = 0; i < 9999; i++) print "ENV a" i "=b" }' >c/wide
+awk 'BEGIN { print "FROM scratch"; for (i = 0; i < 2000; i++) print "ENV a" i "=b" }' >c/wide
 accepted wide
 
 # Names with escape sequences and line ends.

@@ -111,6 +111,12 @@ printf 'FROM base\nADD %s /x\n' "$private" | "$CORTEN" build -t private --progre
 lacks "$(cat log) $("$CORTEN" history --no-trunc private 2>/dev/null || "$CORTEN" history private)" t0ken
 if grep -rlq t0ken "$CORTEN_STORE"; then fail "the token lies in the store"; fi
 
+# Pruning the cache takes the copies away.
+[ -n "$(ls "$CORTEN_STORE/git")" ] || fail "no copy of a repository"
+"$CORTEN" prune --cache --force >/dev/null
+equal "$(ls "$CORTEN_STORE/git")" "" "copies after prune --cache"
+"$CORTEN" fsck >/dev/null || fail "fsck"
+
 # What cannot be.
 refused "$URL/git/repo.git#mian"
 holds "$said" "does not contain ref mian"

@@ -30,6 +30,25 @@ equal "$(ls without/src/outer)" "" "without submodules"
 equal "$(git_in kept/src -c safe.directory='*' status --porcelain)" "" "status with submodules"
 holds "$(git_in kept/src -c safe.directory='*' submodule status)" " $(git_in outer rev-parse HEAD) outer"
 
+# A repository that is its own submodule, and two that are each other's: an end, and no waiting for oneself.
+git_in . init -q -b main loop
+echo l >loop/f
+publish loop
+git_in loop config -f .gitmodules submodule.self.path self
+git_in loop config -f .gitmodules submodule.self.url ../loop.git
+# The commit cannot name itself; a link to the one before, which has the same submodule, leads down all the same.
+depth=0
+while [ $depth -lt 12 ]; do
+  git_in loop add .gitmodules
+  git_in loop update-index --add --cacheinfo "160000,$(git_in loop rev-parse HEAD),self"
+  git_in loop commit -qm "loop $depth"
+  depth=$((depth + 1))
+done
+git_in loop push -q "$www/loop.git" HEAD:main
+printf 'FROM base\nADD %s/git/loop.git /x\n' "$URL" >Dockerfile
+said=$(timeout 60 "$CORTEN" build --progress plain --build-context base=bb - <Dockerfile 2>&1) && fail "a loop of submodules"
+holds "$said" "nest deeper than 10"
+
 # Hostile addresses: nothing is executed, the submodule is named.
 evil() { # URL
   git_in main config -f .gitmodules submodule.outer.url "$1"

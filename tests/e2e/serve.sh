@@ -5,7 +5,7 @@ mkfifo "$T/serve.in" "$T/serve.out"
 python3 "$(dirname "$0")/server.py" "$T/www" "$T/requests" <"$T/serve.in" >"$T/serve.out" 9>&- &
 exec 9>"$T/serve.in"
 read -r port <"$T/serve.out"
-URL="http://127.0.0.1:$port"
+URL="http${TLS_CERT:+s}://127.0.0.1:$port"
 unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY || true
 requests() { if [ -f "$T/requests" ]; then wc -l <"$T/requests"; else echo 0; fi; }
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null

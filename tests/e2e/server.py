@@ -4,8 +4,10 @@
   /files/...      files below ROOT/files, with ETag and Last-Modified, obeying If-None-Match
   /git/...        repositories below ROOT/git, by `git http-backend`; below /git/private/ with "x-access-token:t0ken" only
   /dumb/...       the same files as they lie (dumb http)
+(over TLS, with the certificate and key in the file $TLS_CERT)
   /redirect/N     N redirects, then /files/one
   /endless        a body that does not end        /lies    a length that is not kept
+  /stall          a body that begins and does not go on
   /notime         a file without ETag and Last-Modified
 LOG gets a line for each request: method, path, status.
 """
@@ -13,6 +15,7 @@ import base64
 import email.utils
 import hashlib
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -59,6 +62,14 @@ class Handler(BaseHTTPRequestHandler):
                     self.wfile.write(b"x" * 65536)
             except OSError:
                 return
+        if path == "/stall":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"begun")
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.recv(1)
+            return None
         if path == "/lies":
             self.send_response(200)
             self.send_header("Content-Length", "1000000")
@@ -117,6 +128,10 @@ class Handler(BaseHTTPRequestHandler):
 
 server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 server.daemon_threads = True
+if os.environ.get("TLS_CERT"):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.environ["TLS_CERT"])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_address[1], flush=True)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 sys.stdin.read()

@@ -5,7 +5,7 @@
   checks.py check CORTEN              asks corten and compares; the last line counts
 
 cases/*.txt hold cases: `=== title`, lines `@target NAME`, `@arg K=V`, `@calls NAME ...` (lint when there is none), then files
-`--- NAME` with their text. Images bb, cfg, onb are those of ../differential/bases.py."""
+`--- NAME` with their text. Images bb, cfg, onb are those of ../bases.py."""
 import concurrent.futures, glob, json, os, subprocess, sys, tempfile
 
 # Different on purpose, with the reason.
@@ -42,7 +42,7 @@ def write_files(case, directory):
 
 
 def bases(place):
-    subprocess.run([sys.executable, f'{HERE}/../differential/bases.py', place], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, f'{HERE}/../bases.py', place], check=True, stdout=subprocess.DEVNULL)
     return {n: json.load(open(f'{place}/{n}/index.json'))['manifests'][0]['digest'] for n in ('bb', 'cfg', 'onb')}
 
 
