@@ -90,15 +90,16 @@ void drain(UniqueFd& fd, std::string& into, size_t max_bytes, const std::string&
   into.append(buffer, static_cast<size_t>(n));
 }
 
+// Gently: it leads a group, whose members are asked to end with it; after two seconds they are made to.
 void end_child(pid_t pid, bool gently) {
   int status = 0;
   for (int left = gently ? 40 : 0; left > 0; left--) {
-    if (left == 40) kill(pid, SIGTERM);
+    if (left == 40) kill(-pid, SIGTERM);
     pid_t ended = waitpid(pid, &status, WNOHANG);
     if (ended == pid || (ended < 0 && errno != EINTR)) return;
     usleep(50'000);
   }
-  kill(pid, SIGKILL);
+  kill(gently ? -pid : pid, SIGKILL);
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
 }
@@ -124,7 +125,11 @@ SubprocessResult run_subprocess(const std::vector<std::string>& argv, const Subp
   sigaddset(&defaults, SIGPIPE);
   posix_spawnattr_setsigmask(&plan.attributes, &none);
   posix_spawnattr_setsigdefault(&plan.attributes, &defaults);
-  posix_spawnattr_setflags(&plan.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  bool is_gentle = options.cancellation || options.silence_ms;
+  posix_spawnattr_setpgroup(&plan.attributes, 0);
+  posix_spawnattr_setflags(&plan.attributes,
+                           static_cast<short>(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                              (is_gentle ? POSIX_SPAWN_SETPGROUP : 0)));
 
   std::vector<std::string> environment;
   for (char** e = environ; options.inherits_environment && *e; e++) {
@@ -153,7 +158,6 @@ SubprocessResult run_subprocess(const std::vector<std::string>& argv, const Subp
   }
 
   SubprocessResult result;
-  bool is_gentle = options.cancellation || options.silence_ms;
   try {
     std::string_view input = options.input;
     fcntl(in.write.get(), F_SETFL, O_NONBLOCK);

@@ -28,8 +28,8 @@ struct SubprocessResult {
 };
 
 // Looks argv[0] up in PATH. Throws Error(kNotFound) when the program is missing; an exit code is a result,
-// not an error. Who is cancelled or silent for too long is asked to end (SIGTERM), so that it can end its own
-// children, and killed two seconds later.
+// not an error. Who can be cancelled or be silent for too long leads a process group of its own, which is
+// asked to end then (SIGTERM), and killed two seconds later.
 SubprocessResult run_subprocess(const std::vector<std::string>& argv, const SubprocessOptions& options = {});
 
 // A helper program in libexec/corten beside our binary (or in its directory, for a build tree). Throws

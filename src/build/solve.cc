@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "build/copy.h"
+#include "build/remote_fetches.h"
 #include "build/step_key.h"
 
 namespace corten::build {
@@ -43,6 +44,8 @@ class Solver {
       waiting_[static_cast<size_t>(step.id)] = step.inputs().size();
     }
     {
+      RemoteFetches fetches(result_.plan, sources_);
+      remote_fetches_ = &fetches;
       ThreadPool pool(std::max(2u, executor_.request.threads));
       pool_ = &pool;
       {
@@ -219,10 +222,7 @@ class Solver {
   void copy_step(const Step& step, const CopyStep& copy) {
     StageRootfs rootfs = below(step.base);
     auto source = tree_of(copy.from);
-    std::map<size_t, RemoteTree> remotes;
-    for (const auto& [position, remote] : copy.remotes)
-      remotes[position] =
-          sources_.remote(remote, [&](std::string_view text) { events_.note(step.id, text); });
+    std::map<size_t, RemoteTree> remotes = remote_fetches_->wait_for(step, events_);
     Selection selection = select_sources(copy, *source, place_name(copy.from), remotes);
     std::vector<const store::Entry*> files = selection.files();
     source->compute_digests(files);
@@ -339,6 +339,7 @@ class Solver {
   std::exception_ptr error_;
   bool failed_ = false;
   ThreadPool* pool_ = nullptr;
+  RemoteFetches* remote_fetches_ = nullptr;
 };
 
 }  // namespace

@@ -251,6 +251,22 @@ std::shared_ptr<source::LocalContext> CommandLineSources::open_directory(const s
   return context;
 }
 
+// `alpine`, `alpine:latest` and `docker.io/library/alpine` are one name, as with buildx.
+static std::optional<std::string> context_key(const std::string& name) {
+  auto reference = oci::Reference::try_parse(name);
+  if (!reference) return std::nullopt;
+  std::string key = reference->familiar();
+  if (key.ends_with(":latest")) key.resize(key.size() - 7);
+  return key;
+}
+
+std::map<std::string, CommandLineSources::Named>::iterator CommandLineSources::find_named(
+    const std::string& name) {
+  if (named_.empty() || iequals(name, "scratch") || iequals(name, "context")) return named_.end();
+  auto key = context_key(name);
+  return key ? named_.find(*key) : named_.end();
+}
+
 void CommandLineSources::open_named(const std::string& text) {
   size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
@@ -285,12 +301,14 @@ void CommandLineSources::open_named(const std::string& text) {
       ignore = dockerfile::parse_ignore_file(read_file(ignore_file, 8 << 20));
     named.tree = open_directory(value, std::move(ignore));
   }
-  named_[name] = std::move(named);
+  auto key = context_key(name);
+  if (!key) fail(ErrorCode::kUsage, "invalid context name {}", name);
+  named_[*key] = std::move(named);
 }
 
 std::shared_ptr<const store::Tree> CommandLineSources::named_tree(const std::string& name) {
   std::lock_guard lock(mutex_);
-  auto found = named_.find(name);
+  auto found = find_named(name);
   if (found == named_.end()) return nullptr;
   Named& named = found->second;
   if (named.tree || named.address.empty()) return named.tree;
@@ -309,7 +327,7 @@ std::shared_ptr<const store::Tree> CommandLineSources::named_tree(const std::str
 
 std::optional<source::BaseImage> CommandLineSources::named_image(const std::string& name,
                                                                  const oci::Platform& platform) {
-  auto named = named_.find(name);
+  auto named = find_named(name);
   if (named == named_.end() || named->second.tree || !named->second.address.empty()) return std::nullopt;
   if (!named->second.layout.empty())
     return source::image_from_layout({named->second.layout}, named->second.layout_name, platform, store_);

@@ -36,7 +36,7 @@ class CommandLineSources : public build::Sources {
   std::shared_ptr<const store::Tree> named_tree(const std::string& name) override;
   std::optional<source::BaseImage> named_image(const std::string& name,
                                                const oci::Platform& platform) override;
-  bool has_named(const std::string& name) override { return named_.contains(name); }
+  bool has_named(const std::string& name) override { return find_named(name) != named_.end(); }
   source::BaseImage image(const std::string& reference, const oci::Platform& platform) override;
   build::RemoteTree remote(const build::RemoteSource& source,
                            const std::function<void(std::string_view)>& note) override {
@@ -67,6 +67,8 @@ class CommandLineSources : public build::Sources {
     std::string layout, layout_name;  // oci-layout://
     std::string reference;            // docker-image://
   };
+
+  std::map<std::string, Named>::iterator find_named(const std::string& name);
 
   const BuildFlags& flags_;
   store::Store& store_;

@@ -16,8 +16,11 @@ namespace {
 
 std::string build_arg(const BuildFlags& flags, const std::string& name) {
   std::string found;
-  for (const std::string& text : flags.build_args)
+  for (const std::string& text : flags.build_args) {
     if (text.starts_with(name + "=")) found = text.substr(name.size() + 1);
+    const char* value = text == name ? getenv(name.c_str()) : nullptr;
+    if (value) found = value;
+  }
   return found;
 }
 
@@ -56,7 +59,7 @@ RemoteSources::RemoteSources(const BuildFlags& flags, store::Store& store, unsig
       git_(store, git_access(), threads),
       http_(store, http_options(cancellation_), http_access()) {
   std::string keeps = build_arg(flags, "BUILDKIT_CONTEXT_KEEP_GIT_DIR");
-  if (keeps == "1" || iequals(keeps, "true")) keeps_git_dir_ = true;
+  if (keeps == "1" || iequals(keeps, "t") || iequals(keeps, "true")) keeps_git_dir_ = true;
 }
 
 // git over ssh takes the keys of --ssh default; a context by ssh takes the user's agent without being told,

@@ -159,7 +159,7 @@ void read_query(std::string_view query, GitReference& git) {
       fail(ErrorCode::kInvalid, "unexpected query {}", quote(key));
     }
   }
-  auto whole = [](std::string name, std::string_view prefix) {
+  auto whole = [](const std::string& name, std::string_view prefix) {
     return name.starts_with(prefix) ? name : std::string(prefix) + name;
   };
   if (!tag.empty() && !branch.empty()) fail(ErrorCode::kInvalid, "branch conflicts with tag");

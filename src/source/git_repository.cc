@@ -54,7 +54,7 @@ bool is_damage(std::string_view reason) {
 
 }  // namespace
 
-GitRepository::GitRepository(std::string directory, GitProgram program)
+GitRepository::GitRepository(const std::string& directory, GitProgram program)
     : home_(directory + "/" + Digest::of(program.remote().remote).hex().substr(0, 32)),
       repository_(home_ + "/repo"),
       program_(std::move(program)) {}

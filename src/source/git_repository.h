@@ -23,7 +23,7 @@ struct GitCommit {
 class GitRepository {
  public:
   // `directory` is the store's place for git repositories.
-  GitRepository(std::string directory, GitProgram program);
+  GitRepository(const std::string& directory, GitProgram program);
 
   // Asks the remote. Error(kNotFound) `repository does not contain ref X`, with near names as hint;
   // Error(kCorrupt) when it is not the checksum's.

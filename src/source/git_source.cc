@@ -49,7 +49,7 @@ GitCheckout GitSource::checkout(const GitReference& reference, const GitOptions&
   GitAccess access = access_;
   access.note = options.note;
   GitRepository repository(store_.git_directory(), GitProgram(access, reference, reference));
-  GitCommit commit = repository.resolve(reference);
+  GitCommit commit = resolve(repository, reference);
 
   Json record = Json::object({{"step", "git"},
                               {"remote", reference.remote},
@@ -79,6 +79,18 @@ GitCheckout GitSource::checkout(const GitReference& reference, const GitOptions&
   store::Manifest manifest = read(directory, reference.subdir, time);
   store_.record_action({key, "exact", {store_.layers().save(manifest), 0}, record.dump()});
   return {tree_of(std::make_shared<const store::Manifest>(std::move(manifest))), commit.commit};
+}
+
+GitCommit GitSource::resolve(const GitRepository& repository, const GitReference& reference) {
+  std::string asked = reference.remote + "#" + reference.ref + "?" + reference.checksum +
+                      (reference.fetch_by_commit ? "!" : "");
+  {
+    std::lock_guard lock(mutex_);
+    if (auto known = resolved_.find(asked); known != resolved_.end()) return known->second;
+  }
+  GitCommit commit = repository.resolve(reference);
+  std::lock_guard lock(mutex_);
+  return resolved_.emplace(asked, commit).first->second;
 }
 
 void GitSource::check_out(GitRepository& repository, const GitCommit& commit, const std::string& directory,

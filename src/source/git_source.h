@@ -8,7 +8,9 @@
 // Files are 0644 or 0755, directories 0755, owner 0:0, whatever our umask. A kept .git is as small and as
 // equal between machines as git makes it: depth 1, one pack without differences, an index without times.
 #pragma once
+#include <map>
 #include <memory>
+#include <mutex>
 
 #include "source/git_repository.h"
 #include "store/store.h"
@@ -26,7 +28,7 @@ struct GitCheckout {
   std::string commit;
 };
 
-// Thread-safe.
+// Thread-safe. A ref is asked for once in the life of an object: it is one commit in all of a build.
 class GitSource {
  public:
   GitSource(store::Store& store, GitAccess access, unsigned threads);
@@ -46,9 +48,13 @@ class GitSource {
   void keep_git(const GitRepository& repository, const GitCommit& commit, const std::string& directory);
   store::Manifest read(const std::string& directory, const std::string& subdir, std::optional<int64_t> time);
 
+  GitCommit resolve(const GitRepository& repository, const GitReference& reference);
+
   store::Store& store_;
   GitAccess access_;
   unsigned threads_;
+  std::mutex mutex_;
+  std::map<std::string, GitCommit> resolved_;
 };
 
 }  // namespace corten::source

@@ -136,6 +136,16 @@ TEST_F(GitSourceTest, ABranchThatMoves) {
   EXPECT_EQ(load("#x").commit, first_);
 }
 
+TEST_F(GitSourceTest, ARefIsOneCommitInABuild) {
+  GitSource build = source();
+  EXPECT_EQ(build.checkout(reference("#main"), {}).commit, second_);
+  write("a.txt", "three");
+  std::string third = commit("third");
+  EXPECT_EQ(build.checkout(reference("#main"), {}).commit, second_);
+  EXPECT_EQ(build.checkout(reference("#main:sub"), {}).commit, second_);
+  EXPECT_EQ(load("#main").commit, third);
+}
+
 TEST_F(GitSourceTest, UnknownRefs) {
   std::string hint;
   EXPECT_NE(refused("#mian", &hint).find("does not contain ref mian"), std::string::npos);
@@ -248,6 +258,7 @@ TEST_F(GitSourceTest, AServerThatNeverAnswersIsGivenUp) {
   EXPECT_EQ(code_of([&] { source().checkout(*parse_git_reference(server.url("/x.git")), {}); }),
             ErrorCode::kCancelled);
   canceller.join();
+  // The server ends when its peers have: the helpers of git are gone too.
 }
 
 TEST_F(GitSourceTest, Sha256Repositories) {

@@ -39,6 +39,22 @@ for variant in busybox distroless minbase; do
   if [ "$first" != "$second" ]; then echo "$variant: as an ordinary user $second"; failed=1; fi
   if [ "$first" != "$third" ]; then echo "$variant: again $third"; failed=1; fi
 done
+
+# Several platforms make an index, each from a lock of its own; what is only extracted needs nothing to run.
+two="$place/two.yaml"
+printf 'suite: bookworm\nvariant: busybox\n' > "$two"
+"$corten" base lock -q -f "$two" --platform linux/amd64,linux/arm64
+for lock in two.yaml.lock two.yaml.arm64.lock; do [ -s "$place/$lock" ] || { echo "$lock is not there"; failed=1; }; done
+"$corten" base build -q -f "$two" --platform linux/amd64,linux/arm64 -t two > /dev/null
+for arch in amd64 arm64; do
+  got=$("$corten" inspect --platform "linux/$arch" --format '{{.Architecture}}' two)
+  [ "$got" = "$arch" ] || { echo "two for $arch is for $got"; failed=1; }
+done
+# minbase runs maintainer scripts: refused before anything is fetched where they cannot run.
+if CORTEN_FORBID=emulation "$corten" base build --variant minbase --platform linux/arm64 > "$place/refused" 2>&1; then echo "minbase for arm64 was made"; failed=1; fi
+grep -q 'minbase for arm64: its maintainer scripts cannot run on this machine' "$place/refused" || { cat "$place/refused"; failed=1; }
+! grep -q fetching "$place/refused" || { echo "something was fetched first"; failed=1; }
+
 if [ "$user_place" ]; then
   (cd / && runuser -u "$user" -- env HOME="$user_place" CORTEN_STORE="$user_place/store" "$user_place/$(basename "$corten")" prune --everything > /dev/null 2>&1) || true
 fi

@@ -77,6 +77,11 @@ refused "ADD --checksum=sha256:$sum local /x"
 holds "$said" "checksum requires HTTP(S) or Git sources"
 refused "COPY $URL/files/one /x"
 holds "$said" "source can't be a URL for COPY"
+# What later steps need is fetched from the start on.
+printf 'FROM base\nADD %s/meet/a /a\nADD %s/meet/b /b\n' "$URL" "$URL" >Dockerfile
+"$CORTEN" build -q --build-context base=bb -o met - <Dockerfile >/dev/null || fail "one address after the other"
+equal "$(cat met/a met/b | tr '\n' ' ')" "met met " "two addresses at once"
+
 # Ctrl-C while a server stalls: over at once, here in ADD and in a context.
 printf 'FROM base\nADD %s/stall /x\n' "$URL" >Dockerfile
 for how in - "$URL/stall"; do
@@ -115,6 +120,23 @@ equal "$(cat named/page)" two "a named context"
 # Named contexts that nobody uses are not fetched.
 printf 'FROM base\n' >Dockerfile
 "$CORTEN" build -q --build-context base=bb --build-context "page=http://127.0.0.1:1/x" - <Dockerfile >/dev/null || fail "an unused context"
+# One name in all its spellings; not scratch, not context; no name that cannot be an image's.
+printf 'FROM page:latest AS x\nCOPY --from=docker.io/library/page local /again\n' >Dockerfile
+"$CORTEN" build -q --build-context page=ctx -o spelled - <Dockerfile >/dev/null 2>log && fail "the ignore file hides it: $(cat log)"
+"$CORTEN" build -q --build-context docker.io/library/page:latest=ctx -o spelled - >/dev/null <<DOCKERFILE
+FROM page AS x
+COPY --from=page:latest Dockerfile /again
+DOCKERFILE
+cmp spelled/again ctx/Dockerfile || fail "spellings of a context's name"
+printf 'FROM scratch\nCOPY Dockerfile /d\n' >ctx/Dockerfile
+"$CORTEN" build -q --build-context scratch=ctx -o scratched ctx >/dev/null
+equal "$(ls scratched)" d "scratch is scratch"
+code=0
+"$CORTEN" build -q --build-context 'Bad Name=ctx' ctx >/dev/null 2>log || code=$?
+equal "$code" 2 "a name that cannot be"
+holds "$(cat log)" "invalid context name Bad Name"
+printf 'FROM base\nCOPY local /\n' >ctx/Dockerfile
+
 # On standard input -f counts, the archive's ignore file does not (nor does it with buildx).
 printf 'FROM base\nCOPY . /all/\n' >ctx/other.Dockerfile
 tar -C ctx -cf - . | "$CORTEN" build -q --build-context base=bb -f other.Dockerfile -o bytar - >/dev/null

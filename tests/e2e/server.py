@@ -7,6 +7,7 @@
 (over TLS, with the certificate and key in the file $TLS_CERT)
   /redirect/N     N redirects, then /files/one
   /endless        a body that does not end        /lies    a length that is not kept
+  /meet/...       answered when two such requests are there at once
   /stall          a body that begins and does not go on
   /notime         a file without ETag and Last-Modified
 LOG gets a line for each request: method, path, status.
@@ -22,6 +23,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ROOT, LOG = sys.argv[1], sys.argv[2]
+MEETING = threading.Barrier(2)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -62,6 +64,12 @@ class Handler(BaseHTTPRequestHandler):
                     self.wfile.write(b"x" * 65536)
             except OSError:
                 return
+        if path.startswith("/meet/"):
+            try:
+                MEETING.wait(20)
+            except threading.BrokenBarrierError:
+                return self.answer(404)
+            return self.answer(200, b"met\n")
         if path == "/stall":
             self.send_response(200)
             self.end_headers()
