@@ -21,6 +21,8 @@ Owner owner_of(const store::Accounts& accounts, std::string_view text) {
   if (spec.group) {
     if (spec.gid)
       owner.gid = *spec.gid;
+    else if (spec.group->empty())  // "app:", as BuildKit reads it
+      owner.gid = 0;
     else if (const auto* group = accounts.group_by_name(*spec.group))
       owner.gid = group->gid;
   }

@@ -148,7 +148,6 @@ class MountParser {
       if (mount_.uid) refuse("uid");
       if (mount_.gid) refuse("gid");
     }
-    if (mount_.env && mount_.type != MountType::kSecret) fail_key("env");
     if (mount_.type == MountType::kSecret) {
       if (mount_.from) fail(ErrorCode::kInvalid, "secret mount should not have a from");
       if (has_sharing_) fail(ErrorCode::kInvalid, "secret mount should not define sharing");

@@ -129,8 +129,11 @@ void plan_devices(const Spec& spec, Plan& plan) {
   attach.fd = plan.dev;
   plan.add(std::move(attach));
   for (const Device& device : kDevices) make_node(device, plan);
-  for (const Link& link : kLinks)
+  for (const Link& link : kLinks) {
+    if (link.text == std::string_view("/proc/kcore") && access(link.text, F_OK) != 0)
+      continue;  // as runc does
     if (symlinkat(link.text, plan.dev, link.name) != 0) fail_errno("make /dev/{}", link.name);
+  }
   attach_directory("pts", make_devpts(), plan);
   attach_directory("shm",
                    make_tmpfs({.size_bytes = spec.shm_bytes,

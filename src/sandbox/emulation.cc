@@ -239,7 +239,11 @@ std::string why_not_emulated(std::string_view architecture, const Entered& enter
     return fmt::format("programs of {} are not known here", architecture);
   if (runs_programs_of(architecture)) return "";
   if (!entered.in_own_user_namespace)
-    return fmt::format("binfmt_misc has no handler for programs of {}", architecture);
+    return fmt::format(
+        "binfmt_misc has no handler for programs of {}, and we are in no user namespace of our own that "
+        "could "
+        "have one (as root, name the platform with --platform)",
+        architecture);
   std::string why;
   if (!register_emulators(why)) return why;
   if (runs_programs_of(architecture)) return "";

@@ -140,7 +140,9 @@ out -o type=image,name=x,unpack=true
 holds "$(cat log)" "unpack"
 
 # podman and umoci read what Docker's form holds.
-umoci unpack --rootless --image layout5:latest bundle >/dev/null 2>&1 || umoci unpack --rootless --image layout1 bundle >/dev/null 2>&1 || true
+out -t umoci:1 -o type=oci,tar=false,dest=named,compression-level=9,force-compression,annotation.a=b
+umoci unpack --rootless --image named:1 bundle >/dev/null 2>&1 || fail "umoci unpack"
+cmp ctx/zeros bundle/rootfs/data/zeros || fail "umoci's tree"
 if [ "$(id -u)" = 0 ] && command -v podman >/dev/null; then
   out -t podman:1 -o type=docker,dest=docker.tar,compression=gzip,compression-level=6,force-compression
   podman --root "$T/podman" --runroot "$T/podman-run" --storage-driver vfs load -q -i docker.tar >/dev/null 2>podman.log || { cat podman.log >&2; fail "podman load"; }

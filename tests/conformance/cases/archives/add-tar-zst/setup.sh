@@ -1,0 +1,2 @@
+export TAR_OPTIONS="--mtime=@1500000000 --sort=name --owner=0 --group=0 --numeric-owner"
+mkdir -p r/d && echo 1 >r/f && echo 2 >r/d/g && ln -s f r/l && chmod 640 r/f && tar -cf t.tar -C r . && zstd -q --rm t.tar -o a.tar.zst && rm -r r

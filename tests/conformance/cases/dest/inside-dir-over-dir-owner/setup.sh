@@ -1,0 +1,1 @@
+mkdir -p t/d && echo new >t/x && echo in >t/d/i && ln -s x t/l

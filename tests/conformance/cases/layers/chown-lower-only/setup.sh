@@ -1,0 +1,1 @@
+mkdir t && echo 1 >t/a && ln -s a t/l

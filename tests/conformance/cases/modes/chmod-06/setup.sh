@@ -1,0 +1,1 @@
+mkdir -p t/dir && echo 1 >t/plain && echo 2 >t/exec && echo 3 >t/dir/in && echo 4 >x.sh && chmod 755 t/exec x.sh && chmod 600 t/dir/in && chmod 750 t/dir

@@ -1,0 +1,1 @@
+mkdir -p a/b/c a/d && echo 1 >a/b/c/f.txt && echo 2 >a/b/g.md && echo 3 >a/d/h.txt && echo 4 >top.txt && chmod 700 a/b && chmod 640 a/b/g.md

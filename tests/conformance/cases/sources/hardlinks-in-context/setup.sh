@@ -1,0 +1,1 @@
+mkdir t && echo 1 >t/a && ln t/a t/b && mkdir t/s && ln t/a t/s/c

@@ -1,0 +1,1 @@
+mkdir x && echo 1 >x/f && ln -s x/f l && ln -s l l2

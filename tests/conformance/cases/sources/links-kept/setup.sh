@@ -1,0 +1,1 @@
+mkdir -p t/d && echo 1 >t/a && ln -s a t/rel && ln -s /etc/passwd t/abs && ln -s ../../.. t/up && ln -s d t/dl && ln -s loop t/loop && ln -s none t/dang

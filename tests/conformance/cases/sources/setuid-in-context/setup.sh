@@ -1,0 +1,1 @@
+mkdir t && echo 1 >t/a && chmod 6755 t/a && mkdir t/d && chmod 3777 t/d && echo 2 >t/d/x && chmod 000 t/d/x
