@@ -86,7 +86,10 @@ std::vector<report::Finding> lint_file(const std::string& file, const LintSettin
     for (auto& found : dockerfile::check_for_production(parsed.file, text, options))
       findings.push_back({found.rule, level_of(found.severity), found.message, "", "", found.span});
   }
-  std::erase_if(findings, [&](const report::Finding& f) { return settings.ignored.contains(f.rule); });
+  // CT1002 is for those who ask: a base of one's own is pinned by its lock file.
+  std::erase_if(findings, [&](const report::Finding& f) {
+    return settings.ignored.contains(f.rule) || (f.rule == "CT1002" && !settings.levels.contains(f.rule));
+  });
   for (report::Finding& finding : findings)
     if (auto level = settings.levels.find(finding.rule); level != settings.levels.end())
       finding.level = level->second;

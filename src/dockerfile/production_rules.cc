@@ -300,6 +300,7 @@ class Rules {
             std::holds_alternative<Cmd>(*command) || std::holds_alternative<Entrypoint>(*command);
       }
       at = find_base_stage(file_.stages, stage.from.image.text, *at);
+      runs_something |= !at && stage.from.image.text != "scratch";  // the base brings a command
     }
     const From& last = file_.stages[index].from;
     if (user) {

@@ -38,9 +38,9 @@ TEST(ProductionRules, EachFindsItsFault) {
     Lines expected;
   };
   for (const Case& c : std::initializer_list<Case>{
-           {"FROM debian\n", {"1 DL3006"}},
-           {"FROM debian:latest\n", {"1 DL3007"}},
-           {"FROM debian:12\n", {"1 CT1002"}},
+           {"FROM debian\nUSER a\nHEALTHCHECK NONE\n", {"1 DL3006"}},
+           {"FROM debian:latest\n", {"1 DL3007", "1 CT1001", "1 DL3057"}},
+           {"FROM debian:12\nUSER a\nHEALTHCHECK NONE\n", {"1 CT1002"}},
            {"FROM scratch AS a\nFROM a\n", {}},
            {"FROM scratch\nUSER app\nUSER root:root\n", {"3 DL3002"}},
            {"FROM scratch AS a\nUSER 0\nFROM a\nRUN x\n", {"2 DL3002"}},
@@ -65,12 +65,16 @@ TEST(ProductionRules, EachFindsItsFault) {
 
 TEST(ProductionRules, OptionsAndComments) {
   EXPECT_EQ(rules_of("FROM scratch\nCOPY . /\n", {.has_ignore_file = false}), Lines{"2 CT1003"});
-  EXPECT_EQ(rules_of(fmt::format("FROM {}\n", kBase), {.trusted_registries = {"*.example.com"}}),
+  EXPECT_EQ(rules_of(fmt::format("FROM {}\nUSER a\nHEALTHCHECK NONE\n", kBase),
+                     {.trusted_registries = {"*.example.com"}}),
             Lines{"1 DL3026"});
-  EXPECT_EQ(rules_of("FROM a.example.com/x:1\n", {.trusted_registries = {"*.example.com"}}),
+  EXPECT_EQ(rules_of("FROM a.example.com/x:1\nUSER a\nHEALTHCHECK NONE\n",
+                     {.trusted_registries = {"*.example.com"}}),
             Lines{"1 CT1002"});
-  EXPECT_EQ(rules_of("# hadolint ignore=DL3006,DL3007\nFROM debian\nFROM debian\n"), Lines{"3 DL3006"});
-  EXPECT_EQ(rules_of("FROM debian\n# hadolint global ignore=DL3006\nRUN sudo x\n"), Lines{"3 DL3004"});
+  EXPECT_EQ(rules_of("# hadolint ignore=DL3006,DL3007\nFROM debian\nFROM debian\nUSER a\nHEALTHCHECK NONE\n"),
+            Lines{"3 DL3006"});
+  EXPECT_EQ(rules_of("FROM debian\n# hadolint global ignore=DL3006\nRUN sudo x\nUSER a\nHEALTHCHECK NONE\n"),
+            Lines{"3 DL3004"});
 }
 
 }  // namespace

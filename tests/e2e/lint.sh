@@ -37,8 +37,12 @@ equal "$code" 1 "broken settings"
 holds "$(cat err)" ".hadolint.yaml:1"
 rm .hadolint.yaml
 
+printf 'override: {warning: [CT1002]}\n' >strict.yaml
+lacks "$(printf 'FROM debian:12\n' | "$CORTEN" lint --no-fail -)" CT1002
+holds "$(printf 'FROM debian:12\n' | "$CORTEN" lint --no-fail -c strict.yaml -)" "CT1002 warning"
+
 # Comments; standard input; a file that cannot be built; several files.
-equal "$(printf '# hadolint ignore=DL3006\nFROM debian\n' | "$CORTEN" lint -)" "" "an ignore comment"
+equal "$(printf '# hadolint ignore=DL3006\nFROM debian\nUSER app\nHEALTHCHECK NONE\n' | "$CORTEN" lint -)" "" "an ignore comment"
 holds "$(printf 'FROM scratch\nRUNN x\n' | "$CORTEN" lint - || true)" "DL1000 error: dockerfile parse error on line 2: unknown instruction: RUNN"
 "$CORTEN" lint --no-fail Dockerfile Dockerfile | grep -c DL3007 >out
 equal "$(cat out)" 2 "two files"
