@@ -97,8 +97,12 @@ store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& d
   // The imported form is the one whose members all have times of their own, so that the layer's is 0. One
   // that was built here has the same tar and no blob of others: what is exported must not depend on who was
   // here first.
-  for (const store::LayerRef& known : store.layers().find_layers(diff_id))
-    if (known.time == 0 && store.layers().has(known.id)) return known;
+  // For the same reason a layer that comes in another compression than the last time is taken in again: what
+  // is built on it carries it as this base has it.
+  auto blob_before = store.layers().find_blob(diff_id, "as-pulled");
+  if (blob_before && blob_before->digest == descriptor.digest && store.has_blob(descriptor.digest))
+    for (const store::LayerRef& known : store.layers().find_layers(diff_id))
+      if (known.time == 0 && store.layers().has(known.id)) return known;
 
   // The blob is kept as it came: its digest is what registries and other machines know.
   TempDir place = store.temporary("import-");
