@@ -10,6 +10,7 @@
 #include "build/check.h"
 #include "dockerfile/directives.h"
 #include "dockerfile/instructions.h"
+#include "dockerfile/stage_graph.h"
 #include "dockerfile/stages.h"
 #include "oci/reference.h"
 
@@ -51,9 +52,9 @@ void Lowering::lower_platform(const oci::Platform& platform) {
   image_steps_.clear();
   expand_meta_args();
   expand_from_lines();
-  TargetPlan target{platform,
-                    stage(static_cast<int>(dockerfile::find_target(file_.stages, request_.target)))};
-  for (int i = 0; request_.all_stages && i < static_cast<int>(file_.stages.size()); i++) stage(i);
+  size_t index = dockerfile::find_target(file_.stages, request_.target);
+  lower_needed_stages(index);
+  TargetPlan target{platform, stage(static_cast<int>(index))};
   oci::ImageConfig& config = target.stage.config;
   for (const auto& [key, value] : request_.labels) config.config.labels[key] = value;
   config.config.on_build = target.stage.on_build;
@@ -101,16 +102,20 @@ void Lowering::expand_meta_args() {
     target = name ? name->text : "default";
   }
   global_args_ = automatic_args(request_, platform_, target);
+  dockerfile::MapEnvironment environment({global_args_.begin(), global_args_.end()});
   for (const dockerfile::Arg& line : file_.meta_args)
     for (const dockerfile::ArgDeclaration& arg : line.entries) {
-      if (auto given = request_.build_args.find(arg.name); given != request_.build_args.end()) {
-        global_args_[arg.name] = given->second;
-      } else if (arg.value) {
-        dockerfile::MapEnvironment environment({global_args_.begin(), global_args_.end()});
-        global_args_[arg.name] = with_span(arg.span, [&] {
+      auto given = request_.build_args.find(arg.name);
+      if (given == request_.build_args.end() && !arg.value) continue;
+      std::string& value = global_args_[arg.name];
+      if (given != request_.build_args.end())
+        value = given->second;
+      else
+        value = with_span(arg.span, [&] {
           return dockerfile::process_word(arg.value->text, environment, {.escape = file_.directives.escape});
         });
-      }
+      budget_.take(value.size());
+      environment.set(arg.name, value);
     }
 }
 
@@ -144,6 +149,24 @@ void Lowering::expand_from_lines() {
     }
     from_lines_.push_back(std::move(line));
   }
+}
+
+// In the order of the file, so that a stage finds those that it needs done: a thousand stages on one another
+// are no thousand calls deep. What triggers of images name comes on the way.
+void Lowering::lower_needed_stages(size_t target) {
+  std::vector<std::optional<size_t>> bases;
+  std::map<std::string, size_t> by_name;
+  for (size_t i = 0; i < file_.stages.size(); i++) {
+    auto base = by_name.find(from_lines_[i].image);
+    bases.push_back(base == by_name.end() ? std::nullopt : std::optional(base->second));
+    if (const auto& name = file_.stages[i].from.name) by_name[name->text] = i;
+  }
+  auto needs = dockerfile::stage_needs(file_, bases, by_name);
+  dockerfile::refuse_circles(file_, needs);
+  std::vector<bool> wanted(file_.stages.size(), request_.all_stages);
+  dockerfile::mark_needed(needs, target, wanted);
+  for (size_t i = 0; i < wanted.size(); i++)
+    if (wanted[i]) stage(static_cast<int>(i));
 }
 
 const StagePlan& Lowering::stage(int index) {
@@ -213,10 +236,19 @@ StagePlan Lowering::lower_stage(int index) {
   return std::move(s.plan);
 }
 
+// What a stage copies of the one that it stands on.
+static size_t inherited_bytes(const StagePlan& base, const StageEnvironment& environment) {
+  size_t bytes = base.layer_steps.size() * sizeof(StepId);
+  for (const oci::History& entry : base.config.history) bytes += sizeof(entry) + entry.created_by.size();
+  for (const std::string& entry : environment.list()) bytes += 2 * entry.size();
+  return bytes;
+}
+
 void Lowering::begin_stage(StageInProgress& s) {
   const FromLine& from = from_lines_[static_cast<size_t>(s.index)];
   if (auto parent = dockerfile::find_base_stage(file_.stages, from.image, static_cast<size_t>(s.index))) {
     const StagePlan& base = stage(static_cast<int>(*parent));
+    budget_.take(inherited_bytes(base, environments_[*parent]));
     std::string name = s.plan.name;
     s.plan = base;
     s.plan.name = name;

@@ -10,6 +10,7 @@
 #include "build/plan.h"
 #include "build/stage_state.h"
 #include "dockerfile/ast.h"
+#include "dockerfile/limits.h"
 
 namespace corten::build {
 
@@ -38,6 +39,7 @@ class Lowering {
   void run_checks();
   void expand_meta_args();
   void expand_from_lines();
+  void lower_needed_stages(size_t target);
   const StagePlan& stage(int index);
   StagePlan lower_stage(int index);
   void begin_stage(StageInProgress& s);
@@ -63,7 +65,7 @@ class Lowering {
   void arg_instruction(StageInProgress& s, const dockerfile::Arg& arg);
   void expose_instruction(StageInProgress& s, const dockerfile::Expose& expose);
   MountUse mount_use(StageInProgress& s, const dockerfile::Word& csv);
-  std::string expand(const StageInProgress& s, const dockerfile::Word& word) const;
+  std::string expand(const StageInProgress& s, const dockerfile::Word& word);
   std::vector<std::string> command_argv(const StageInProgress& s,
                                         const dockerfile::CommandLine& command) const;
   void add_history(StageInProgress& s, std::string created_by, bool is_layer);
@@ -72,6 +74,7 @@ class Lowering {
   Sources& sources_;
   dockerfile::Dockerfile file_;
   Plan plan_;
+  dockerfile::ExpansionBudget budget_;
 
   // Of the platform that is lowered now.
   oci::Platform platform_;

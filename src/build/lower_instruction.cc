@@ -29,9 +29,11 @@ void set_entry(std::vector<std::pair<std::string, std::string>>& entries, std::s
 
 }  // namespace
 
-std::string Lowering::expand(const StageInProgress& s, const dockerfile::Word& word) const {
+std::string Lowering::expand(const StageInProgress& s, const dockerfile::Word& word) {
   try {
-    return dockerfile::process_word(word.text, s.environment, {.escape = s.escape});
+    std::string value = dockerfile::process_word(word.text, s.environment, {.escape = s.escape});
+    budget_.take(value.size());
+    return value;
   } catch (Error& error) {
     if (!error.span()) error.set_span(word.span);
     throw;
@@ -39,6 +41,7 @@ std::string Lowering::expand(const StageInProgress& s, const dockerfile::Word& w
 }
 
 void Lowering::add_history(StageInProgress& s, std::string created_by, bool is_layer) {
+  budget_.take(created_by.size());
   oci::History entry;
   entry.created_by = std::move(created_by);
   entry.comment = "buildkit.dockerfile.v0";
@@ -265,6 +268,7 @@ void Lowering::run_instruction(StageInProgress& s, const dockerfile::Run& run) {
   StageEnvironment seen = s.environment;
   if (!seen.get("PATH")) seen.set("PATH", std::string(kDefaultPath));
   step.key_environment = seen.list();
+  for (const std::string& entry : step.key_environment) budget_.take(2 * entry.size());
   for (const auto& [name, value] : request_.proxies) {
     seen.set(to_upper(name), value);
     seen.set(to_lower(name), value);

@@ -203,7 +203,7 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
   made.target = RootfsPath(mount.target);
   made.read_only = mount.read_only;
   UniqueFd root = open_file(data, O_PATH | O_DIRECTORY);
-  if (!mount.source.empty() && RootfsPath(mount.source).str() != "") {
+  if (!RootfsPath(mount.source).is_root()) {
     auto inside = open_in_root(root.get(), RootfsPath(mount.source).str(), O_PATH);
     if (!inside)
       fail(ErrorCode::kNotFound, "open {}: no such file or directory", RootfsPath(mount.source).absolute());
@@ -289,7 +289,8 @@ void RunMounts::restamp_layers(const SeenTimes& times, const store::RootfsView& 
       if (executor_.store.layers().load(layer->ref.id)->find(e.path)) return layer->ref.time * 1'000'000'000;
     return layer_time_ * 1'000'000'000;
   };
-  for (const auto& [path, time] : times) {
+  for (const auto& [shown, time] : times) {
+    const RootfsPath& path = shown;
     bool hidden = std::any_of(binds_.begin(), binds_.end(),
                               [&](const BindSource& bind) { return path.is_within(bind.target); });
     const Entry* entry = view.find(path);

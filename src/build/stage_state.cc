@@ -13,27 +13,25 @@ bool is_predefined_proxy(std::string_view name) {
 }
 
 std::optional<std::string> StageEnvironment::get(std::string_view name) const {
-  for (const auto& [key, value] : values_)
-    if (key == name) return value;
-  return std::nullopt;
+  auto found = places_.find(name);
+  return found == places_.end() ? std::nullopt : std::optional(values_[found->second].second);
 }
 
 void StageEnvironment::set(const std::string& name, const std::string& value) {
-  for (auto& [key, old] : values_)
-    if (key == name) {
-      old = value;
-      return;
-    }
-  values_.emplace_back(name, value);
+  auto [place, is_new] = places_.emplace(name, values_.size());
+  if (is_new)
+    values_.emplace_back(name, value);
+  else
+    values_[place->second].second = value;
 }
 
 void StageEnvironment::declare_arg(const std::string& name, const std::optional<std::string>& value) {
-  if (!is_declared(name)) args_.push_back(name);
+  if (declared_.insert(name).second) args_.push_back(name);
   if (value) set(name, *value);
 }
 
 bool StageEnvironment::is_declared(std::string_view name) const {
-  return std::find(args_.begin(), args_.end(), name) != args_.end();
+  return declared_.contains(name);
 }
 
 std::vector<std::string> StageEnvironment::list() const {

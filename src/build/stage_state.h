@@ -2,6 +2,7 @@
 #pragma once
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,7 +35,9 @@ class StageEnvironment : public dockerfile::Environment {
 
  private:
   std::vector<std::pair<std::string, std::string>> values_;
+  std::map<std::string, size_t, std::less<>> places_;  // in values_
   std::vector<std::string> args_;
+  std::set<std::string, std::less<>> declared_;
 };
 
 // Predefined arguments of the whole file: platforms and TARGETSTAGE, which build arguments override.

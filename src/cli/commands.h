@@ -6,6 +6,7 @@ namespace corten::cli {
 
 int command_base(const Arguments& arguments);
 int command_build(const Arguments& arguments);
+int command_lint(const Arguments& arguments);
 int command_buildx(const Arguments& arguments);
 int command_images(const Arguments& arguments);
 int command_inspect(const Arguments& arguments);

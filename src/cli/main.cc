@@ -7,6 +7,7 @@ using namespace corten::cli;
 int main(int argc, char** argv) {
   static const std::vector<Command> kCommands = {
       {"build", "build an image from a Dockerfile", command_build, "Images"},
+      {"lint", "look for mistakes in Dockerfiles", command_lint, "Images"},
       {"base", "make a base image from Debian packages", command_base, "Images"},
       {"images", "list images", command_images, "Images"},
       {"inspect", "show what an image or a container is", command_inspect, "Images"},

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "dockerfile/glob.h"
+#include "dockerfile/limits.h"
 #include "dockerfile/runes.h"
 
 namespace corten::dockerfile {
@@ -84,6 +85,7 @@ class Scanner {
     std::string result;
     WordList words;
     while (!at_end()) {
+      check_size(result);
       char c = peek();
       if (stop != kNoStop && static_cast<char32_t>(static_cast<unsigned char>(c)) == stop) {
         at_++;
@@ -122,7 +124,13 @@ class Scanner {
     if (stop != kNoStop)
       fail(ErrorCode::kInvalid, "unexpected end of statement while looking for matching {}",
            static_cast<char>(stop));
+    check_size(result);
     return {std::move(result), words.take()};
+  }
+
+  void check_size(const std::string& result) const {
+    if (result.size() > text_.size() + kMostGrowthBytes)
+      fail(ErrorCode::kInvalid, "the result is longer than {} bytes", text_.size() + kMostGrowthBytes);
   }
 
   // `<<` and the blanks behind it stay with the word that follows, so that the parser finds heredocs.
@@ -153,6 +161,7 @@ class Scanner {
     std::string_view quote = take();
     if (options_.keep_quotes) result += quote;
     while (!at_end()) {
+      check_size(result);
       if (next_is('"')) {
         at_++;
         if (options_.keep_quotes) result += '"';
@@ -306,7 +315,10 @@ Expansion expand(std::string_view word, const Environment& environment, const Ex
     result.text = std::move(piece.text);
     result.words = std::move(piece.words);
   } catch (Error& error) {
-    error.add_context(fmt::format("failed to process {}", quote(word)));
+    constexpr size_t kShown = 1000;
+    std::string shown = quote(word.substr(0, kShown));
+    if (word.size() > kShown) shown += fmt::format("... ({} bytes)", word.size());
+    error.add_context("failed to process " + shown);
     throw;
   }
   return result;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "dockerfile/limits.h"
 #include "dockerfile/runes.h"
 
 namespace corten::dockerfile {
@@ -153,6 +154,8 @@ std::string replace_matching(std::string_view pattern, std::string_view value, s
     bool is_behind_match = *taken == 0 && at == copied && at != 0;
     copy_until(at);
     if (!is_behind_match) result += replacement;
+    if (result.size() > value.size() + kMostGrowthBytes)
+      fail(ErrorCode::kInvalid, "the result is longer than {} bytes", value.size() + kMostGrowthBytes);
     copied = at + *taken;
     if (!all) break;
     at = std::max(at + 1, copied);

@@ -6,6 +6,7 @@
 #include "base/suggest.h"
 #include "dockerfile/flags.h"
 #include "dockerfile/heredoc.h"
+#include "dockerfile/limits.h"
 #include "dockerfile/mount.h"
 #include "dockerfile/parser.h"
 #include "dockerfile/runes.h"
@@ -435,6 +436,8 @@ static void read_nodes(const ParsedLines& lines, Dockerfile& result, SourceSpan&
   for (const Node& node : lines.nodes) {
     at = node.span;
     if (node.command == "from") {
+      if (result.stages.size() == kMostStages)
+        fail_at(node.span, fmt::format("the Dockerfile has more than {} stages", kMostStages));
       result.stages.push_back({with_line(node, [&] { return parse_from(node); }), {}});
       result.stages.back().description =
           description_of(node, result.stages.back().from.name ? result.stages.back().from.name->text : "");

@@ -8,6 +8,7 @@
 
 #include "base/strings.h"
 #include "dockerfile/instructions.h"
+#include "dockerfile/limits.h"
 #include "dockerfile/mount.h"
 #include "dockerfile/stage_graph.h"
 #include "dockerfile/stages.h"
@@ -24,6 +25,12 @@ std::optional<std::string> OrderedEnvironment::get(std::string_view name) const 
 void OrderedEnvironment::set(const std::string& name, std::string value) {
   if (!values_.contains(name)) names_.push_back(name);
   values_[name] = std::move(value);
+}
+
+size_t OrderedEnvironment::bytes() const {
+  size_t total = 0;
+  for (const auto& [name, value] : values_) total += 2 * name.size() + value.size();
+  return total;
 }
 
 namespace {
@@ -142,7 +149,7 @@ class Walk {
   }
 
   void add_meta_args(OrderedEnvironment& values, const std::map<std::string, std::string>& build_args,
-                     Meta* meta) const {
+                     Meta* meta) {
     for (const Arg& line : file_.meta_args)
       for (const ArgDeclaration& entry : line.entries) {
         ArgInfo info{{entry.name, entry.description, "", line.span}, {}};
@@ -152,6 +159,7 @@ class Walk {
         } else if (entry.value) {
           Expansion found = at(line.span, [&] { return expand(entry.value->text, values, words_); });
           value = found.text;
+          budget_.take(found.text.size());
           info.uses = found.matched;
           ArgInfo* earlier = meta ? find_info(*meta, entry.name) : nullptr;
           if (info.uses.erase(entry.name) && earlier) info.uses.merge(std::set(earlier->uses));
@@ -291,6 +299,7 @@ class Walk {
     if (s.base) {
       const StageWalk& base = stages_[*s.base];
       s.platform = base.platform;
+      at(stage.from.span, [&] { return budget_.take(base.environment.bytes()), 0; });
       s.environment = base.environment;
       s.declared = base.declared;
       s.has_shell = base.has_shell;
@@ -326,6 +335,7 @@ class Walk {
   std::string value_of(StageWalk& s, const Word& word) { return value_of(s, word.text, word.span); }
   std::string value_of(StageWalk& s, std::string_view text, const SourceSpan& place) {
     Expansion found = expand(text, s.environment, words_);
+    budget_.take(found.text.size());
     report_unset(s, found, place);
     return std::move(found.text);
   }
@@ -576,7 +586,8 @@ class Walk {
   std::vector<StageWalk> stages_;
   std::vector<std::vector<StageNeed>> needs_;
   const SourceSpan* place_ = nullptr;  // set while triggers run: they have no line of their own
-  size_t index_ = 0;                   // the stage that is gone through
+  ExpansionBudget budget_;
+  size_t index_ = 0;  // the stage that is gone through
   SourceSpan here_;
   CheckOptions check_;
 };

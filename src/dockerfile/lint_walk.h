@@ -20,6 +20,7 @@ class OrderedEnvironment : public Environment {
   std::optional<std::string> get(std::string_view name) const override;
   void set(const std::string& name, std::string value);
   const std::vector<std::string>& names() const { return names_; }
+  size_t bytes() const;
 
  private:
   std::vector<std::string> names_;

@@ -7,6 +7,7 @@
 #include "dockerfile/arguments.h"
 #include "dockerfile/directives.h"
 #include "dockerfile/heredoc.h"
+#include "dockerfile/limits.h"
 #include "dockerfile/lint.h"
 #include "dockerfile/runes.h"
 
@@ -99,6 +100,10 @@ class LineParser {
     }
     node.comments = std::move(comments_);
     comments_.clear();
+    if (result_.nodes.size() == kMostInstructions)
+      throw Error(ErrorCode::kInvalid,
+                  fmt::format("the Dockerfile has more than {} instructions", kMostInstructions))
+          .with_span(node.span);
     result_.nodes.push_back(std::move(node));
   }
 

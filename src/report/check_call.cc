@@ -86,7 +86,10 @@ std::string marked_lines(const CheckedFile& file, const SourceSpan& span) {
   }
   std::string text = fmt::format("{}:{}\n--------------------\n", printable(file.name), start);
   for (int number = first; number <= last; number++) {
-    std::string line = printable(lines[static_cast<size_t>(number - 1)]);
+    constexpr size_t kLongestLine = 1000;
+    const std::string& whole = lines[static_cast<size_t>(number - 1)];
+    std::string line = printable(whole.substr(0, kLongestLine));
+    if (whole.size() > kLongestLine) line += "...";
     text += fmt::format(" {:3} | {} {}\n", number, number >= start && number <= end ? ">>>" : "   ", line);
   }
   return text + "--------------------\n";

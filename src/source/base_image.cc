@@ -57,7 +57,8 @@ class LayoutDirectory {
   UniqueFd fd_;
 };
 
-constexpr int kMaxDepth = 4;  // of indexes in indexes
+constexpr int kMaxDepth = 4;         // of indexes in indexes
+constexpr size_t kMaxImages = 1000;  // that one name may mean
 
 oci::Descriptor find_root(const LayoutDirectory& layout, std::string_view name) {
   oci::check_layout_file(layout.read(std::string(oci::kLayoutFileName), 4096));
@@ -93,11 +94,15 @@ oci::Descriptor find_manifest(const LayoutDirectory& layout, std::string_view na
 
 store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& descriptor,
                              const DiffId& diff_id, const store::Rootfs& below, store::Store& store) {
-  // The imported form is the one whose members all have times of their own, so that the layer's is 0. One that
-  // was built here has the same tar and no blob of others: what is exported must not depend on who was here
-  // first.
-  for (const store::LayerRef& known : store.layers().find_layers(diff_id))
-    if (known.time == 0 && store.layers().has(known.id)) return known;
+  // The imported form is the one whose members all have times of their own, so that the layer's is 0. One
+  // that was built here has the same tar and no blob of others: what is exported must not depend on who was
+  // here first.
+  // For the same reason a layer that comes in another compression than the last time is taken in again: what
+  // is built on it carries it as this base has it.
+  auto blob_before = store.layers().find_blob(diff_id, "as-pulled");
+  if (blob_before && blob_before->digest == descriptor.digest && store.has_blob(descriptor.digest))
+    for (const store::LayerRef& known : store.layers().find_layers(diff_id))
+      if (known.time == 0 && store.layers().has(known.id)) return known;
 
   // The blob is kept as it came: its digest is what registries and other machines know.
   TempDir place = store.temporary("import-");
@@ -169,8 +174,13 @@ BaseImage image_from_layout(const HostPath& directory, std::string_view name, co
 LayoutImages images_from_layout(const HostPath& directory, std::string_view name, store::Store& store) {
   auto layout = std::make_shared<LayoutDirectory>(directory);
   LayoutImages found;
+  size_t seen = 0;
   std::function<void(const oci::Descriptor&, int)> add = [&](const oci::Descriptor& entry, int depth) {
     if (depth > kMaxDepth) fail(ErrorCode::kInvalid, "OCI layout {}: indexes nest too deep", layout->path());
+    // Each entry counts: small indexes in indexes can name very many.
+    if (++seen > kMaxImages)
+      fail(ErrorCode::kInvalid, "OCI layout {}: more than {} entries under one name", layout->path(),
+           kMaxImages);
     std::string shown = entry.platform ? entry.platform->format() : entry.digest.to_string();
     if (depth > 0 && !layout->has(entry)) {
       found.missing.push_back(shown);

@@ -56,6 +56,12 @@ build ctx -f ctx/Child --build-context zbase=oci-layout://zbase -o type=oci,tar=
 equal "$(look mixed types)" "['tar+gzip', 'tar+zstd']" "the base's layers stay zstd"
 build ctx -f ctx/Child --build-context zbase=oci-layout://zbase -o type=oci,tar=false,dest=forced,force-compression=true
 equal "$(look forced types)" "['tar+gzip']" "forced"
+# In whatever form the base was met before.
+out -o type=oci,tar=false,dest=gbase
+build ctx -f ctx/Child --build-context zbase=oci-layout://gbase -o type=oci,tar=false,dest=child1
+equal "$(look child1 types)" "['tar+gzip']" "a base in gzip"
+build ctx -f ctx/Child --build-context zbase=oci-layout://zbase -o type=oci,tar=false,dest=child2
+equal "$(look child2 'root[0]["digest"]')" "$(look mixed 'root[0]["digest"]')" "the zstd base after the gzip one"
 
 # Annotations by level, by attribute and by flag.
 out --platform linux/amd64,linux/arm64 -f - --annotation 'index,manifest:both=1' --annotation 'manifest-descriptor[linux/arm64]:desc=2' \
