@@ -235,13 +235,18 @@ void Lowering::check_runs_here(const StageInProgress& s, const dockerfile::Run& 
 
 void Lowering::run_instruction(StageInProgress& s, const dockerfile::Run& run) {
   const oci::RunConfig& config = s.plan.config.config;
-  if (run.security == dockerfile::RunSecurity::kInsecure)
-    fail(ErrorCode::kPermission, "security.insecure is not allowed");
+  if (run.security == dockerfile::RunSecurity::kInsecure && !request_.allows_insecure)
+    throw Error(ErrorCode::kPermission, "security.insecure is not allowed")
+        .with_hint(
+            "the step would run without a filter and with all capabilities; --allow security.insecure lets "
+            "it")
+        .with_span(run.span);
   if (!run.devices.empty()) fail(ErrorCode::kUnsupported, "RUN --device is not executed yet");
   check_runs_here(s, run);
 
   RunStep step;
   step.platform = s.plan.config.platform;
+  step.insecure = run.security == dockerfile::RunSecurity::kInsecure;
   std::string summary = run.original;
   if (run.command.is_shell && !run.heredocs.empty()) {
     dockerfile::RunScript script = dockerfile::run_script(run);

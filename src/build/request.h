@@ -79,6 +79,7 @@ struct Request {
   std::map<std::string, Secret> secrets;
   std::map<std::string, std::shared_ptr<source::SshAgent>> ssh;  // by id
   std::string network = "default";                               // default, none, host
+  bool allows_insecure = false;                                  // RUN --security=insecure may be run
   bool no_cache = false;
   std::set<std::string> no_cache_stages;  // lower case
   Timestamps timestamps = Timestamps::kLayer;

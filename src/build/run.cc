@@ -190,6 +190,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   spec.etc_hosts = hosts_file(step, executor.request);
   spec.etc_resolv_conf = resolver_file();
   spec.shm_bytes = executor.request.shm_bytes;
+  if (step.insecure) spec.security = sandbox::Security::kInsecure;
   for (const std::string& text : executor.request.ulimits) spec.limits.push_back(sandbox::parse_ulimit(text));
   spec.lock_fd = inputs.lock_fd;
 

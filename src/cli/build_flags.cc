@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/suggest.h"
@@ -10,14 +12,82 @@
 
 namespace corten::cli {
 
+namespace {
+
+// Flags that docker buildx has and that mean nothing here, or not yet.
+struct OtherFlags {
+  std::string builder;
+  bool push = false, pull = false, squash = false, silent = false;
+  std::vector<std::string> provenance, sbom, attest, cache_from, cache_to, allow, ignored, cgroup_parent,
+      limits, policy;
+
+  void add_to(CLI::App& app) {
+    app.add_option("--allow", allow, "network.host (which RUN has anyway), security.insecure")
+        ->allow_extra_args(false);
+    app.add_option("--builder", builder, "taken for scripts: there is one builder");
+    app.add_flag("--pull", pull, "taken for scripts: bases come from the store");
+    app.add_flag("--push", push, "push to a registry")->group("");
+    app.add_flag("--rm,--force-rm,--compress,-D,--debug", silent, "")->group("");
+    app.add_flag("--squash", squash, "")->group("");
+    auto hidden = [&](const char* names, std::vector<std::string>& values) {
+      app.add_option(names, values, "")->group("")->allow_extra_args(false);
+    };
+    hidden("--provenance", provenance);
+    hidden("--sbom", sbom);
+    hidden("--attest", attest);
+    hidden("--cache-from", cache_from);
+    hidden("--cache-to", cache_to);
+    hidden("--isolation,--security-opt", ignored);
+    hidden("--cgroup-parent", cgroup_parent);
+    hidden(
+        "--resource,-m,--memory,--memory-swap,-c,--cpu-shares,--cpu-period,--cpu-quota,--cpuset-cpus,--"
+        "cpuset-mems",
+        limits);
+    hidden("--policy", policy);
+  }
+
+  void check() const {
+    auto refuse = [](bool given, const char* flag, const char* what) {
+      if (given)
+        throw Error(ErrorCode::kUnsupported, fmt::format("{} is not executed yet", flag)).with_hint(what);
+    };
+    auto wants = [](const std::vector<std::string>& values) {
+      return std::any_of(values.begin(), values.end(), [](const std::string& v) { return v != "false"; });
+    };
+    refuse(push, "--push", "keep the image in the store, or write it with --output type=oci,dest=FILE");
+    refuse(!cache_to.empty(), "--cache-to",
+           "steps are remembered in the store, which can be kept between builds");
+    refuse(wants(sbom), "--sbom", "build without it");
+    refuse(!attest.empty(), "--attest", "build without it");
+    refuse(wants(provenance), "--provenance", "pass --provenance=false");
+    refuse(!cgroup_parent.empty(), "--cgroup-parent",
+           "run corten itself in that control group: its steps stay in it");
+    refuse(!limits.empty(), "--resource (and --memory, --cpu-...)",
+           "run corten itself under limits: its steps stay within them");
+    refuse(!policy.empty(), "--policy", "build without it");
+    for (const std::string& entitlement : allow)
+      if (entitlement != "network.host" && entitlement != "security.insecure")
+        fail(ErrorCode::kUsage, "--allow {}: it is one of network.host, security.insecure",
+             quote(entitlement));
+    if (!cache_from.empty()) print_warning("--cache-from is not used: steps are remembered in the store");
+    if (pull) print_warning("--pull is not used: there is no registry client yet, bases come from the store");
+    if (squash) print_warning("--squash is not used, as with buildx: COPY --from=STAGE / / makes one layer");
+    if (!ignored.empty()) print_warning("--isolation and --security-opt are not used, as with buildx");
+  }
+
+  bool allows_insecure() const {
+    return std::find(allow.begin(), allow.end(), "security.insecure") != allow.end();
+  }
+};
+
+}  // namespace
+
 BuildFlags parse_build_flags(const Arguments& arguments, const std::string& command_name) {
   BuildFlags flags;
   CLI::App app("Build an image from a Dockerfile.", command_name);
   std::vector<std::string> outputs, annotations;
-  std::string pull, builder, ignored, call;
+  std::string call;
   bool is_check = false;
-  bool push = false, ignored_flag = false;
-  std::vector<std::string> ignored_list, provenance, sbom, cache_from, cache_to, allow;
   app.add_option("context", flags.context,
                  "directory, git repository (URL#REF:DIR), URL of an archive or a Dockerfile, or - for "
                  "standard input")
@@ -68,32 +138,12 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   app.add_option("--ulimit", flags.ulimits, "NAME=SOFT[:HARD] for RUN steps")->allow_extra_args(false);
   app.add_option("--size-budget", flags.size_budget,
                  "fail when the image's files are larger than this (100MB)");
-  app.add_option("--allow", allow, "entitlements, as buildx has them")->allow_extra_args(false);
-  app.add_option("--builder", builder, "taken for scripts: there is one builder");
-  app.add_flag("--pull", ignored_flag, "taken for scripts: bases come from the store");
-  app.add_flag("--push", push, "push to a registry")->group("");
-  app.add_option("--provenance", provenance, "")->group("")->allow_extra_args(false);
-  app.add_option("--sbom", sbom, "")->group("")->allow_extra_args(false);
-  app.add_option("--attest", sbom, "")->group("")->allow_extra_args(false);
-  app.add_option("--cache-from", cache_from, "")->group("")->allow_extra_args(false);
-  app.add_option("--cache-to", cache_to, "")->group("")->allow_extra_args(false);
-  app.add_flag("--rm,--force-rm,--compress,--squash", ignored_flag, "")->group("");
-  app.add_option("--isolation,--security-opt,--cgroup-parent", ignored_list, "")
-      ->group("")
-      ->allow_extra_args(false);
+  OtherFlags others;
+  others.add_to(app);
   parse_flags(app, arguments);
 
-  auto refuse = [](bool given, const char* flag, const char* what) {
-    if (given)
-      throw Error(ErrorCode::kUnsupported, fmt::format("{} is not executed yet", flag)).with_hint(what);
-  };
-  refuse(push, "--push", "keep the image in the store, or write it with --output type=oci,dest=FILE");
-  refuse(!cache_to.empty(), "--cache-to",
-         "steps are remembered in the store, which can be kept between builds");
-  refuse(!sbom.empty() && sbom.front() != "false", "--sbom", "build without it");
-  if (!cache_from.empty()) print_warning("--cache-from is not used: steps are remembered in the store");
-  for (const std::string& value : provenance)
-    refuse(value != "false", "--provenance", "pass --provenance=false");
+  others.check();
+  flags.allows_insecure = others.allows_insecure();
   if (is_check) call = "check";
   if (!call.empty()) flags.call = parse_call(call);
   for (const std::string& output : outputs) flags.outputs.push_back(parse_output(output));

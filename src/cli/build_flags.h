@@ -1,5 +1,5 @@
 // The flags of `corten build`: docker buildx build's, as far as they are executed. Unknown ones are errors;
-// those of old Docker that mean nothing here are taken and said so.
+// those of old Docker that mean nothing here are taken, with a warning where buildx warns.
 #pragma once
 #include <map>
 #include <optional>
@@ -25,7 +25,7 @@ struct BuildFlags {
   std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size,
                       size_budget;
   Call call;  // --call, --check
-  bool no_cache = false, load = false, quiet = false;
+  bool no_cache = false, allows_insecure = false, load = false, quiet = false;
 };
 
 // Error(kUsage) for what cannot be read, Error(kUnsupported) for what is not executed yet.

@@ -74,6 +74,7 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
   request.secrets = sources.secrets();
   request.ssh = sources.ssh();
   request.network = flags.network;
+  request.allows_insecure = flags.allows_insecure;
   request.no_cache = flags.no_cache;
   for (const std::string& list : flags.no_cache_filter)
     for (const std::string& name : split(list, ',')) request.no_cache_stages.insert(to_lower(name));

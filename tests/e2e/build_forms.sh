@@ -46,3 +46,20 @@ holds "$("$CORTEN" history name:1)" "COPY a.txt /"
 "$CORTEN" tag name:1 third && "$CORTEN" rmi third >/dev/null
 "$CORTEN" prune >/dev/null
 "$CORTEN" du >/dev/null
+
+# Entitlements are asked for; flags that are not executed are refused by name, never ignored.
+printf 'FROM base\nRUN --security=insecure grep ^Seccomp: /proc/self/status >/s\n' >insecure
+if "$CORTEN" build -q --build-context base=bb -f insecure ctx >log 2>&1; then fail "insecure without --allow"; fi
+holds "$(cat log)" "security.insecure is not allowed"
+"$CORTEN" build -q --build-context base=bb -f insecure --allow security.insecure -o insecure.out ctx >/dev/null
+equal "$(tr -d '\t' <insecure.out/s)" "Seccomp:0" "--allow security.insecure"
+for flag in --push --cache-to=type=inline --sbom=true --provenance=true --attest=type=sbom --cgroup-parent=x --memory=1g --resource=memory=1g --policy=x; do
+  if "$CORTEN" build -q --build-context base=bb "$flag" ctx >log 2>&1; then fail "$flag was taken"; fi
+  holds "$(cat log)" "is not executed yet"
+done
+for flag in --pull --squash --isolation=x --security-opt=x --cache-from=type=local,src=x; do
+  "$CORTEN" build -q --build-context base=bb "$flag" ctx >/dev/null 2>log || fail "$flag"
+  holds "$(cat log)" "not used"
+done
+if "$CORTEN" build -q --build-context base=bb --allow device ctx >log 2>&1; then fail "--allow device"; fi
+"$CORTEN" build -q --build-context base=bb --rm --force-rm --compress -D --provenance=false --sbom=false ctx >/dev/null || fail "flags that mean nothing"
