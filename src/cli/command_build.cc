@@ -146,6 +146,7 @@ report::ProgressOptions progress_options(const BuildFlags& flags) {
   if (mode.empty()) mode = read_config_file().progress;
   options.mode = flags.quiet ? report::ProgressMode::kQuiet : report::parse_progress_mode(mode);
   options.color = colors_wanted(2);
+  options.groups = report::log_groups_of_environment();
   options.colors = report::parse_colors(environment("BUILDKIT_COLORS"));
   return options;
 }

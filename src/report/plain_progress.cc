@@ -2,6 +2,7 @@
 // `#4 DONE 0.5s`.
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -16,7 +17,7 @@ namespace {
 
 class PlainProgress : public Progress {
  public:
-  explicit PlainProgress(const ProgressOptions& options) : fd_(options.fd) {
+  explicit PlainProgress(const ProgressOptions& options) : fd_(options.fd), groups_(options.groups) {
     if (!options.headline.empty()) print("#0 " + options.headline + "\n\n");
   }
 
@@ -50,6 +51,8 @@ class PlainProgress : public Progress {
     Vertex& v = vertices_[id];
     for (LineSplitter& lines : v.lines)
       lines.flush([&](std::string_view line) { say(v, fmt::format("{:.3f} {}", age(v), printable(line))); });
+    // Why a step failed is seen without unfolding anything.
+    if (outcome == build::Outcome::kFailed) close_group();
     switch (outcome) {
       case build::Outcome::kCached:
         say(v, "CACHED");
@@ -64,6 +67,7 @@ class PlainProgress : public Progress {
         say(v, "CANCELED");
         break;
     }
+    close_group();
     print("\n");
     current_ = 0;
   }
@@ -82,11 +86,55 @@ class PlainProgress : public Progress {
   // A line of a vertex; its name stands once before its first line, and the number again when another one
   // spoke between.
   void say(Vertex& v, const std::string& text) {
-    if (current_ != 0 && current_ != v.number) print(fmt::format("#{} ...\n\n", current_));
-    if (!v.is_named || current_ != v.number) print(fmt::format("#{} {}\n", v.number, v.name));
+    if (current_ != 0 && current_ != v.number) {
+      print(fmt::format("#{} ...\n", current_));
+      close_group();
+      print("\n");
+    }
+    if (!v.is_named || current_ != v.number) open_group(v);
     v.is_named = true;
     current_ = v.number;
-    print(fmt::format("#{} {}\n", v.number, text));
+    print(fmt::format("#{} {}\n", v.number, harmless(text)));
+  }
+
+  void open_group(const Vertex& v) {
+    std::string title = fmt::format("#{} {}", v.number, harmless(v.name));
+    section_ = fmt::format("corten_{}_{}", v.number, ++sections_);
+    switch (groups_) {
+      case LogGroups::kNone:
+        print(title + "\n");
+        return;
+      case LogGroups::kGitHub:
+        print("::group::" + title + "\n");
+        break;
+      case LogGroups::kGitLab:
+        print(fmt::format("\x1b[0Ksection_start:{}:{}[collapsed=true]\r\x1b[0K{}\n", unix_time(), section_,
+                          title));
+        break;
+      case LogGroups::kAzure:
+        print("##[group]" + title + "\n");
+        break;
+    }
+    is_open_ = true;
+  }
+
+  void close_group() {
+    if (!std::exchange(is_open_, false)) return;
+    if (groups_ == LogGroups::kGitHub) print("::endgroup::\n");
+    if (groups_ == LogGroups::kGitLab)
+      print(fmt::format("\x1b[0Ksection_end:{}:{}\r\x1b[0K\n", unix_time(), section_));
+    if (groups_ == LogGroups::kAzure) print("##[endgroup]\n");
+  }
+
+  static int64_t unix_time() { return SystemClock().now_ns() / 1'000'000'000; }
+
+  // A step's output must give no commands to the runner: Azure's and GitHub's older ones count anywhere in a
+  // line. `::` counts only at its beginning, where our number stands.
+  std::string harmless(std::string text) const {
+    if (groups_ == LogGroups::kNone) return text;
+    for (std::string_view mark : {"##[", "##vso["})
+      for (size_t at = 0; (at = text.find(mark, at)) != std::string::npos; at += 3) text.insert(at + 2, " ");
+    return text;
   }
 
   void print(const std::string& text) {
@@ -98,6 +146,10 @@ class PlainProgress : public Progress {
   }
 
   int fd_;
+  LogGroups groups_;
+  bool is_open_ = false;
+  std::string section_;
+  int sections_ = 0;
   std::mutex mutex_;
   std::map<int, Vertex> vertices_;
   int numbers_ = 0;

@@ -1,5 +1,6 @@
 #include "report/progress.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <fmt/core.h>
@@ -16,6 +17,16 @@ ProgressMode parse_progress_mode(std::string_view text) {
   if (text == "quiet" || text == "none") return ProgressMode::kQuiet;
   throw Error(ErrorCode::kUsage, fmt::format("invalid progress mode {}", text))
       .with_hint("it is one of auto, tty, plain, rawjson, quiet");
+}
+
+LogGroups log_groups_of_environment() {
+  auto is_true = [](const char* name) {
+    const char* value = getenv(name);
+    return value && to_lower(value) == "true";
+  };
+  if (is_true("GITHUB_ACTIONS")) return LogGroups::kGitHub;
+  if (is_true("GITLAB_CI")) return LogGroups::kGitLab;
+  return is_true("TF_BUILD") ? LogGroups::kAzure : LogGroups::kNone;
 }
 
 std::unique_ptr<Progress> make_progress(const ProgressOptions& options) {

@@ -16,13 +16,19 @@ enum class ProgressMode { kAuto, kTty, kPlain, kRawJson, kQuiet };
 // auto, tty, plain, rawjson, quiet, none; Error(kUsage) `invalid progress mode x`.
 ProgressMode parse_progress_mode(std::string_view text);
 
+// How the log of a CI system folds lines.
+enum class LogGroups { kNone, kGitHub, kGitLab, kAzure };
+// From GITHUB_ACTIONS, GITLAB_CI and TF_BUILD.
+LogGroups log_groups_of_environment();
+
 struct ProgressOptions {
   ProgressMode mode = ProgressMode::kAuto;
   int fd = 2;
   bool color = false;  // NO_COLOR unset and a terminal
   Colors colors;
-  std::string headline;  // "linux/amd64 as root"
-  std::string source;    // the Dockerfile's text, for warnings in rawjson
+  std::string headline;                 // "linux/amd64 as root"
+  LogGroups groups = LogGroups::kNone;  // plain: each step's lines are a group
+  std::string source;                   // the Dockerfile's text, for warnings in rawjson
 };
 
 class Progress : public build::Events {

@@ -47,6 +47,45 @@ TEST(PlainProgress, BuildKitsForm) {
   EXPECT_EQ(text.find('\x1b'), std::string::npos) << "escape sequences of a step never reach the terminal";
 }
 
+static std::string shown_in(LogGroups groups) {
+  Pipe pipe = make_pipe();
+  auto progress = make_progress({.mode = ProgressMode::kPlain, .fd = pipe.write.get(), .groups = groups});
+  play(*progress);
+  build::VertexInfo third;
+  third.id = 2;
+  third.name = "RUN x";
+  progress->planned(third);
+  progress->started(2);
+  progress->output(2, 1, "::set-env name=A::b\nsay ##vso[task.setvariable]x ##[error]y\n");
+  progress->finished(2, build::Outcome::kDone, "");
+  progress->finish();
+  pipe.write.reset();
+  return read_all(pipe.read.get(), "progress");
+}
+
+TEST(PlainProgress, GroupsOfCiSystems) {
+  std::string github = shown_in(LogGroups::kGitHub);
+  EXPECT_NE(github.find("::group::#1 [1/2] FROM base\n#1 CACHED\n::endgroup::\n"), std::string::npos)
+      << github;
+  EXPECT_NE(github.find("::endgroup::\n#2 ERROR: exit code: 2\n"), std::string::npos)
+      << "why it failed stands outside" << github;
+  std::string gitlab = shown_in(LogGroups::kGitLab);
+  EXPECT_NE(gitlab.find(":corten_1_1[collapsed=true]\r\x1b[0K#1 [1/2] FROM base\n"), std::string::npos)
+      << gitlab;
+  EXPECT_NE(gitlab.find(":corten_1_1\r\x1b[0K\n"), std::string::npos) << gitlab;
+  std::string azure = shown_in(LogGroups::kAzure);
+  EXPECT_NE(azure.find("##[group]#1 [1/2] FROM base\n#1 CACHED\n##[endgroup]\n"), std::string::npos) << azure;
+}
+
+TEST(PlainProgress, OutputGivesNoCommandsToTheRunner) {
+  for (LogGroups groups : {LogGroups::kGitHub, LogGroups::kGitLab, LogGroups::kAzure}) {
+    std::string text = shown_in(groups);
+    EXPECT_EQ(text.find("##vso["), std::string::npos) << text;
+    EXPECT_EQ(text.find("##[error]"), std::string::npos) << text;
+    EXPECT_EQ(text.find("\n::set-env"), std::string::npos) << text;
+  }
+}
+
 TEST(RawJsonProgress, OneObjectALine) {
   std::string text = shown(ProgressMode::kRawJson);
   std::string log;

@@ -41,3 +41,10 @@ holds "$(cat err)" "failed to solve: lint violation found for rules: MaintainerD
 # A base that is not here hinders no check.
 printf 'FROM no-such-image\nENV A=$PAHT\n' | "$CORTEN" build --check - >out && fail "a finding"
 holds "$(cat out)" "Usage of undefined variable '\$PAHT' (did you mean \$PATH?)"
+
+# In a CI system whose log can be folded, each step of a plain log is a group.
+printf 'FROM scratch\nCOPY Dockerfile /\n' >c/plain
+holds "$(GITHUB_ACTIONS=true "$CORTEN" build --progress plain -f c/plain c 2>&1)" "::group::#1 "
+holds "$(GITLAB_CI=true "$CORTEN" build --progress plain -f c/plain c 2>&1)" "section_start:"
+holds "$(TF_BUILD=True "$CORTEN" build --progress plain -f c/plain c 2>&1)" "##[endgroup]"
+lacks "$("$CORTEN" build --progress plain -f c/plain c 2>&1)" "::group::"
