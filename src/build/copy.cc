@@ -39,8 +39,8 @@ class CancellableSource : public archive::ByteSource {
 class Copier {
  public:
   Copier(const CopyStep& step, const store::Tree& source, const store::Accounts& accounts,
-         store::Contents& contents, store::LayerBuilder& builder, const Cancellation& cancellation)
-      : step_(step), source_(source), contents_(contents), builder_(builder), cancellation_(cancellation) {
+         store::Contents& contents, store::LayerBuilder& builder, const CopyBounds& bounds)
+      : step_(step), source_(source), contents_(contents), builder_(builder), bounds_(bounds) {
     if (step.owner) owner_ = owner_of(accounts, *step.owner);
   }
 
@@ -99,7 +99,7 @@ class Copier {
   // An entry of a copied directory, at its place below the destination.
   void place(const Entry& e, const RootfsPath& from, const RootfsPath& to,
              bool keeps_owner_of_existing = false) {
-    cancellation_.check();
+    bounds_.cancellation.check();
     std::string relative = from.is_root() ? e.path.str() : e.path.str().substr(from.str().size() + 1);
     RootfsPath target(to.is_root() ? relative : to.str() + "/" + relative);
     if (!e.is_directory()) {
@@ -115,7 +115,7 @@ class Copier {
   }
 
   void place_file(const Entry& e, const RootfsPath& target) {
-    cancellation_.check();
+    bounds_.cancellation.check();
     const Entry* there = builder_.find(target);
     if (there && there->is_directory())
       fail(ErrorCode::kInvalid, "cannot replace to directory {} with file", target.absolute());
@@ -212,24 +212,23 @@ class Copier {
   }
 
   void extract(const Entry& e) {
-    constexpr uint64_t kMaxExpandedBytes = uint64_t{1} << 40;
     UniqueFd fd = contents_.open(e.content);
     archive::FdSource file(fd.get(), e.path.absolute());
     auto plain = archive::open_decompressor(file);
-    archive::LimitedSource limited(*plain, kMaxExpandedBytes, e.path.absolute());
     const Entry* there = builder_.find(destination_);
     if (there && !there->is_directory())
       fail(ErrorCode::kInvalid, "cannot copy to non-directory: {}", destination_.absolute());
     store::ExtractOptions options;
     options.destination = destination_;
     options.parent_like = store::default_root();
+    options.max_bytes = bounds_.max_unpacked_bytes;
     if (owner_) {
       options.owner = {owner_->uid, owner_->gid};
       options.parent_like.uid = owner_->uid;
       options.parent_like.gid = owner_->gid;
     }
     try {
-      CancellableSource cancellable(limited, cancellation_);
+      CancellableSource cancellable(*plain, bounds_.cancellation);
       store::extract_tar(cancellable, options, builder_, contents_);
     } catch (Error& error) {
       error.add_context(e.path.absolute());
@@ -241,7 +240,7 @@ class Copier {
   const store::Tree& source_;
   store::Contents& contents_;
   store::LayerBuilder& builder_;
-  const Cancellation& cancellation_;
+  const CopyBounds& bounds_;
   std::optional<Owner> owner_;
   RootfsPath destination_;
   bool wants_directory_ = false;
@@ -252,8 +251,8 @@ class Copier {
 
 void copy_into(const CopyStep& step, const Selection& selection, const store::Tree& source,
                const store::Accounts& accounts, store::Contents& contents, store::LayerBuilder& builder,
-               const Cancellation& cancellation) {
-  Copier(step, source, accounts, contents, builder, cancellation).run(selection);
+               const CopyBounds& bounds) {
+  Copier(step, source, accounts, contents, builder, bounds).run(selection);
 }
 
 void make_workdir(const RootfsPath& path, const Owner& owner, store::LayerBuilder& builder) {

@@ -9,6 +9,7 @@
 #include "build/owner.h"
 #include "build/plan.h"
 #include "store/layer_builder.h"
+#include "store/layer_tar.h"
 
 namespace corten::build {
 
@@ -38,11 +39,17 @@ Selection select_sources(const CopyStep& step, const store::Tree& tree, std::str
 // of a context's files, which `--timestamps=source` keeps, do not count, as with BuildKit).
 Digest selection_digest(const Selection& selection, bool with_times);
 
+// What ends a copy early.
+struct CopyBounds {
+  Cancellation cancellation = {};
+  uint64_t max_unpacked_bytes = store::kUsualUnpackedBytes;  // of each archive
+};
+
 // Puts the selection into the layer. `builder` lies on what is below (or on nothing, for --link). Files must
-// be in the store. Error(kCancelled) soon after a cancellation.
+// be in the store. Error(kCancelled) soon after a cancellation, Error(kInvalid) for an archive bomb.
 void copy_into(const CopyStep& step, const Selection& selection, const store::Tree& source,
                const store::Accounts& accounts, store::Contents& contents, store::LayerBuilder& builder,
-               const Cancellation& cancellation = {});
+               const CopyBounds& bounds = {});
 
 // WORKDIR: the missing directories of a path.
 void make_workdir(const RootfsPath& path, const Owner& owner, store::LayerBuilder& builder);

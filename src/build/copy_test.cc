@@ -31,7 +31,7 @@ class CopyTest : public testing::Test {
     cancellation.cancel();
     try {
       copy_into(step, select_sources(step, source, "context"), source, store::Accounts::parse("", ""),
-                contents_, builder, cancellation);
+                contents_, builder, {.cancellation = cancellation});
     } catch (const Error& error) {
       return error.code();
     }

@@ -13,6 +13,7 @@
 #include "build/plan.h"
 #include "sandbox/privilege.h"
 #include "sandbox/process.h"
+#include "store/layer_tar.h"
 
 namespace corten::build {
 
@@ -37,6 +38,7 @@ struct Executor {
   const Clock& clock;
   Cancellation cancellation;
   RunningProcesses& running;
+  uint64_t max_unpacked_bytes = store::kUsualUnpackedBytes;  // of an archive that ADD unpacks
 };
 
 // A source of a mount, resolved: the files, and the layers when it is a root file system.

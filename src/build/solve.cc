@@ -237,7 +237,7 @@ class Solver {
       store::Accounts accounts = copy.link ? store::Accounts::parse("", "")
                                            : store::Accounts::load(view, executor_.store.contents());
       copy_into(copy, selection, *source, accounts, executor_.store.contents(), builder,
-                executor_.cancellation);
+                {.cancellation = executor_.cancellation, .max_unpacked_bytes = executor_.max_unpacked_bytes});
       return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())), time};
     });
     stack(step, rootfs, {layer, false, copy.link, false}, cached, record.digest());

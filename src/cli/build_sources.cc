@@ -122,7 +122,9 @@ void CommandLineSources::take_dockerfile(const store::Tree& tree) {
 
 // The ignore file of an archive does not count, as with BuildKit: whoever packs one chooses what is in it.
 void CommandLineSources::open_archive(archive::ByteSource& bytes) {
-  context_ = source::read_tar_context(bytes, flags_.timestamps == "source", store_.contents());
+  context_ = source::read_tar_context(
+      bytes, {.keep_times = flags_.timestamps == "source", .max_unpacked_bytes = max_unpacked_bytes()},
+      store_.contents());
   take_dockerfile(*context_);
 }
 

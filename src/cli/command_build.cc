@@ -227,8 +227,8 @@ int command_build(const Arguments& arguments) {
   };
   if (flags.call.name != "build") return run_call(flags.call, request, sources);
   check_outputs(request, flags);
-  build::Executor executor{session.store(), request,      session.entered().mapping,
-                           session.clock(), cancellation, running};
+  build::Executor executor{session.store(), request, session.entered().mapping, session.clock(),
+                           cancellation,    running, max_unpacked_bytes()};
 
   store::BuildRecord record;
   record.id = new_build_id();

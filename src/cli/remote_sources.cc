@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli/build_secrets.h"
+#include "store/layer_tar.h"
 
 namespace corten::cli {
 
@@ -35,6 +36,14 @@ source::HttpOptions http_options(const Cancellation& cancellation) {
   return options;
 }
 
+uint64_t size_of_environment(const char* name, uint64_t usual) {
+  const char* text = getenv(name);
+  if (!text || !*text) return usual;
+  auto bytes = parse_decimal_size(text);
+  if (!bytes) fail(ErrorCode::kUsage, "{}={}: not a size (8GB)", name, quote(text));
+  return *bytes;
+}
+
 std::vector<std::string> agents_of(const BuildFlags& flags) {
   if (!flags.ssh.empty() || !getenv("SSH_AUTH_SOCK")) return flags.ssh;
   try {
@@ -47,6 +56,10 @@ std::vector<std::string> agents_of(const BuildFlags& flags) {
 }
 
 }  // namespace
+
+uint64_t max_unpacked_bytes() {
+  return size_of_environment("CORTEN_MAX_UNPACKED", store::kUsualUnpackedBytes);
+}
 
 RemoteSources::RemoteSources(const BuildFlags& flags, store::Store& store, unsigned threads,
                              const Cancellation& cancellation)
@@ -97,11 +110,7 @@ source::HttpAccess RemoteSources::http_access() const {
     auto found = secrets_.find(id);
     return found == secrets_.end() ? std::nullopt : std::optional(found->second.value);
   };
-  if (const char* text = getenv("CORTEN_MAX_DOWNLOAD"); text && *text) {
-    auto bytes = parse_decimal_size(text);
-    if (!bytes) fail(ErrorCode::kUsage, "CORTEN_MAX_DOWNLOAD={}: not a size (8GB)", quote(text));
-    access.max_bytes = *bytes;
-  }
+  access.max_bytes = size_of_environment("CORTEN_MAX_DOWNLOAD", access.max_bytes);
   return access;
 }
 

@@ -16,6 +16,9 @@
 
 namespace corten::cli {
 
+// CORTEN_MAX_UNPACKED: what an archive of the context or of ADD may unpack to.
+uint64_t max_unpacked_bytes();
+
 // Thread-safe.
 class RemoteSources {
  public:

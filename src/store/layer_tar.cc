@@ -5,6 +5,8 @@
 #include <map>
 #include <set>
 
+#include <fmt/core.h>
+
 #include "base/error.h"
 #include "base/strings.h"
 
@@ -102,13 +104,37 @@ class Subtree : public Tree {
   const RootfsPath& top_;
 };
 
+// Counts what an archive unpacks to: the bytes of the tar, and those of its files, since a sparse file's
+// holes cost the tar nothing.
+class UnpackedSource : public archive::ByteSource {
+ public:
+  UnpackedSource(archive::ByteSource& from, const ExtractOptions& options, uint64_t& seen)
+      : from_(from), options_(options), seen_(seen) {}
+  size_t read(void* data, size_t size) override {
+    size_t count = from_.read(data, size);
+    seen_ += count;
+    if (seen_ > options_.max_bytes)
+      throw Error(ErrorCode::kInvalid,
+                  fmt::format("{}: it unpacks to more than {} bytes", options_.name, options_.max_bytes))
+          .with_hint("CORTEN_MAX_UNPACKED sets the limit: CORTEN_MAX_UNPACKED=200GB");
+    return count;
+  }
+
+ private:
+  archive::ByteSource& from_;
+  const ExtractOptions& options_;
+  uint64_t& seen_;
+};
+
 class Extractor {
  public:
   Extractor(LayerBuilder& into, Contents& contents, const ExtractOptions& options, bool whiteouts)
       : into_(into), contents_(contents), options_(options), whiteouts_(whiteouts) {}
 
   void run(archive::ByteSource& tar) {
-    archive::TarReader reader(tar);
+    uint64_t seen = 0;
+    UnpackedSource counted(tar, options_, seen);
+    archive::TarReader reader(counted);
     while (auto header = reader.next()) add(*header, reader);
   }
 
@@ -132,9 +158,18 @@ class Extractor {
     if (!fits) fail(ErrorCode::kInvalid, "archive: {}...: file name too long", quote(name.substr(0, 60)));
   }
 
+  // Empty files with long names take next to nothing in a compressed archive, and memory here.
+  void count_names(const TarHeader& header) {
+    constexpr uint64_t kMaxNameBytes = uint64_t{2} << 30, kEntryBytes = 256;
+    name_bytes_ += kEntryBytes + header.path.size() + header.link.size();
+    if (name_bytes_ > kMaxNameBytes)
+      fail(ErrorCode::kInvalid, "{}: it holds too many files, or too long names", options_.name);
+  }
+
   void add(const TarHeader& header, archive::TarReader& reader) {
     check_name(header.path);
     check_name(header.link);
+    count_names(header);
     RootfsPath path = place_of(header.path);
     if (path == options_.destination && !(whiteouts_ && path.is_root() && header.type == TarType::kDirectory))
       return;
@@ -149,7 +184,8 @@ class Extractor {
       return;
     }
     if (e.type == EntryType::kFile) {
-      Contents::Added added = contents_.add_stream(reader.data());
+      UnpackedSource data(reader.data(), options_, content_bytes_);
+      Contents::Added added = contents_.add_stream(data);
       e.content = added.digest;
       e.size = added.size;
     }
@@ -258,6 +294,7 @@ class Extractor {
   const ExtractOptions& options_;
   bool whiteouts_;
   std::set<RootfsPath> seen_;
+  uint64_t name_bytes_ = 0, content_bytes_ = 0;
 };
 
 }  // namespace
@@ -265,6 +302,7 @@ class Extractor {
 Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents) {
   LayerBuilder builder(below);
   ExtractOptions options;
+  options.max_bytes = UINT64_MAX;  // whoever opened the blob has its limit
   Extractor(builder, contents, options, true).run(tar);
   return builder.finish();
 }

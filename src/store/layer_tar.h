@@ -23,12 +23,19 @@ void write_layer_tar(const Manifest& manifest, const TarTimes& times, const Cont
 // names are clamped to the root, links on the way are followed inside it. All times are kept.
 Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents);
 
+// What an archive may unpack to when nobody said otherwise: a small one can claim to hold more than there is
+// room for on this machine.
+inline constexpr uint64_t kUsualUnpackedBytes = uint64_t{64} << 30;
+
 struct ExtractOptions {
   RootfsPath destination;                              // a directory; made when missing
   std::optional<std::pair<uint32_t, uint32_t>> owner;  // --chown
   Entry parent_like;                                   // what the made destination looks like
+  std::string name = "archive";                        // for errors
+  uint64_t max_bytes = kUsualUnpackedBytes;            // of the tar, and of the files in it
 };
 // ADD's extraction: the archive's members below `destination`. Whiteout names are ordinary files here.
+// Error(kInvalid) `NAME: it unpacks to more than N bytes`.
 void extract_tar(archive::ByteSource& tar, const ExtractOptions& options, LayerBuilder& into,
                  Contents& contents);
 
