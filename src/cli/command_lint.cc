@@ -64,7 +64,8 @@ report::Level level_of(dockerfile::Severity severity) {
 }
 
 std::vector<report::Finding> lint_file(const std::string& file, const LintSettings& settings) {
-  std::string text = file == "-" ? read_all(STDIN_FILENO, "standard input", kMaxFileBytes) : read_file(file, kMaxFileBytes);
+  std::string text =
+      file == "-" ? read_all(STDIN_FILENO, "standard input", kMaxFileBytes) : read_file(file, kMaxFileBytes);
   dockerfile::PartialDockerfile parsed = dockerfile::parse_dockerfile_until_error(text, file);
   dockerfile::LintResult checks = dockerfile::lint(parsed);
   std::vector<report::Finding> findings;

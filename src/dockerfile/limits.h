@@ -13,7 +13,7 @@ inline constexpr size_t kMostInstructions = 10'000;
 // What expansion may add to one word. Linux itself gives a process no variable beyond 128 KiB.
 inline constexpr size_t kMostGrowthBytes = 1 << 20;
 // What one build may hold of values, of histories, and of the copies that stages on stages inherit.
-inline constexpr size_t kMostExpandedBytes = 256 << 20;
+inline constexpr size_t kMostExpandedBytes = 64 << 20;
 
 // Counts towards kMostExpandedBytes. Not thread-safe; one for each walk through a file.
 class ExpansionBudget {

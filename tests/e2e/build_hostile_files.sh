@@ -51,10 +51,10 @@ awk 'BEGIN { print "FROM scratch\nENV a=aaaaaaaaaa"; for (i = 0; i < 60; i++) pr
 refused replace "the result is longer than"
 awk 'BEGIN { print "FROM scratch\nENV a=\"0123456789\""; for (i = 0; i < 16; i++) print "ENV a=\"$a$a\""
   for (i = 0; i < 2000; i++) print "ENV b" i "=$a" }' >c/many
-refused many "variables and history of this file take more than 256 MiB"
+refused many "variables and history of this file take more than 64 MiB"
 awk 'BEGIN { print "FROM scratch AS s0\nENV a=0123456789"; for (i = 0; i < 16; i++) print "ENV a=$a$a"
   for (i = 0; i < 300; i++) print "FROM s" i " AS s" i + 1 }' >c/inherited
-refused inherited "variables and history of this file take more than 256 MiB"
+refused inherited "variables and history of this file take more than 64 MiB"
 awk 'BEGIN { printf "FROM scratch\nENV a="; for (i = 0; i < 5000; i++) printf "${x:-"; printf "y"; for (i = 0; i < 5000; i++) printf "}"; print "" }' >c/nested
 refused nested "substitutions are nested more than 200 deep"
 
