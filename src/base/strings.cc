@@ -167,6 +167,8 @@ std::string quote(std::string_view text) {
     if (length == 0) {
       out += fmt::format("\\x{:02x}", static_cast<uint8_t>(c));
       length = 1;
+    } else if (length == 2 && c == '\xC2' && static_cast<uint8_t>(text[1]) < 0xA0) {
+      out += fmt::format("\\u{:04x}", static_cast<uint8_t>(text[1]));  // C1 controls steer some terminals
     } else if (length > 1) {
       out += text.substr(0, length);
     } else {

@@ -14,6 +14,9 @@ TEST(Strings, Split) {
 }
 
 TEST(Strings, QuoteHidesControlCharacters) {
+  EXPECT_EQ(quote("\xc2\x9b"
+                  "2J\x7f"),
+            "\"\\u009b2J\\x7f\"");
   EXPECT_EQ(quote("a\"b\\c\n\x1b[31m\xff é"), "\"a\\\"b\\\\c\\n\\x1b[31m\\xff é\"");
   EXPECT_EQ(printable("a\x1b[2J\tb\n\xc2\x9bz\xff"), "a\\x1b[2J\tb\n\\xc2\\x9bz\\xff");
 }

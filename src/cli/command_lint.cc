@@ -3,15 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <set>
-
-#include <yaml-cpp/yaml.h>
 
 #include "base/beneath.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
 #include "cli/commands.h"
 #include "cli/flags.h"
+#include "cli/lint_settings.h"
 #include "cli/session.h"
 #include "dockerfile/instructions.h"
 #include "dockerfile/lint.h"
@@ -23,40 +21,6 @@ namespace corten::cli {
 namespace {
 
 constexpr size_t kMaxFileBytes = 32 << 20;
-
-struct LintSettings {
-  std::set<std::string> ignored;
-  std::map<std::string, report::Level> levels;  // override
-  std::vector<std::string> trusted_registries;
-  std::string threshold = "info";
-  std::string format = "tty";
-  bool no_fail = false;
-};
-
-std::vector<std::string> strings_of(const YAML::Node& node) {
-  std::vector<std::string> list;
-  for (const YAML::Node& item : node) list.push_back(item.as<std::string>());
-  return list;
-}
-
-// hadolint's file: ignored, override, trustedRegistries, failure-threshold, format, no-fail.
-void read_settings(const std::string& file, LintSettings& settings) {
-  try {
-    YAML::Node root = YAML::Load(read_file(file, 1 << 20));
-    for (const std::string& rule : strings_of(root["ignored"])) settings.ignored.insert(rule);
-    for (report::Level level :
-         {report::Level::kError, report::Level::kWarning, report::Level::kInfo, report::Level::kStyle})
-      for (const std::string& rule : strings_of(root["override"][std::string(report::level_name(level))]))
-        settings.levels[rule] = level;
-    for (const std::string& registry : strings_of(root["trustedRegistries"]))
-      settings.trusted_registries.push_back(registry);
-    if (root["failure-threshold"]) settings.threshold = root["failure-threshold"].as<std::string>();
-    if (root["format"]) settings.format = root["format"].as<std::string>();
-    if (root["no-fail"]) settings.no_fail = root["no-fail"].as<bool>();
-  } catch (const YAML::Exception& error) {
-    fail(ErrorCode::kInvalid, "{}:{}: {}", file, error.mark.line + 1, error.msg);
-  }
-}
 
 report::Level level_of(dockerfile::Severity severity) {
   if (severity == dockerfile::Severity::kError) return report::Level::kError;
@@ -120,7 +84,7 @@ int command_lint(const Arguments& arguments) {
   for (const char* name : {".hadolint.yaml", ".hadolint.yml"})
     if (config.empty() && path_exists(name)) config = name;
   bool no_fail = settings.no_fail;
-  if (!config.empty()) read_settings(config, settings);
+  if (!config.empty()) read_lint_settings(read_file(config, 1 << 20), config, settings);
   settings.no_fail |= no_fail;
   if (!format.empty()) settings.format = format;
   if (!threshold.empty()) settings.threshold = threshold;

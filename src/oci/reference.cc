@@ -201,7 +201,10 @@ std::string Reference::familiar() const {
   std::string_view short_name = repository_;
   if (short_name.starts_with(kLibrary) && short_name.find('/', kLibrary.size()) == std::string_view::npos)
     short_name.remove_prefix(kLibrary.size());
-  return with_suffixes(std::string(short_name), tag_, digest_);
+  // docker.io/a.b/c is no a.b/c: that would be another registry's.
+  std::string text = with_suffixes(std::string(short_name), tag_, digest_);
+  auto again = try_parse(text);
+  return again && *again == *this ? text : to_string();
 }
 
 }  // namespace corten::oci

@@ -25,6 +25,7 @@ TEST(Reference, NormalisesAsDocker) {
            {"localhost:5000/app:1", "localhost:5000/app:1", "localhost:5000/app:1"},
            {"[2001:db8::1]:5000/app", "[2001:db8::1]:5000/app", "[2001:db8::1]:5000/app"},
            {"ghcr.io/a/b/c:v1.2-x_y", "ghcr.io/a/b/c:v1.2-x_y", "ghcr.io/a/b/c:v1.2-x_y"},
+           {"docker.io/r.io/app", "docker.io/r.io/app", "docker.io/r.io/app"},
            {"Registry/app", "Registry/app", "Registry/app"},
            {"a--b/c__d/e.f", "docker.io/a--b/c__d/e.f", "a--b/c__d/e.f"},
            {"app:1@sha256:" + kHex, "docker.io/library/app:1@sha256:" + kHex, "app:1@sha256:" + kHex},

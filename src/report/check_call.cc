@@ -6,6 +6,7 @@
 #include "dockerfile/excerpt.h"
 #include "dockerfile/stages.h"
 #include "report/findings.h"
+#include "report/printable_json.h"
 
 namespace corten::report {
 
@@ -25,7 +26,7 @@ Json location_of(const SourceSpan& span) {
 }
 
 std::string dump(const Json& json) {
-  return json.dump({.indent = 2, .escape_html = true}) + "\n";
+  return printable_json(json.dump({.indent = 2, .escape_html = true})) + "\n";
 }
 
 size_t width_of(std::string_view text) {

@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "report/printable_json.h"
 
 namespace corten::report {
 
@@ -44,7 +45,7 @@ std::string json(const std::vector<Finding>& findings) {
                                  {"level", level_name(f.level)},
                                  {"line", line_of(f)},
                                  {"message", f.message}}));
-  return list.dump() + "\n";
+  return printable_json(list.dump()) + "\n";
 }
 
 std::string xml(std::string_view text) {
@@ -111,7 +112,7 @@ std::string code_climate(const std::vector<Finding>& findings, bool is_gitlab) {
                                     {"lines", Json::object({{"begin", line_of(f)}, {"end", end}})}})},
          {"severity", kSeverity.at(f.level)}});
     if (!is_gitlab) {
-      text += one.dump() + std::string(1, '\0') + "\n";
+      text += printable_json(one.dump()) + std::string(1, '\0') + "\n";
       continue;
     }
     one.set("fingerprint",
@@ -120,7 +121,7 @@ std::string code_climate(const std::vector<Finding>& findings, bool is_gitlab) {
                 .substr(0, 40));
     list.push_back(std::move(one));
   }
-  return is_gitlab ? list.dump() + "\n" : text;
+  return is_gitlab ? printable_json(list.dump()) + "\n" : text;
 }
 
 // Source: sarif-2.1.0 (OASIS). Levels of SARIF: error, warning, note.
@@ -153,11 +154,10 @@ std::string sarif(const std::vector<Finding>& findings) {
   Json run = Json::object({{"tool", Json::object({{"driver", std::move(driver)}})},
                            {"columnKind", "utf16CodeUnits"},
                            {"results", std::move(results)}});
-  return Json::object({{"$schema", "https://json.schemastore.org/sarif-2.1.0.json"},
-                       {"version", "2.1.0"},
-                       {"runs", Json(Json::Array{std::move(run)})}})
-             .dump({.indent = 2}) +
-         "\n";
+  Json log = Json::object({{"$schema", "https://json.schemastore.org/sarif-2.1.0.json"},
+                           {"version", "2.1.0"},
+                           {"runs", Json(Json::Array{std::move(run)})}});
+  return printable_json(log.dump({.indent = 2})) + "\n";
 }
 
 std::string github_text(std::string_view text, bool is_property) {

@@ -23,7 +23,7 @@ class PlainProgress : public Progress {
 
   void planned(const build::VertexInfo& vertex) override {
     std::lock_guard lock(mutex_);
-    vertices_[vertex.id].name = vertex.name;
+    vertices_[vertex.id].name = one_line(vertex.name);
   }
 
   void started(int id) override {
@@ -43,7 +43,7 @@ class PlainProgress : public Progress {
   void note(int id, std::string_view text) override {
     std::lock_guard lock(mutex_);
     Vertex& v = vertices_[id];
-    say(v, fmt::format("{:.3f} {}", age(v), text));
+    say(v, fmt::format("{:.3f} {}", age(v), one_line(text)));
   }
 
   void finished(int id, build::Outcome outcome, std::string_view error) override {
@@ -94,11 +94,11 @@ class PlainProgress : public Progress {
     if (!v.is_named || current_ != v.number) open_group(v);
     v.is_named = true;
     current_ = v.number;
-    print(fmt::format("#{} {}\n", v.number, harmless(text)));
+    print(fmt::format("#{} {}\n", v.number, harmless(text, v.number)));
   }
 
   void open_group(const Vertex& v) {
-    std::string title = fmt::format("#{} {}", v.number, harmless(v.name));
+    std::string title = fmt::format("#{} {}", v.number, harmless(v.name, v.number));
     section_ = fmt::format("corten_{}_{}", v.number, ++sections_);
     switch (groups_) {
       case LogGroups::kNone:
@@ -129,9 +129,10 @@ class PlainProgress : public Progress {
   static int64_t unix_time() { return SystemClock().now_ns() / 1'000'000'000; }
 
   // A step's output must give no commands to the runner: Azure's and GitHub's older ones count anywhere in a
-  // line. `::` counts only at its beginning, where our number stands.
-  std::string harmless(std::string text) const {
+  // line. `::` counts only at its beginning, where our number stands (on each line of an error too).
+  std::string harmless(std::string text, int number) const {
     if (groups_ == LogGroups::kNone) return text;
+    text = replace_all(std::move(text), "\n", fmt::format("\n#{} ", number));
     for (std::string_view mark : {"##[", "##vso["})
       for (size_t at = 0; (at = text.find(mark, at)) != std::string::npos; at += 3) text.insert(at + 2, " ");
     return text;

@@ -88,6 +88,10 @@ std::string warnings_text(const std::vector<build::Warning>& warnings, const Pro
   return text;
 }
 
+std::string one_line(std::string_view text) {
+  return replace_all(printable(text), "\n", " ");
+}
+
 std::string seconds_text(int64_t ns) {
   return fmt::format("{:.1f}s", static_cast<double>(ns) / 1e9);
 }

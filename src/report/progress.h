@@ -86,6 +86,9 @@ class LineSplitter {
   std::string rest_;
 };
 
+// A name or a note as one line for a terminal.
+std::string one_line(std::string_view text);
+
 std::string seconds_text(int64_t ns);  // "1.2s"
 
 }  // namespace corten::report

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
+#include "report/printable_json.h"
 #include "report/progress.h"
 
 namespace corten::report {
@@ -100,7 +101,7 @@ class RawJsonProgress : public Progress {
     Json line = Json::object();
     line.set(kind, std::move(list));
     try {
-      write_fully(fd_, line.dump() + "\n", "progress");
+      write_fully(fd_, printable_json(line.dump()) + "\n", "progress");
     } catch (const Error&) {
       // Nobody listens any more; the build goes on.
     }

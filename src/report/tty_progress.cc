@@ -44,7 +44,7 @@ class TtyProgress : public Progress {
 
   void planned(const build::VertexInfo& vertex) override {
     std::lock_guard lock(mutex_);
-    vertices_[vertex.id].name = vertex.name;
+    vertices_[vertex.id].name = one_line(vertex.name);
   }
   void started(int id) override {
     std::lock_guard lock(mutex_);
@@ -62,7 +62,7 @@ class TtyProgress : public Progress {
   }
   void note(int id, std::string_view text) override {
     std::lock_guard lock(mutex_);
-    vertices_[id].note = text;
+    vertices_[id].note = one_line(text);
   }
   void finished(int id, build::Outcome outcome, std::string_view) override {
     std::lock_guard lock(mutex_);

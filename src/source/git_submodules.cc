@@ -16,7 +16,7 @@ struct Settings {
 };
 
 // `git config --list -z`: "submodule.NAME.KEY\nVALUE\0"; a name may hold dots.
-std::map<std::string, Settings> parse_settings(const std::string& text) {
+std::map<std::string, Settings> parse_settings(std::string_view text) {
   std::map<std::string, Settings> found;
   for (const std::string& entry : split(text, '\0')) {
     if (!entry.starts_with("submodule.")) continue;
@@ -58,22 +58,41 @@ std::string resolve_submodule_url(const std::string& parent, const std::string& 
   }
 }
 
-std::vector<GitSubmodule> list_submodules(const GitRepository& repository, const std::string& commit) {
-  const GitProgram& program = repository.program();
-  std::string what = "failed to update submodules for " + program.remote().remote;
-  std::map<std::string, std::string> links;  // path to commit
-  for (const std::string& line :
-       split(program.run(repository.place(), {"ls-tree", "-r", "-z", "--full-tree", commit}, what), '\0')) {
+namespace {
+
+std::string purpose(const std::string& remote) {
+  return "failed to update submodules for " + remote;
+}
+
+// Path to commit.
+std::map<std::string, std::string> links_of(std::string_view tree) {
+  std::map<std::string, std::string> links;
+  for (const std::string& line : split(tree, '\0')) {
     if (!line.starts_with("160000 commit ")) continue;
     size_t tab = line.find('\t');
     if (tab != std::string::npos) links[line.substr(tab + 1)] = line.substr(14, tab - 14);
   }
-  if (links.empty()) return {};
+  return links;
+}
 
+}  // namespace
+
+std::vector<GitSubmodule> list_submodules(const GitRepository& repository, const std::string& commit) {
+  const GitProgram& program = repository.program();
+  const std::string& remote = program.remote().remote;
+  std::string tree =
+      program.run(repository.place(), {"ls-tree", "-r", "-z", "--full-tree", commit}, purpose(remote));
+  if (links_of(tree).empty()) return {};
   // Read from the commit, so that no link in a checkout can stand in for it.
   SubprocessResult config =
       program.try_run(repository.place(), {"config", "--blob", commit + ":.gitmodules", "-z", "--list"});
-  auto settings = parse_settings(config.exit_code == 0 ? config.output : "");
+  return parse_submodules(tree, config.exit_code == 0 ? config.output : "", remote);
+}
+
+std::vector<GitSubmodule> parse_submodules(std::string_view tree, std::string_view config,
+                                           const std::string& remote) {
+  std::map<std::string, std::string> links = links_of(tree);
+  auto settings = parse_settings(config);
   for (const auto& [name, s] : settings) {
     if (s.url.starts_with('-'))
       throw Error(ErrorCode::kInvalid,
@@ -82,25 +101,25 @@ std::vector<GitSubmodule> list_submodules(const GitRepository& repository, const
     if (s.path.starts_with('-'))
       fail(ErrorCode::kInvalid, "submodule {}: its path {} begins with a dash", quote(name), quote(s.path));
   }
+  std::map<std::string_view, const std::pair<const std::string, Settings>*> by_path;
+  for (const auto& item : settings) by_path[item.second.path] = &item;
   std::vector<GitSubmodule> found;
   for (auto& [path, id] : links) {
     GitSubmodule module;
     module.path = path;
     module.commit = id;
-    bool is_wanted = true;
-    for (const auto& [name, s] : settings)
-      if (s.path == path) {
-        module.name = name;
-        module.url = s.url;
-        is_wanted = s.update != "none";
-      }
-    if (!is_wanted) continue;
+    if (auto known = by_path.find(path); known != by_path.end()) {
+      const auto& [name, s] = *known->second;
+      if (s.update == "none") continue;
+      module.name = name;
+      module.url = s.url;
+    }
     if (module.url.empty())
-      throw Error(ErrorCode::kInvalid,
-                  fmt::format("{}: no url found for submodule path {} in .gitmodules", what, quote(path)))
+      throw Error(ErrorCode::kInvalid, fmt::format("{}: no url found for submodule path {} in .gitmodules",
+                                                   purpose(remote), quote(path)))
           .with_hint("build without submodules: ?submodules=false");
     try {
-      module.remote = parse_git_remote(resolve_submodule_url(program.remote().remote, module.url));
+      module.remote = parse_git_remote(resolve_submodule_url(remote, module.url));
     } catch (Error& error) {
       error.add_context(fmt::format("submodule {}", quote(module.name)));
       throw;

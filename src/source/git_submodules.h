@@ -17,6 +17,11 @@ struct GitSubmodule {
 // or a path that begins with a dash, an address on this machine, none at all.
 std::vector<GitSubmodule> list_submodules(const GitRepository& repository, const std::string& commit);
 
+// The same, from what git says: `ls-tree -r -z --full-tree COMMIT` and `config --blob COMMIT:.gitmodules -z
+// --list`, in the repository at `remote`.
+std::vector<GitSubmodule> parse_submodules(std::string_view tree, std::string_view settings,
+                                           const std::string& remote);
+
 // "../other.git" seen from the repository that says so.
 std::string resolve_submodule_url(const std::string& parent, const std::string& url);
 

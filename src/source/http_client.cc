@@ -35,6 +35,7 @@ constexpr size_t kMaxIdleConnections = 16;
 struct BeastStream {
   Connection& connection;
   int64_t deadline_ns = std::numeric_limits<int64_t>::max();
+  std::string what = "the header";  // that must have come by then
 
   template <typename Buffers>
   size_t read_some(const Buffers& buffers, error_code& ec) {
@@ -45,7 +46,7 @@ struct BeastStream {
       if (buffer.size() == 0) continue;
       size_t n = connection.read(buffer.data(), buffer.size());
       if (n == 0) ec = boost::asio::error::eof;
-      if (monotonic_ns() > deadline_ns) fail(ErrorCode::kIo, "the header does not end");
+      if (monotonic_ns() > deadline_ns) fail(ErrorCode::kIo, "{} does not end", what);
       return n;
     }
     return 0;
@@ -190,19 +191,20 @@ class HttpClient::Body : public archive::ByteSource {
       body.data = data;
       body.size = size;
       body.more = true;
-      BeastStream stream{*exchange_->connection};
       error_code ec;
       int64_t began = monotonic_ns();
+      // Beast reads on until there is something of the body: what stands between chunks could come for ever.
+      BeastStream stream{*exchange_->connection, began + window_ns_, shown_ + ": the frame of a chunk"};
       http::read_some(stream, exchange_->buffer, exchange_->parser, ec);
       waited_ns_ += monotonic_ns() - began;
       if (ec == http::error::need_buffer) ec = {};
       if (ec == http::error::partial_message || ec == http::error::end_of_stream)
         fail(ErrorCode::kIo, "{}: the body was cut short", shown_);
       if (ec) fail(ErrorCode::kIo, "{}: malformed body: {}", shown_, ec.message());
-      if (size_t n = size - body.size; n > 0) {
-        check_pace(n);
-        return n;
-      }
+      size_t n = size - body.size;
+      check_pace(n);
+      if (n > 0) return n;
+      cancellation_.check();
     }
     if (exchange_) {
       if (exchange_->parser.get().keep_alive() && !exchange_->key.empty())
@@ -262,15 +264,19 @@ HttpResponse HttpClient::open_file_address(const Url& url) {
   return response;
 }
 
+std::unique_ptr<Connection> HttpClient::connect_to(const std::string& host, uint16_t port) {
+  return options_.connector ? options_.connector(host, port) : connect_plain(host, port, options_.timeouts);
+}
+
 std::unique_ptr<Connection> HttpClient::connect(const Url& url, const std::string& proxy) {
   if (proxy.empty()) {
-    auto plain = connect_plain(url.host, url.port, options_.timeouts);
+    auto plain = connect_to(url.host, url.port);
     return url.scheme == "https" ? start_tls(std::move(plain), url.host) : std::move(plain);
   }
   Url way = parse_url(proxy);
   if (way.is_file()) fail(ErrorCode::kInvalid, "proxy {}: not an http address", quote(proxy));
   try {
-    auto connection = connect_plain(way.host, way.port, options_.timeouts);
+    auto connection = connect_to(way.host, way.port);
     if (way.scheme == "https") connection = start_tls(std::move(connection), way.host);
     if (url.scheme != "https") return connection;
     std::string host = (url.host.find(':') == std::string::npos ? url.host : "[" + url.host + "]") + ":" +

@@ -37,6 +37,8 @@ struct HttpOptions {
   // a byte a minute would go on for ever.
   uint64_t slowest_bytes_per_s = 100;
   Cancellation cancellation;
+  // How a plain connection is made; unset: by TCP.
+  std::function<std::unique_ptr<Connection>(const std::string& host, uint16_t port)> connector;
 };
 
 struct HttpRequest {
@@ -81,6 +83,7 @@ class HttpClient {
   HttpResponse open_file_address(const Url& url);
   std::unique_ptr<Exchange> exchange(const Url& url, const HttpRequest& request);
   std::unique_ptr<Connection> connect(const Url& url, const std::string& proxy);
+  std::unique_ptr<Connection> connect_to(const std::string& host, uint16_t port);
 
   HttpOptions options_;
   std::shared_ptr<Pool> pool_;

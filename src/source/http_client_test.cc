@@ -5,6 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/temp_dir.h"
@@ -226,6 +229,36 @@ TEST(HttpClient, SlowBodiesAndHeadersEnd) {
   EXPECT_NE(words.find("too slow"), std::string::npos) << words;
   EXPECT_EQ(code_of([&] { client.get(server.url("/head"), 1 << 20); }, &words), ErrorCode::kIo);
   EXPECT_NE(words.find("header does not end"), std::string::npos) << words;
+}
+
+// A server that begins a chunk, a byte now and then, and never comes to what is in it.
+class Dripping : public Connection {
+ public:
+  size_t read(void* data, size_t) override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    *static_cast<char*>(data) = at_ < kHead.size() ? kHead[at_] : 'x';
+    at_++;
+    return 1;
+  }
+  void write(std::string_view) override {}
+
+ private:
+  static constexpr std::string_view kHead =
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;extension=";
+  size_t at_ = 0;
+};
+
+// What stands between chunks is no body, but may come for ever as well.
+TEST(HttpClient, GivesUpOnChunksWithoutBytes) {
+  HttpOptions options{.proxies = {}};
+  options.timeouts.silence_ms = 1000;
+  options.connector = [](const std::string&, uint16_t) { return std::make_unique<Dripping>(); };
+  HttpClient client(options);
+  HttpResponse response = client.open("http://host/");
+  char buffer[64];
+  std::string words;
+  EXPECT_EQ(code_of([&] { response.body->read(buffer, sizeof buffer); }, &words), ErrorCode::kIo);
+  EXPECT_NE(words.find("frame of a chunk does not end"), std::string::npos) << words;
 }
 
 }  // namespace

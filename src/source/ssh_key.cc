@@ -215,6 +215,8 @@ SshKey SshKey::parse(std::string_view text, const std::string& name) {
     SshReader inner(in.string());
     if (inner.number() != inner.number()) fail(ErrorCode::kInvalid, "its check numbers differ");
     made.kind_ = inner.string();
+    if (SshReader(made.public_blob_).string() != made.kind_)
+      fail(ErrorCode::kInvalid, "its two halves are of different kinds");
     if (made.kind_ == "ssh-rsa")
       made.secret_->key = rsa_key(inner);
     else if (made.kind_ == "ssh-ed25519")
