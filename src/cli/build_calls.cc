@@ -35,8 +35,7 @@ class SourcesForChecks : public build::Sources {
     return *or_unknown([&] { return std::optional(sources_.image(reference, platform)); }, reference,
                        platform);
   }
-  build::RemoteTree remote(const build::RemoteSource& source,
-                           const std::function<void(std::string_view)>&) override {
+  build::RemoteTree remote(const build::RemoteSource& source, const build::FetchWatch&) override {
     fail(ErrorCode::kUnsupported, "{}: a check fetches nothing", source.address);
   }
 

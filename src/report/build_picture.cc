@@ -105,7 +105,11 @@ Row BuildPicture::step(const Vertex& v, int64_t now_ns) const {
 
 std::vector<Row> BuildPicture::step_with_wait(const Vertex& v, int64_t now_ns) const {
   std::vector<Row> rows = {step(v, now_ns)};
-  if (v.state == State::kRunning && !v.note.empty() && now_ns - v.note_ns >= kNamedWaitNs)
+  if (v.state != State::kRunning) return rows;
+  bool is_counted = !v.amount.what.empty() && !v.amount.is_complete;
+  if (is_counted)
+    rows.push_back({" => => " + amount_text(v.amount), "", ""});
+  else if (!v.note.empty() && now_ns - v.note_ns >= kNamedWaitNs)
     rows.push_back({" => => " + v.note, seconds_text(now_ns - v.note_ns), style(colors_.warning)});
   return rows;
 }

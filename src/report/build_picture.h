@@ -25,6 +25,7 @@ class BuildPicture {
   void started(int id, int64_t now_ns);
   void output(int id, int stream, std::string_view bytes);
   void note(int id, std::string_view text, int64_t now_ns);  // "" ends the wait
+  void progressed(int id, const build::Amount& amount) { vertices_[id].amount = amount; }
   void finished(int id, build::Outcome outcome, int64_t now_ns);
 
   // At most size.rows - 1 of them: the cursor needs a line.
@@ -38,6 +39,7 @@ class BuildPicture {
     std::string name, note;
     State state = State::kWaiting;
     int64_t started_ns = 0, ended_ns = 0, note_ns = 0;
+    build::Amount amount;
     std::deque<std::string> log;
     LineSplitter lines[2];
     int last_stream = 1;

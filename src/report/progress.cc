@@ -6,6 +6,7 @@
 #include <fmt/core.h>
 
 #include "base/strings.h"
+#include "report/terminal_text.h"
 
 namespace corten::report {
 
@@ -98,6 +99,11 @@ std::string warnings_text(const std::vector<build::Warning>& warnings, const Pro
 
 std::string seconds_text(int64_t ns) {
   return fmt::format("{:.1f}s", static_cast<double>(ns) / 1e9);
+}
+
+std::string amount_text(const build::Amount& amount) {
+  std::string text = fmt::format("{} {}", one_line(amount.what), human_size(amount.current));
+  return amount.total ? text + " / " + human_size(amount.total) : text;
 }
 
 }  // namespace corten::report

@@ -74,6 +74,9 @@ class Fan : public build::Events {
   void note(int id, std::string_view text) override {
     for (auto* l : listeners_) l->note(id, text);
   }
+  void progressed(int id, const build::Amount& amount) override {
+    for (auto* l : listeners_) l->progressed(id, amount);
+  }
   void finished(int id, build::Outcome outcome, std::string_view error) override {
     for (auto* l : listeners_) l->finished(id, outcome, error);
   }
@@ -102,6 +105,7 @@ class LineSplitter {
   std::string rest_;
 };
 
-std::string seconds_text(int64_t ns);  // "1.2s"
+std::string seconds_text(int64_t ns);                  // "1.2s"
+std::string amount_text(const build::Amount& amount);  // "https://host/file 1.2MB / 3MB"
 
 }  // namespace corten::report

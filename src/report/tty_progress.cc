@@ -40,6 +40,10 @@ class TtyProgress : public Progress {
     std::lock_guard lock(mutex_);
     picture_.note(id, text, now());
   }
+  void progressed(int id, const build::Amount& amount) override {
+    std::lock_guard lock(mutex_);
+    picture_.progressed(id, amount);
+  }
   void finished(int id, build::Outcome outcome, std::string_view) override {
     std::lock_guard lock(mutex_);
     picture_.finished(id, outcome, now());
