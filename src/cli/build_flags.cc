@@ -146,7 +146,8 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   flags.allows_insecure = others.allows_insecure();
   if (is_check) call = "check";
   if (!call.empty()) flags.call = parse_call(call);
-  for (const std::string& output : outputs) flags.outputs.push_back(parse_output(output));
+  for (const std::string& output : outputs)
+    if (!output.empty()) flags.outputs.push_back(parse_output(output));  // --output= in scripts, as buildx
   for (const std::string& text : annotations)
     for (image::AnnotationRule& rule : image::parse_annotation_flag(text))
       flags.annotations.push_back(std::move(rule));

@@ -30,6 +30,21 @@ grep -q '"vertexes"' raw || fail "rawjson"
 BUILDKIT_PROGRESS=plain "$CORTEN" build --build-context base=bb ctx 2>plain
 grep -q '^#1 \[1/2\] FROM base' plain || fail "BUILDKIT_PROGRESS"
 
+# An empty --output is none, as with buildx; a host's name and address are words, the address is one.
+build ctx --build-context base=bb -t name:1 --output= --label k=v
+code=0
+for host in a a:no "a b:10.0.0.1" "a:10.0.0.1
+10.0.0.2 b" "a
+10.0.0.2 b:10.0.0.1" :10.0.0.1; do
+  "$CORTEN" build -q --build-context base=bb --add-host "$host" ctx >log 2>&1 || code=$?
+  equal "$code" 2 "--add-host $host"
+  holds "$(cat log)" "invalid host"
+  code=0
+done
+"$CORTEN" build -q --build-context base=bb --add-host 'six:[::1]' --add-host six=::1 --add-host g:host-gateway ctx >/dev/null
+"$CORTEN" build -q --build-context base=bb --secret type=vault,id=a.txt ctx >log 2>&1 && fail "an unknown type of secret"
+holds "$(cat log)" "unsupported secret type"
+
 # What is saved is loaded again as the same image; layouts and images of the store are bases.
 "$CORTEN" save -o saved.tar name:1
 id=$("$CORTEN" images -q --no-trunc name:1)
