@@ -53,6 +53,7 @@ std::map<std::string, build::Secret> read_secrets(const std::vector<std::string>
 std::map<std::string, std::shared_ptr<source::SshAgent>> read_ssh(const std::vector<std::string>& texts) {
   std::map<std::string, std::shared_ptr<source::SshAgent>> agents;
   for (const std::string& text : texts) {
+    if (text.empty()) continue;
     size_t equals = text.find('=');
     std::string id = text.substr(0, equals);
     if (id.empty()) id = "default";

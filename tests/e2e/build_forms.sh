@@ -30,8 +30,14 @@ grep -q '"vertexes"' raw || fail "rawjson"
 BUILDKIT_PROGRESS=plain "$CORTEN" build --build-context base=bb ctx 2>plain
 grep -q '^#1 \[1/2\] FROM base' plain || fail "BUILDKIT_PROGRESS"
 
-# An empty --output is none, as with buildx; a host's name and address are words, the address is one.
-build ctx --build-context base=bb -t name:1 --output= --label k=v
+# `--flag=$UNSET` in scripts is the default, as with buildx.
+build ctx --target= --platform= --output= --network= --progress= --file= --iidfile= --metadata-file= --cache-from= --cache-to= --ssh= \
+  --call= --no-cache-filter= --build-context base=bb -t name:1 --label k=v
+lacks "$(cat log)" WARNING
+"$CORTEN" build -q --target nowhere -f none --target "" -f ctx/Dockerfile --build-context base=bb ctx >/dev/null || fail "of two the last counts"
+"$CORTEN" build -q --build-context base=bb ctx ctx >log 2>&1 && fail "two contexts"
+equal "$("$CORTEN" run --rm name:1 echo --user=)" "--user=" "words of a program stay"
+# A host's name and address are words, the address is one.
 code=0
 for host in a a:no "a b:10.0.0.1" "a:10.0.0.1
 10.0.0.2 b" "a
