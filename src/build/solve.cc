@@ -177,6 +177,7 @@ class Solver {
     if (!FileLock::try_exclusive(path, lock)) {
       events_.note(step.id, "waiting for another build that runs the same step");
       lock = FileLock::exclusive(path);
+      events_.note(step.id, "");
       if (!step.no_cache)
         if (auto layer = known()) return *layer;
     } else if (!step.no_cache) {

@@ -161,6 +161,8 @@ report::ProgressOptions progress_options(const BuildFlags& flags) {
   options.color = colors_wanted(2);
   options.groups = report::log_groups_of_environment();
   options.colors = report::parse_colors(environment("BUILDKIT_COLORS"));
+  if (auto lines = parse_int(environment("BUILDKIT_TTY_LOG_LINES")); lines && *lines >= 0)
+    options.log_lines = static_cast<size_t>(std::min<int64_t>(*lines, 1000));
   return options;
 }
 
@@ -210,6 +212,19 @@ std::string new_build_id() {
   if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
     fail_errno("get random bytes");
   return to_hex({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}).substr(0, 25);
+}
+
+FinishedBuild export_result(const build::BuildResult& result, const build::Request& request,
+                            const BuildFlags& flags, store::Store& store, build::Events& events, int vertex) {
+  events.started(vertex);
+  try {
+    FinishedBuild finished = write_outputs(result, request, flags, store, events, vertex);
+    events.finished(vertex, build::Outcome::kDone, "");
+    return finished;
+  } catch (const Error& error) {
+    events.finished(vertex, build::Outcome::kFailed, error.what());
+    throw;
+  }
 }
 
 }  // namespace
@@ -271,16 +286,15 @@ int command_build(const Arguments& arguments) {
       events.warning(warnings.back());
     }
     if (!plan.check_error.empty()) fail(ErrorCode::kInvalid, "{}", plan.check_error);
-    int vertex = static_cast<int>(plan.steps.size());
+    build::VertexInfo exporting;
+    exporting.id = static_cast<int>(plan.steps.size());
+    exporting.name = "exporting to image";
+    for (const build::TargetPlan& target : plan.targets)
+      if (target.stage.result != build::kNoStep) exporting.inputs.push_back(target.stage.result);
+    events.planned(exporting);
     build::BuildResult result = build::solve(std::move(plan), sources, executor, events);
     sources.save_stat_caches();
-    build::VertexInfo exporting;
-    exporting.id = vertex;
-    exporting.name = "exporting to image";
-    events.planned(exporting);
-    events.started(vertex);
-    FinishedBuild finished = write_outputs(result, request, flags, session.store(), events, vertex);
-    events.finished(vertex, build::Outcome::kDone, "");
+    FinishedBuild finished = export_result(result, request, flags, session.store(), events, exporting.id);
     progress->finish();
     record.status = "done";
     record.finished_ns = session.clock().now_ns();
