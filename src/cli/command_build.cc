@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -5,6 +6,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <thread>
 
 #include <fmt/core.h>
@@ -32,6 +34,24 @@ namespace {
 std::string environment(const char* name) {
   const char* value = getenv(name);
   return value ? value : "";
+}
+
+// NAME:ADDRESS or NAME=ADDRESS; both go into a file of lines and words, as they are.
+std::pair<std::string, std::string> parse_extra_host(const std::string& text) {
+  size_t cut = text.find(text.find('=') == std::string::npos ? ':' : '=');
+  std::string name = text.substr(0, cut);
+  std::string address = cut == std::string::npos ? "" : text.substr(cut + 1);
+  if (address == "host-gateway") address = "127.0.0.1";
+  if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
+  in6_addr number;
+  bool is_address =
+      inet_pton(AF_INET, address.c_str(), &number) == 1 || inet_pton(AF_INET6, address.c_str(), &number) == 1;
+  bool is_name = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return static_cast<uint8_t>(c) > ' ' && c != '#';
+  });
+  if (!is_address || !is_name)
+    fail(ErrorCode::kUsage, "invalid host {}: it has the form NAME:ADDRESS", quote(text));
+  return {name, address};
 }
 
 build::Request make_request(const BuildFlags& flags, const CommandLineSources& sources,
@@ -79,14 +99,7 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
   for (const std::string& list : flags.no_cache_filter)
     for (const std::string& name : split(list, ',')) request.no_cache_stages.insert(to_lower(name));
   request.timestamps = flags.timestamps == "source" ? build::Timestamps::kSource : build::Timestamps::kLayer;
-  for (const std::string& text : flags.extra_hosts) {
-    size_t cut = text.find_first_of("=:");
-    if (cut == std::string::npos || cut == 0)
-      fail(ErrorCode::kUsage, "invalid host {}: it has the form NAME:ADDRESS", quote(text));
-    std::string address = text.substr(cut + 1);
-    if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
-    request.extra_hosts.emplace_back(text.substr(0, cut), address == "host-gateway" ? "127.0.0.1" : address);
-  }
+  for (const std::string& text : flags.extra_hosts) request.extra_hosts.push_back(parse_extra_host(text));
   request.ulimits = flags.ulimits;
   if (!flags.shm_size.empty()) {
     auto bytes = parse_size(flags.shm_size);
