@@ -34,7 +34,7 @@ class Events {
   virtual void started(int) {}
   // stream: 1 standard output, 2 standard error. Bytes as they came, not cut at lines.
   virtual void output(int, int /*stream*/, std::string_view) {}
-  // A named wait or a state: "waiting for another build that runs this step".
+  // A named wait or a state: "waiting for another build that runs this step"; "" when it is over.
   virtual void note(int, std::string_view) {}
   virtual void finished(int, Outcome, std::string_view /*error*/) {}
   virtual void warning(const Warning&) {}

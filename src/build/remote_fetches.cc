@@ -37,6 +37,7 @@ std::map<size_t, RemoteTree> RemoteFetches::wait_for(const Step& step, Events& e
       }();
       if (note != told) events.note(step.id, told = note);
     }
+    if (!told.empty()) events.note(step.id, "");
     trees[position] = fetch.tree.get();
   }
   return trees;

@@ -178,6 +178,7 @@ class Solver {
     if (!FileLock::try_exclusive(path, lock)) {
       events_.note(step.id, "waiting for another build that runs the same step");
       lock = wait_for_lock(path, executor_.cancellation);
+      events_.note(step.id, "");
       if (!step.no_cache)
         if (auto layer = known()) return *layer;
     } else if (!step.no_cache) {

@@ -28,6 +28,16 @@ std::string caret_line(std::string_view line, int column) {
 
 }  // namespace
 
+std::string masked_credentials(std::string text) {
+  for (size_t at = text.find("://"); at != text.npos; at = text.find("://", at + 3)) {
+    size_t begin = at + 3, end = std::min(text.find_first_of("/?# \t\n\"'", begin), text.size());
+    size_t sign = text.substr(0, end).rfind('@');
+    if (sign == text.npos || sign <= begin) continue;
+    std::fill(text.begin() + static_cast<ptrdiff_t>(begin), text.begin() + static_cast<ptrdiff_t>(sign), '*');
+  }
+  return text;
+}
+
 std::string render_excerpt(std::string_view text, const SourceSpan& span) {
   std::vector<std::string> lines = split(text, '\n');
   int count = static_cast<int>(lines.size());
@@ -43,7 +53,7 @@ std::string render_excerpt(std::string_view text, const SourceSpan& span) {
     std::string_view line = lines[number - 1];
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
     bool is_marked = number >= span.line && number <= last_marked;
-    std::string shown(line.substr(0, kLongestLine));
+    std::string shown = masked_credentials(std::string(line)).substr(0, kLongestLine);
     std::string ellipsis = line.size() > kLongestLine ? "..." : "";
     result += fmt::format("{:4} | {} {}{}\n", number, is_marked ? ">>>" : "   ", printable(shown), ellipsis);
     bool has_caret = number == span.line && span.column > 0 &&

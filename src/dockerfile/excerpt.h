@@ -17,4 +17,8 @@ namespace corten::dockerfile {
 // it.
 std::string render_excerpt(std::string_view text, const SourceSpan& span);
 
+// "https://user:password@host" with a star for each byte before the @, so that columns stay: excerpts go into
+// logs that others read.
+std::string masked_credentials(std::string text);
+
 }  // namespace corten::dockerfile

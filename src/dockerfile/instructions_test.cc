@@ -249,6 +249,9 @@ TEST(Excerpt, MarksThePlace) {
   EXPECT_EQ(render_excerpt("a\nb\nc\nd", {.file = "D", .line = 1, .end_line = 2}),
             "D:1\n--------------------\n   1 | >>> a\n   2 | >>> b\n   3 |     c\n   4 |     "
             "d\n--------------------\n");
+  EXPECT_NE(render_excerpt("ADD http://u:pw@h/x http://h/@ /", {.file = "D", .line = 1, .column = 5})
+                .find("ADD http://****@h/x http://h/@ /\n     |         ^"),
+            std::string::npos);
   EXPECT_EQ(render_excerpt("\x1b[31mred", {.file = "D", .line = 1}).find('\x1b'), std::string::npos);
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/strings.h"
+#include "dockerfile/excerpt.h"
 #include "dockerfile/stages.h"
 #include "report/findings.h"
 
@@ -88,7 +89,7 @@ std::string marked_lines(const CheckedFile& file, const SourceSpan& span) {
   for (int number = first; number <= last; number++) {
     constexpr size_t kLongestLine = 1000;
     const std::string& whole = lines[static_cast<size_t>(number - 1)];
-    std::string line = printable(whole.substr(0, kLongestLine));
+    std::string line = printable(dockerfile::masked_credentials(whole).substr(0, kLongestLine));
     if (whole.size() > kLongestLine) line += "...";
     text += fmt::format(" {:3} | {} {}\n", number, number >= start && number <= end ? ">>>" : "   ", line);
   }

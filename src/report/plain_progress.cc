@@ -10,6 +10,7 @@
 #include "base/strings.h"
 #include "base/unique_fd.h"
 #include "report/progress.h"
+#include "report/terminal_text.h"
 
 namespace corten::report {
 
@@ -23,7 +24,7 @@ class PlainProgress : public Progress {
 
   void planned(const build::VertexInfo& vertex) override {
     std::lock_guard lock(mutex_);
-    vertices_[vertex.id].name = vertex.name;
+    vertices_[vertex.id].name = one_line(vertex.name);
   }
 
   void started(int id) override {
@@ -36,21 +37,24 @@ class PlainProgress : public Progress {
   void output(int id, int stream, std::string_view bytes) override {
     std::lock_guard lock(mutex_);
     Vertex& v = vertices_[id];
-    v.lines[stream == 2].add(
-        bytes, [&](std::string_view line) { say(v, fmt::format("{:.3f} {}", age(v), printable(line))); });
+    v.lines[stream == 2].add(bytes, [&](std::string_view line) {
+      say(v, fmt::format("{:.3f} {}", age(v), output_line(line, false)));
+    });
   }
 
   void note(int id, std::string_view text) override {
+    if (text.empty()) return;
     std::lock_guard lock(mutex_);
     Vertex& v = vertices_[id];
-    say(v, fmt::format("{:.3f} {}", age(v), text));
+    say(v, fmt::format("{:.3f} {}", age(v), one_line(text)));
   }
 
   void finished(int id, build::Outcome outcome, std::string_view error) override {
     std::lock_guard lock(mutex_);
     Vertex& v = vertices_[id];
     for (LineSplitter& lines : v.lines)
-      lines.flush([&](std::string_view line) { say(v, fmt::format("{:.3f} {}", age(v), printable(line))); });
+      lines.flush(
+          [&](std::string_view line) { say(v, fmt::format("{:.3f} {}", age(v), output_line(line, false))); });
     // Why a step failed is seen without unfolding anything.
     if (outcome == build::Outcome::kFailed) close_group();
     switch (outcome) {
@@ -61,7 +65,7 @@ class PlainProgress : public Progress {
         say(v, "DONE " + seconds_text(monotonic_ns() - v.started_ns));
         break;
       case build::Outcome::kFailed:
-        say(v, "ERROR: " + printable(error));
+        say(v, "ERROR: " + one_line(error));
         break;
       case build::Outcome::kCancelled:
         say(v, "CANCELED");

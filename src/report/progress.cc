@@ -49,23 +49,31 @@ void LineSplitter::add(std::string_view bytes, const std::function<void(std::str
   constexpr size_t kLongest = 64 << 10;  // a line without an end is shown in pieces
   for (char c : bytes) {
     if (c == '\n') {
-      if (rest_.ends_with('\r')) rest_.pop_back();
-      // A progress bar draws over itself: its last state counts.
-      size_t start = rest_.rfind('\r');
-      line(start == std::string::npos ? std::string_view(rest_) : std::string_view(rest_).substr(start + 1));
+      line(pending());
       rest_.clear();
-    } else {
-      rest_ += c;
-      if (rest_.size() >= kLongest) {
-        line(rest_);
-        rest_.clear();
-      }
+      continue;
+    }
+    // A progress bar draws over itself: its last state counts.
+    if (rest_.ends_with('\r')) {
+      if (c == '\r') continue;
+      rest_.clear();
+    }
+    rest_ += c;
+    if (rest_.size() >= kLongest) {
+      line(pending());
+      rest_.clear();
     }
   }
 }
 
+std::string_view LineSplitter::pending() const {
+  std::string_view text = rest_;
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  return text;
+}
+
 void LineSplitter::flush(const std::function<void(std::string_view)>& line) {
-  if (!rest_.empty()) line(rest_);
+  if (!rest_.empty()) line(pending());
   rest_.clear();
 }
 

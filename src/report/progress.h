@@ -7,8 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "build/events.h"
 #include "report/colors.h"
+#include "report/screen_painter.h"
 
 namespace corten::report {
 
@@ -29,12 +31,24 @@ struct ProgressOptions {
   std::string headline;                 // "linux/amd64 as root"
   LogGroups groups = LogGroups::kNone;  // plain: each step's lines are a group
   std::string source;                   // the Dockerfile's text, for warnings in rawjson
+  size_t log_lines = 6;                 // tty: last lines of a running step's output (BUILDKIT_TTY_LOG_LINES)
+
+  // What tests hand in: a clock instead of the monotonic one, a terminal's size, and no thread that calls
+  // tick().
+  const Clock* clock = nullptr;
+  std::function<TerminalSize()> terminal_size;
+  bool has_ticker = true;
 };
+
+// What a display says of a step that waits or says nothing.
+constexpr int64_t kNamedWaitNs = 5'000'000'000;
 
 class Progress : public build::Events {
  public:
   // Draws what is left and gives the terminal back. Call once, after the build.
   virtual void finish() {}
+  // Shows what time alone has changed; called by a thread of the display's own.
+  virtual void tick() {}
 };
 
 // kAuto becomes kTty on a terminal, kPlain elsewhere.
@@ -81,6 +95,8 @@ class LineSplitter {
   // terminal.
   void add(std::string_view bytes, const std::function<void(std::string_view)>& line);
   void flush(const std::function<void(std::string_view)>& line);
+  // The line that has not ended yet: a progress bar's last state.
+  std::string_view pending() const;
 
  private:
   std::string rest_;

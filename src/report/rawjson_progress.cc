@@ -35,6 +35,7 @@ class RawJsonProgress : public Progress {
     emit("logs", std::move(log));
   }
   void note(int id, std::string_view text) override {
+    if (text.empty()) return;
     std::lock_guard lock(mutex_);
     emit("statuses",
          Json::object(

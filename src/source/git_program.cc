@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/path.h"
 #include "base/strings.h"
+#include "source/http_client.h"
+#include "source/url.h"
 
 namespace corten::source {
 
@@ -112,11 +114,23 @@ std::map<std::string, std::string> GitProgram::environment(const Place& place) c
     set["GIT_SSL_CAINFO"] = authorities;
   if (remote_.scheme == "ssh" && access_.ssh_socket)
     if (std::string socket = access_.ssh_socket(); !socket.empty()) set["SSH_AUTH_SOCK"] = socket;
+  std::vector<std::pair<std::string, std::string>> settings;
   if (!authorization_.empty()) {
-    set["GIT_CONFIG_COUNT"] = "1";
-    set["GIT_CONFIG_KEY_0"] = "http." + authorization_scope_ + ".extraheader";
-    set["GIT_CONFIG_VALUE_0"] = "Authorization: " + authorization_;
+    settings.emplace_back("http.followRedirects", "false");
+    settings.emplace_back("http." + authorization_scope_ + ".extraheader",
+                          "Authorization: " + authorization_);
+    std::lock_guard lock(moved_->mutex);
+    if (!moved_->remote.empty()) {
+      settings.emplace_back("url." + moved_->remote + ".insteadOf", remote_.remote);
+      if (!moved_->remote.starts_with(authorization_scope_))
+        settings.emplace_back("http." + moved_->remote + ".extraheader", "Authorization: " + authorization_);
+    }
   }
+  for (size_t i = 0; i < settings.size(); i++) {
+    set[fmt::format("GIT_CONFIG_KEY_{}", i)] = settings[i].first;
+    set[fmt::format("GIT_CONFIG_VALUE_{}", i)] = settings[i].second;
+  }
+  if (!settings.empty()) set["GIT_CONFIG_COUNT"] = std::to_string(settings.size());
   if (!place.git_dir.empty()) set["GIT_DIR"] = place.git_dir;
   if (!place.work_tree.empty()) set["GIT_WORK_TREE"] = place.work_tree;
   if (!place.index.empty()) set["GIT_INDEX_FILE"] = place.index;
@@ -134,6 +148,29 @@ SubprocessResult GitProgram::try_run(const Place& place, std::vector<std::string
     argv.push_back(setting);
   }
   for (std::string& argument : arguments) argv.push_back(std::move(argument));
+  SubprocessResult result = run_once(place, argv);
+  bool is_redirected = result.exit_code != 0 && !authorization_.empty() &&
+                       result.error_output.find("The requested URL returned error: 30") != std::string::npos;
+  if (!is_redirected) return result;
+  follow();
+  return run_once(place, argv);
+}
+
+void GitProgram::follow() const {
+  constexpr std::string_view kQuestion = "/info/refs?service=git-upload-pack";
+  HttpOptions options;
+  options.cancellation = access_.cancellation;
+  HttpRequest request{remote_.remote + std::string(kQuestion), {{"Authorization", authorization_}}, false};
+  std::string found = HttpClient(options).open(request).url;
+  if (parse_url(found).authority() != parse_url(remote_.remote).authority() || !found.ends_with(kQuestion))
+    throw Error(ErrorCode::kPermission, fmt::format("{}: redirected to {}, where a secret for {} is not sent",
+                                                    remote_.remote, found, remote_.host))
+        .with_hint("name that address; a secret for its host has the id GIT_AUTH_TOKEN.HOST");
+  std::lock_guard lock(moved_->mutex);
+  moved_->remote = found.substr(0, found.size() - kQuestion.size());
+}
+
+SubprocessResult GitProgram::run_once(const Place& place, const std::vector<std::string>& argv) const {
   SubprocessOptions options;
   options.environment = environment(place);
   options.inherits_environment = false;

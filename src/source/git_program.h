@@ -5,9 +5,15 @@
 // words of a repository for options. Here it gets an environment of its own in which all of these are
 // switched off; addresses and refs that begin with a dash were refused before (git_reference.h); passwords go
 // through the environment, never through the argument list, which every user of the machine can read.
+//
+// git would send an Authorization header of its configuration on to whatever host a server redirects it to.
+// So with a secret at hand it follows no redirect; our own client, which drops the header on another host,
+// finds out where the repository went, and git is told when that is on the same host.
 #pragma once
 #include <functional>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -53,10 +59,19 @@ class GitProgram {
 
  private:
   std::map<std::string, std::string> environment(const Place& place) const;
+  SubprocessResult run_once(const Place& place, const std::vector<std::string>& argv) const;
+  void follow() const;
+
+  // Where the server says that the repository is now; "" where it was.
+  struct Moved {
+    std::mutex mutex;
+    std::string remote;
+  };
 
   GitAccess access_;
   GitReference remote_;
   std::string authorization_, authorization_scope_;
+  std::shared_ptr<Moved> moved_ = std::make_shared<Moved>();
 };
 
 // The lines of git's standard error that say why: fatal, error and what the server said.

@@ -54,6 +54,10 @@ std::optional<bool> parse_bool(std::string_view text) {
   return std::nullopt;
 }
 
+std::string shown(std::string_view address) {
+  return quote(without_credentials(std::string(address)));
+}
+
 void refuse_dash(std::string_view what, std::string_view text) {
   if (text.starts_with('-')) fail(ErrorCode::kInvalid, "invalid git {} {}", what, quote(text));
 }
@@ -61,7 +65,7 @@ void refuse_dash(std::string_view what, std::string_view text) {
 void refuse_control(std::string_view text) {
   for (char c : text)
     if (static_cast<unsigned char>(c) < ' ' || c == 0x7f)
-      fail(ErrorCode::kInvalid, "git address {}: it holds a control character", quote(text));
+      fail(ErrorCode::kInvalid, "git address {}: it holds a control character", shown(text));
 }
 
 // The address itself: scheme, host and what git is given.
@@ -93,7 +97,7 @@ GitReference parse_address(std::string_view text) {
     user = authority.substr(0, at);
     authority.remove_prefix(at + 1);
   }
-  if (authority.empty()) fail(ErrorCode::kInvalid, "git address {}: it has no host", quote(text));
+  if (authority.empty()) fail(ErrorCode::kInvalid, "git address {}: it has no host", shown(text));
   git.host = to_lower(authority);
   refuse_dash("host", git.host);
   bool is_http = git.scheme == "http" || git.scheme == "https";
@@ -183,7 +187,7 @@ bool is_commit_id(std::string_view text) {
 GitReference parse_git_remote(std::string_view address) {
   std::string scheme = lower_scheme(address);
   if (scheme.empty() ? !scp_host(address) : !is_fetched(scheme, false))
-    fail(ErrorCode::kInvalid, "git address {}: it is none of https, http, ssh and git", quote(address));
+    fail(ErrorCode::kInvalid, "git address {}: it is none of https, http, ssh and git", shown(address));
   return parse_address(address);
 }
 

@@ -15,9 +15,9 @@ namespace corten::source {
 
 namespace {
 
-// Weak and strong are the same to us: the bytes are hashed anyway.
-std::string_view plain_etag(std::string_view etag) {
-  return etag.starts_with("W/") ? etag.substr(2) : etag;
+// A strong one stands for bytes (RFC 9110, 8.8.1); under a weak one they may differ.
+bool is_strong(std::string_view etag) {
+  return !etag.empty() && !etag.starts_with("W/");
 }
 
 uint64_t size_of(const std::string& path) {
@@ -118,8 +118,7 @@ HttpFiles::Known HttpFiles::ask(const std::string& url, const Digest& key, const
   Known found;
   client_.with_retries([&] {
     HttpResponse response = client_.open(request);
-    bool is_same = known && response.status == 200 && !known->etag.empty() &&
-                   plain_etag(response.etag) == plain_etag(known->etag);
+    bool is_same = known && response.status == 200 && is_strong(known->etag) && response.etag == known->etag;
     if (response.status == 304 || is_same) {
       found = *known;
       return;

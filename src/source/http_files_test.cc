@@ -17,6 +17,7 @@ class HttpFilesTest : public ::testing::Test {
     if (request.starts_with("GET /missing")) return answer("404 Not Found", "");
     std::string fields = more_;
     if (!etag_.empty()) fields += "ETag: " + etag_ + "\r\n";
+    if (request.starts_with("GET /always")) return answer("200 OK", body_, fields);
     if (!etag_.empty() && request.find("If-None-Match: " + etag_) != std::string::npos)
       return "HTTP/1.1 304 Not Modified\r\n" + fields + "\r\n";
     if (request.find("If-Modified-Since: ") != std::string::npos)
@@ -52,6 +53,17 @@ TEST_F(HttpFilesTest, RevalidatedByETag) {
   etag_ = "\"two\"";
   EXPECT_EQ(files().fetch(server_.url("/x"), {}).content, Digest::of(body_));
   EXPECT_EQ(requests_.size(), 3u);
+}
+
+TEST_F(HttpFilesTest, AWeakTagWithABodyIsRead) {
+  etag_ = "W/\"one\"";
+  files().fetch(server_.url("/always"), {});
+  body_ = "other";
+  EXPECT_EQ(files().fetch(server_.url("/always"), {}).content, Digest::of("other"));
+  etag_ = "\"one\"";
+  files().fetch(server_.url("/always"), {});
+  body_ = "the same, it says";
+  EXPECT_EQ(files().fetch(server_.url("/always"), {}).content, Digest::of("other"));
 }
 
 TEST_F(HttpFilesTest, RevalidatedByTime) {

@@ -34,6 +34,10 @@ std::string without_credentials(std::string text) {
 
 namespace {
 
+std::string shown(std::string_view address) {
+  return quote(without_credentials(std::string(address)));
+}
+
 void parse_authority(std::string_view authority, std::string_view whole, Url& url) {
   if (size_t at = authority.rfind('@'); at != std::string_view::npos) {
     url.user_info = percent_decode(authority.substr(0, at));
@@ -43,23 +47,23 @@ void parse_authority(std::string_view authority, std::string_view whole, Url& ur
   if (authority.starts_with('[')) {
     size_t end = authority.find(']');
     if (end == std::string_view::npos)
-      fail(ErrorCode::kInvalid, "address {}: the bracket is not closed", quote(whole));
+      fail(ErrorCode::kInvalid, "address {}: the bracket is not closed", shown(whole));
     url.host = to_lower(authority.substr(1, end - 1));
     authority.remove_prefix(end + 1);
     if (!authority.empty() && !authority.starts_with(':'))
-      fail(ErrorCode::kInvalid, "address {}: malformed host", quote(whole));
+      fail(ErrorCode::kInvalid, "address {}: malformed host", shown(whole));
     port = authority.empty() ? authority : authority.substr(1);
   } else {
     size_t colon = authority.find(':');
     url.host = to_lower(authority.substr(0, colon));
     if (colon != std::string_view::npos) port = authority.substr(colon + 1);
   }
-  if (url.host.empty()) fail(ErrorCode::kInvalid, "address {}: it has no host", quote(whole));
+  if (url.host.empty()) fail(ErrorCode::kInvalid, "address {}: it has no host", shown(whole));
   url.port = url.scheme == "https" ? 443 : 80;
   if (port.empty()) return;
   auto number = parse_int(port);
   if (!number || *number < 1 || *number > 65535)
-    fail(ErrorCode::kInvalid, "address {}: {} is no port", quote(whole), quote(port));
+    fail(ErrorCode::kInvalid, "address {}: {} is no port", shown(whole), quote(port));
   url.port = static_cast<uint16_t>(*number);
 }
 
@@ -78,10 +82,10 @@ std::string Url::shown() const {
 Url parse_url(std::string_view text) {
   for (char c : text)
     if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f)
-      fail(ErrorCode::kInvalid, "address {}: it holds a blank or a control character", quote(text));
+      fail(ErrorCode::kInvalid, "address {}: it holds a blank or a control character", shown(text));
   size_t colon = text.find(':');
   if (colon == std::string_view::npos)
-    fail(ErrorCode::kInvalid, "address {}: it has no scheme (http://, https://, file://)", quote(text));
+    fail(ErrorCode::kInvalid, "address {}: it has no scheme (http://, https://, file://)", shown(text));
   Url url;
   url.scheme = to_lower(text.substr(0, colon));
   std::string_view rest = text.substr(colon + 1);
@@ -91,15 +95,15 @@ Url parse_url(std::string_view text) {
       if (rest.starts_with("localhost/")) rest.remove_prefix(9);
     }
     if (!rest.starts_with('/'))
-      fail(ErrorCode::kInvalid, "address {}: its path is not absolute", quote(text));
+      fail(ErrorCode::kInvalid, "address {}: its path is not absolute", shown(text));
     url.target = percent_decode(rest);
     return url;
   }
   if (url.scheme != "http" && url.scheme != "https")
-    fail(ErrorCode::kInvalid, "address {}: scheme {} is not supported (http, https, file)", quote(text),
+    fail(ErrorCode::kInvalid, "address {}: scheme {} is not supported (http, https, file)", shown(text),
          quote(url.scheme));
   if (!rest.starts_with("//"))
-    fail(ErrorCode::kInvalid, "address {}: // is missing after the scheme", quote(text));
+    fail(ErrorCode::kInvalid, "address {}: // is missing after the scheme", shown(text));
   rest.remove_prefix(2);
   size_t end = rest.find_first_of("/?#");
   parse_authority(rest.substr(0, end), text, url);

@@ -43,6 +43,15 @@ TEST(Url, WhatIsNone) {
     EXPECT_EQ(code_of(text), "invalid") << text;
 }
 
+TEST(Url, ErrorsShowNoPassword) {
+  try {
+    parse_url("http://u:hidden@[::1/");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()).find("hidden"), std::string::npos);
+  }
+}
+
 TEST(Url, Redirects) {
   Url from = parse_url("https://u:p@h:99/a/b?q");
   EXPECT_EQ(resolve_url(from, "/x").shown(), "https://h:99/x");

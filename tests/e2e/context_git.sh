@@ -107,6 +107,25 @@ equal "$(context "$URL/git/private/repo.git#main:svc" a.txt --secret "id=GIT_AUT
 private="http://x-access-token:t0ken@127.0.0.1:$port/git/private/repo.git"
 equal "$(context "$private#main:svc" a.txt)" a2 "a password in the address"
 lacks "$(cat log)" t0ken
+# A secret follows a redirect on its host, and to no other.
+equal "$(context "$URL/moved/private/repo.git#main:svc" a.txt --secret id=GIT_AUTH_TOKEN,src=token)" a2 "a repository that moved"
+for away in "$URL/away/repo.git" "http://x-access-token:t0ken@127.0.0.1:$port/away/repo.git"; do
+  refused "$away#main:svc" --secret id=GIT_AUTH_TOKEN,src=token
+  holds "$said" "redirected to http://localhost:$port/git/repo.git"
+  holds "$said" "GIT_AUTH_TOKEN.HOST"
+done
+equal "$(context "$URL/away/repo.git#main:svc" a.txt)" a2 "another host, without a secret"
+grep -q leaked requests && fail "a secret went to another host"
+# Nor is a password in an excerpt, or in an error about the address itself.
+printf 'FROM base\nADD http://x:t0ken@127.0.0.1:%s/git/none.git /x\n' "$port" >Dockerfile
+refused - <Dockerfile
+holds "$said" "ADD http://*******@127.0.0.1"
+lacks "$said" t0ken
+printf 'FROM base\nADD http://x:t0ken@[::1/f /x\n' >Dockerfile
+refused - <Dockerfile
+lacks "$said" t0ken
+printf 'FROM base\nADD %s /x\n' "$private" | sed 's/^FROM/from/;s/^ADD/ADD/' >Dockerfile
+lacks "$("$CORTEN" build --check - <Dockerfile 2>&1 || true)" t0ken
 printf 'FROM base\nADD %s /x\n' "$private" | "$CORTEN" build -t private --progress plain --build-context base=bb - >log 2>&1 || { cat log; fail "ADD with a password"; }
 lacks "$(cat log) $("$CORTEN" history --no-trunc private 2>/dev/null || "$CORTEN" history private)" t0ken
 if grep -rlq t0ken "$CORTEN_STORE"; then fail "the token lies in the store"; fi

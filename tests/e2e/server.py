@@ -5,6 +5,8 @@
   /git/...        repositories below ROOT/git, by `git http-backend`; below /git/private/ with "x-access-token:t0ken" only
   /dumb/...       the same files as they lie (dumb http)
 (over TLS, with the certificate and key in the file $TLS_CERT)
+  /moved/...      redirected to /git/... here          /away/...   to the same on localhost, which is another host;
+                  an Authorization that arrives there gets a line "leaked" in LOG
   /redirect/N     N redirects, then /files/one
   /endless        a body that does not end        /lies    a length that is not kept
   /meet/...       answered when two such requests are there at once
@@ -50,8 +52,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = self.path.split("?")[0]
+        if self.headers.get("Host", "").startswith("localhost") and self.headers.get("Authorization"):
+            with open(LOG, "a") as log:
+                log.write("leaked\n")
         if path.startswith("/git/"):
             return self.git(path)
+        if path.startswith(("/moved/", "/away/")):
+            self.body()
+            host = "127.0.0.1" if path.startswith("/moved/") else "localhost"
+            place = self.path.split("/", 2)[2]
+            return self.answer(302, Location=f"http://{host}:{server.server_address[1]}/git/{place}")
         if path.startswith("/redirect/"):
             left = int(path[10:])
             return self.answer(302, Location=f"/redirect/{left - 1}" if left > 1 else "/files/one")
