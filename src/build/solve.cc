@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/wait_lock.h"
 #include "build/copy.h"
 #include "build/remote_fetches.h"
 #include "build/step_key.h"
@@ -176,7 +177,7 @@ class Solver {
     std::string path = store.lock_path(key.hex());
     if (!FileLock::try_exclusive(path, lock)) {
       events_.note(step.id, "waiting for another build that runs the same step");
-      lock = FileLock::exclusive(path);
+      lock = wait_for_lock(path, executor_.cancellation);
       events_.note(step.id, "");
       if (!step.no_cache)
         if (auto layer = known()) return *layer;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "base/wait_lock.h"
 
 namespace corten::source {
 
@@ -81,7 +82,10 @@ std::optional<int64_t> parse_http_date(std::string_view text) {
 }
 
 HttpFiles::HttpFiles(store::Store& store, HttpOptions options, HttpAccess access)
-    : store_(store), client_(std::move(options)), access_(std::move(access)) {}
+    : store_(store),
+      cancellation_(options.cancellation),
+      client_(std::move(options)),
+      access_(std::move(access)) {}
 
 std::optional<HttpFiles::Known> HttpFiles::recall(const Digest& key) {
   auto action = store_.find_action(key);
@@ -183,7 +187,7 @@ HttpFile HttpFiles::fetch(const std::string& url, const Options& options) {
   };
   if (options.checksum && !options.needs_time && store_.contents().has(*options.checksum))
     return {*options.checksum, size_of(store_.contents().path(*options.checksum)), std::nullopt};
-  FileLock lock = FileLock::exclusive(store_.lock_path("http-" + key.hex()));
+  FileLock lock = wait_for_lock(store_.lock_path("http-" + key.hex()), cancellation_);
   {
     std::lock_guard guard(mutex_);
     if (auto known = asked_.find(url); known != asked_.end()) return expect(known->second.file);

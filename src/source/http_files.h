@@ -54,6 +54,7 @@ class HttpFiles {
   Known ask(const std::string& url, const Digest& key, const Options& options);
 
   store::Store& store_;
+  Cancellation cancellation_;
   HttpClient client_;
   HttpAccess access_;
   std::mutex mutex_;
