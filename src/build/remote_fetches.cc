@@ -47,11 +47,11 @@ std::map<size_t, RemoteTree> RemoteFetches::wait_for(const Step& step, Events& e
       if (now.what != told) events.note(step.id, told = now.what);
       if (now.current != amount.current) events.progressed(step.id, amount = now);
     }
-    if (!told.empty()) events.note(step.id, "");
     if (amount.current) {
       std::lock_guard lock(mutex_);
       events.progressed(step.id, {amount.what, fetch.current, fetch.total, true});
     }
+    if (!told.empty()) events.note(step.id, "");
     trees[position] = fetch.tree.get();
   }
   return trees;

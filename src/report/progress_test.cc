@@ -189,7 +189,9 @@ TEST(RawJsonProgress, PlansBeforeItStartsAndCounts) {
   progress->note(1, "waiting for another build");
   progress->note(1, "");
   progress->progressed(1, {"https://host/file", 10, 300, false});
+  progress->note(1, "https://host/file");
   progress->progressed(1, {"https://host/file", 300, 300, true});
+  progress->note(1, "");
   progress->finish();
   pipe.write.reset();
   std::vector<Json> vertexes, statuses;
@@ -203,15 +205,15 @@ TEST(RawJsonProgress, PlansBeforeItStartsAndCounts) {
   EXPECT_EQ(vertexes[1].find("inputs")->as_array()[0].as_string(), vertexes[0].get_string("digest"));
   EXPECT_EQ(vertexes[2].get_string("digest"), vertexes[1].get_string("digest"));
   EXPECT_NE(vertexes[2].find("started"), nullptr);
-  ASSERT_EQ(statuses.size(), 4u);
+  ASSERT_EQ(statuses.size(), 5u) << "the count's end is the wait's";
   EXPECT_EQ(statuses[0].get_string("id"), "waiting for another build");
   EXPECT_EQ(statuses[0].find("completed"), nullptr);
   EXPECT_NE(statuses[1].find("completed"), nullptr);
   EXPECT_EQ(statuses[2].get_string("vertex"), vertexes[2].get_string("digest"));
   EXPECT_EQ(statuses[2].find("total")->as_int(), 300);
   EXPECT_EQ(statuses[2].find("current")->as_int(), 10);
-  EXPECT_EQ(statuses[3].get_string("started"), statuses[2].get_string("started"));
-  EXPECT_NE(statuses[3].find("completed"), nullptr);
+  EXPECT_EQ(statuses[4].get_string("started"), statuses[2].get_string("started"));
+  EXPECT_NE(statuses[4].find("completed"), nullptr);
 }
 
 TEST(TtyProgress, EndsWithTheWholePicture) {

@@ -37,8 +37,10 @@ class RawJsonProgress : public Progress {
   }
   void note(int id, std::string_view text) override {
     std::lock_guard lock(mutex_);
-    std::string& open = vertices_[id].note;
-    if (!open.empty() && open != text) emit_status(id, {open, 0, 0, true});
+    Vertex& v = vertices_[id];
+    std::string& open = v.note;
+    // What was counted under the same name has ended with its count.
+    if (open != text && v.status_started.count(open)) emit_status(id, {open, 0, 0, true});
     open = text;
     if (!open.empty()) emit_status(id, {open, 0, 0, false});
   }
