@@ -168,6 +168,7 @@ report::ProgressOptions progress_options(const BuildFlags& flags) {
 
 // buildx's order: the log's end, the excerpt, then what is wrong and how to mend it.
 [[noreturn]] void report_failure(Error& error, const report::BuildLog& log, const std::string& dockerfile) {
+  if (error.code() == ErrorCode::kCancelled) throw error;  // no line of the Dockerfile is at fault
   std::string text;
   if (!log.failed_lines().empty()) {
     text += "------\n > " + log.failed_name() + ":\n";
@@ -176,7 +177,7 @@ report::ProgressOptions progress_options(const BuildFlags& flags) {
   }
   if (error.span() && error.span()->line > 0) text += dockerfile::render_excerpt(dockerfile, *error.span());
   fputs(text.c_str(), stderr);
-  if (error.code() != ErrorCode::kCancelled && error.code() != ErrorCode::kUsage) {
+  if (error.code() != ErrorCode::kUsage) {
     if (error.span() && error.span()->line > 0)
       error.add_context(
           error.span()->column > 0
