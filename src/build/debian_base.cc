@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/wait_lock.h"
 #include "build/flatten.h"
 #include "source/debian/apt_sources.h"
 #include "source/debian/extracted_rootfs.h"
@@ -131,7 +132,7 @@ class MinbaseMaker {
     store::Action action;
     action.record = record.dump();
     action.key = Digest::of(action.record);
-    FileLock lock = FileLock::exclusive(executor_.store.lock_path(action.key.hex()));
+    FileLock lock = wait_for_lock(executor_.store.lock_path(action.key.hex()), executor_.cancellation);
     if (auto known = executor_.store.find_action(action.key);
         known && executor_.store.layers().has(known->layer.id))
       return known->layer;

@@ -24,6 +24,14 @@ struct Warning {
   SourceSpan where;
 };
 
+// Something of a step that is counted in bytes: a download, an export.
+struct Amount {
+  std::string what;  // "https://host/file"; the same text each time
+  uint64_t current = 0;
+  uint64_t total = 0;  // 0 when nobody knows
+  bool is_complete = false;
+};
+
 enum class Outcome { kDone, kCached, kFailed, kCancelled };
 
 // Implementations are called from several threads and must guard themselves.
@@ -34,8 +42,10 @@ class Events {
   virtual void started(int) {}
   // stream: 1 standard output, 2 standard error. Bytes as they came, not cut at lines.
   virtual void output(int, int /*stream*/, std::string_view) {}
-  // A named wait or a state: "waiting for another build that runs this step".
+  // A named wait or a state: "waiting for another build that runs this step"; "" when it is over.
   virtual void note(int, std::string_view) {}
+  // As often as it suits the one who counts; displays say it less often.
+  virtual void progressed(int, const Amount&) {}
   virtual void finished(int, Outcome, std::string_view /*error*/) {}
   virtual void warning(const Warning&) {}
 };

@@ -15,7 +15,7 @@ class NoSources : public Sources {
   std::optional<source::BaseImage> named_image(const std::string&, const oci::Platform&) override {
     return std::nullopt;
   }
-  RemoteTree remote(const RemoteSource&, const std::function<void(std::string_view)>&) override { return {}; }
+  RemoteTree remote(const RemoteSource&, const FetchWatch&) override { return {}; }
   bool has_named(const std::string&) override { return false; }
   // For every platform another image.
   source::BaseImage image(const std::string& reference, const oci::Platform& platform) override {

@@ -13,10 +13,18 @@ RemoteFetches::RemoteFetches(const Plan& plan, Sources& sources) {
       if (!pool_) pool_.emplace(kAtOnce);
       pool_->submit([this, &source = source, &mine, &sources] {
         try {
-          mine.promise.set_value(sources.remote(source, [&](std::string_view text) {
+          FetchWatch watch;
+          watch.note = [&](std::string_view text) {
             std::lock_guard lock(mutex_);
             mine.note = text;
-          }));
+            mine.current = mine.total = 0;
+          };
+          watch.progress = [&](uint64_t current, uint64_t total) {
+            std::lock_guard lock(mutex_);
+            mine.current = current;
+            mine.total = total;
+          };
+          mine.promise.set_value(sources.remote(source, watch));
         } catch (...) {
           mine.promise.set_exception(std::current_exception());
         }
@@ -30,13 +38,20 @@ std::map<size_t, RemoteTree> RemoteFetches::wait_for(const Step& step, Events& e
   for (const auto& [position, source] : std::get<CopyStep>(step.work).remotes) {
     Fetch& fetch = fetches_.at({step.id, position});
     std::string told;
+    Amount amount;
     while (fetch.tree.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready) {
-      std::string note = [&] {
+      Amount now = [&] {
         std::lock_guard lock(mutex_);
-        return fetch.note;
+        return Amount{fetch.note, fetch.current, fetch.total, false};
       }();
-      if (note != told) events.note(step.id, told = note);
+      if (now.what != told) events.note(step.id, told = now.what);
+      if (now.current != amount.current) events.progressed(step.id, amount = now);
     }
+    if (amount.current) {
+      std::lock_guard lock(mutex_);
+      events.progressed(step.id, {amount.what, fetch.current, fetch.total, true});
+    }
+    if (!told.empty()) events.note(step.id, "");
     trees[position] = fetch.tree.get();
   }
   return trees;

@@ -28,7 +28,8 @@ class RemoteFetches {
   struct Fetch {
     std::promise<RemoteTree> promise;
     std::shared_future<RemoteTree> tree;
-    std::string note;  // guarded by mutex_
+    std::string note;  // this and the next are guarded by mutex_
+    uint64_t current = 0, total = 0;
   };
 
   std::mutex mutex_;

@@ -41,6 +41,13 @@ struct RemoteTree {
 };
 
 // What a build takes from outside, asked for by name while the plan is made. Implementations are thread-safe.
+// Who wants to know how a fetch goes on. Called from the thread that fetches; both may be empty.
+struct FetchWatch {
+  std::function<void(std::string_view)> note;  // what is waited for: "fetching https://..."
+  std::function<void(uint64_t current, uint64_t total)>
+      progress;  // bytes; total 0 when the server does not say
+};
+
 class Sources {
  public:
   virtual ~Sources() = default;
@@ -53,9 +60,8 @@ class Sources {
   virtual bool has_named(const std::string& name) = 0;
   // An image by reference. Error(kNotFound) says where it was looked for and what to do.
   virtual source::BaseImage image(const std::string& reference, const oci::Platform& platform) = 0;
-  // Fetches it, or finds it unchanged. `note` is told what is waited for.
-  virtual RemoteTree remote(const RemoteSource& source,
-                            const std::function<void(std::string_view)>& note) = 0;
+  // Fetches it, or finds it unchanged.
+  virtual RemoteTree remote(const RemoteSource& source, const FetchWatch& watch) = 0;
   // Whether the ignore rules hide this path of the main context (for the words of an error).
   virtual bool is_ignored(const RootfsPath&) { return false; }
   // The ignore rules of the main context, for the checks; null when it has none.

@@ -12,6 +12,7 @@
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/wait_lock.h"
 #include "store/directory_body.h"
 #include "store/layer_builder.h"
 
@@ -168,7 +169,7 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
   std::string directory = executor_.store.cache_mount_directory(use.cache_id);
   FileLock lock;
   if (mount.sharing == dockerfile::CacheSharing::kLocked) {
-    lock = FileLock::exclusive(directory + "/lock");
+    lock = wait_for_lock(directory + "/lock", executor_.cancellation);
   } else if (mount.sharing == dockerfile::CacheSharing::kPrivate) {
     // The first of id, id#1, id#2 ... that nobody uses.
     for (int number = 1; !FileLock::try_exclusive(directory + "/lock", lock); number++)

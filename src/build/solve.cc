@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/wait_lock.h"
 #include "build/copy.h"
 #include "build/remote_fetches.h"
 #include "build/step_key.h"
@@ -38,10 +39,12 @@ class Solver {
 
   BuildResult run() {
     waiting_.resize(steps().size());
+    users_.resize(steps().size());
     for (const Step& step : steps()) {
       VertexInfo info{step.id, step.name, step.inputs(), step.span};
       events_.planned(info);
-      waiting_[static_cast<size_t>(step.id)] = step.inputs().size();
+      waiting_[static_cast<size_t>(step.id)] = info.inputs.size();
+      for (StepId input : info.inputs) users_[static_cast<size_t>(input)].push_back(step.id);
     }
     {
       RemoteFetches fetches(result_.plan, sources_);
@@ -104,12 +107,8 @@ class Solver {
     std::lock_guard lock(mutex_);
     if (outcome == Outcome::kDone || outcome == Outcome::kCached) {
       (outcome == Outcome::kCached ? result_.cached_steps : result_.executed_steps)++;
-      for (const Step& user : steps()) {
-        std::vector<StepId> inputs = user.inputs();
-        if (std::find(inputs.begin(), inputs.end(), id) != inputs.end() &&
-            --waiting_[static_cast<size_t>(user.id)] == 0)
-          start(user.id);
-      }
+      for (StepId user : users_[static_cast<size_t>(id)])
+        if (--waiting_[static_cast<size_t>(user)] == 0) start(user);
     } else {
       // The cause is the first failure that is not itself a cancellation.
       if (outcome == Outcome::kFailed && !failed_)
@@ -176,7 +175,8 @@ class Solver {
     std::string path = store.lock_path(key.hex());
     if (!FileLock::try_exclusive(path, lock)) {
       events_.note(step.id, "waiting for another build that runs the same step");
-      lock = FileLock::exclusive(path);
+      lock = wait_for_lock(path, executor_.cancellation);
+      events_.note(step.id, "");
       if (!step.no_cache)
         if (auto layer = known()) return *layer;
     } else if (!step.no_cache) {
@@ -234,8 +234,10 @@ class Solver {
       store::RootfsView view = executor_.store.layers().view(rootfs.refs());
       store::EmptyTree nothing;
       store::LayerBuilder builder(copy.link ? static_cast<const store::Tree&>(nothing) : view);
-      store::Accounts accounts = copy.link ? store::Accounts::parse("", "")
-                                           : store::Accounts::load(view, executor_.store.contents());
+      // Only --chown asks for names; reading the accounts walks the whole stack.
+      store::Accounts accounts = copy.link || !copy.owner
+                                     ? store::Accounts::parse("", "")
+                                     : store::Accounts::load(view, executor_.store.contents());
       copy_into(copy, selection, *source, accounts, executor_.store.contents(), builder,
                 {.cancellation = executor_.cancellation, .max_unpacked_bytes = executor_.max_unpacked_bytes});
       return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())), time};
@@ -335,6 +337,7 @@ class Solver {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<size_t> waiting_;
+  std::vector<std::vector<StepId>> users_;  // of each step, those that have it as an input
   size_t running_ = 0;
   std::exception_ptr error_;
   bool failed_ = false;

@@ -35,8 +35,7 @@ class SourcesForChecks : public build::Sources {
     return *or_unknown([&] { return std::optional(sources_.image(reference, platform)); }, reference,
                        platform);
   }
-  build::RemoteTree remote(const build::RemoteSource& source,
-                           const std::function<void(std::string_view)>&) override {
+  build::RemoteTree remote(const build::RemoteSource& source, const build::FetchWatch&) override {
     fail(ErrorCode::kUnsupported, "{}: a check fetches nothing", source.address);
   }
 
@@ -58,7 +57,7 @@ class SourcesForChecks : public build::Sources {
 };
 
 // What a build would refuse before its first step. What only this program refuses is not the file's fault.
-std::optional<Error> error_of(build::Request request, build::Sources& sources) {
+std::optional<Error> error_of(const build::Request& request, build::Sources& sources) {
   SourcesForChecks lenient(sources);
   try {
     build::make_plan(request, lenient);

@@ -52,10 +52,11 @@ struct OtherFlags {
         throw Error(ErrorCode::kUnsupported, fmt::format("{} is not executed yet", flag)).with_hint(what);
     };
     auto wants = [](const std::vector<std::string>& values) {
-      return std::any_of(values.begin(), values.end(), [](const std::string& v) { return v != "false"; });
+      return std::any_of(values.begin(), values.end(),
+                         [](const std::string& v) { return !v.empty() && v != "false"; });
     };
     refuse(push, "--push", "keep the image in the store, or write it with --output type=oci,dest=FILE");
-    refuse(!cache_to.empty(), "--cache-to",
+    refuse(wants(cache_to), "--cache-to",
            "steps are remembered in the store, which can be kept between builds");
     refuse(wants(sbom), "--sbom", "build without it");
     refuse(!attest.empty(), "--attest", "build without it");
@@ -69,7 +70,7 @@ struct OtherFlags {
       if (entitlement != "network.host" && entitlement != "security.insecure")
         fail(ErrorCode::kUsage, "--allow {}: it is one of network.host, security.insecure",
              quote(entitlement));
-    if (!cache_from.empty()) print_warning("--cache-from is not used: steps are remembered in the store");
+    if (wants(cache_from)) print_warning("--cache-from is not used: steps are remembered in the store");
     if (pull) print_warning("--pull is not used: there is no registry client yet, bases come from the store");
     if (squash) print_warning("--squash is not used, as with buildx: COPY --from=STAGE / / makes one layer");
     if (!ignored.empty()) print_warning("--isolation and --security-opt are not used, as with buildx");
@@ -146,7 +147,8 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   flags.allows_insecure = others.allows_insecure();
   if (is_check) call = "check";
   if (!call.empty()) flags.call = parse_call(call);
-  for (const std::string& output : outputs) flags.outputs.push_back(parse_output(output));
+  for (const std::string& output : outputs)
+    if (!output.empty()) flags.outputs.push_back(parse_output(output));
   for (const std::string& text : annotations)
     for (image::AnnotationRule& rule : image::parse_annotation_flag(text))
       flags.annotations.push_back(std::move(rule));
@@ -154,6 +156,7 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
     if (output.is_image())
       output.annotations.insert(output.annotations.begin(), flags.annotations.begin(),
                                 flags.annotations.end());
+  if (flags.network.empty()) flags.network = "default";
   if (flags.network != "default" && flags.network != "none" && flags.network != "host")
     fail(ErrorCode::kUsage, "network mode {} not supported: it is one of default, none, host",
          quote(flags.network));

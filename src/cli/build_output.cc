@@ -28,21 +28,46 @@ store::LayerRef clamped(const store::LayerRef& layer, int64_t epoch, store::Stor
   return {store.layers().save(store::Manifest(std::move(entries))), std::min(layer.time, epoch)};
 }
 
+// What an output's file has become so far.
+class CountedSink : public archive::ByteSink {
+ public:
+  using Count = std::function<void(uint64_t bytes, bool is_complete)>;
+  CountedSink(archive::ByteSink& to, const Count& count) : to_(to), count_(count) {}
+  void write(std::string_view bytes) override {
+    constexpr uint64_t kStep = 4 << 20;
+    to_.write(bytes);
+    if ((bytes_ + bytes.size()) / kStep != bytes_ / kStep) count_(bytes_ + bytes.size(), false);
+    bytes_ += bytes.size();
+  }
+  void finish() { count_(bytes_, true); }
+
+ private:
+  archive::ByteSink& to_;
+  const Count& count_;
+  uint64_t bytes_ = 0;
+};
+
 // A file that has its name only when it is whole; "-" is standard output.
-void write_to(const std::string& dest, const std::function<void(archive::ByteSink&)>& write) {
+void write_to(const std::string& dest, const CountedSink::Count& count,
+              const std::function<void(archive::ByteSink&)>& write) {
+  auto write_counted = [&](archive::ByteSink& sink) {
+    CountedSink counted(sink, count);
+    write(counted);
+    counted.finish();
+  };
   if (dest == "-") {
     if (isatty(1))
       throw Error(ErrorCode::kUsage, "refusing to write an archive to the terminal")
           .with_hint("redirect standard output, or name a file: dest=FILE");
     archive::FdSink sink(1, "standard output");
-    write(sink);
+    write_counted(sink);
     return;
   }
   std::string partial = fmt::format("{}.partial-{}", dest, getpid());
   try {
     UniqueFd file = open_file(partial, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0666);
     archive::FdSink sink(file.get(), dest);
-    write(sink);
+    write_counted(sink);
     file.close_checked(dest);
     if (rename(partial.c_str(), dest.c_str()) != 0) fail_errno("write {}", dest);
   } catch (...) {
@@ -153,7 +178,7 @@ image::ExportOptions export_options(const OutputSpec& output, const build::Reque
 
 void write_image_files(const OutputSpec& output, const std::vector<store::Image>& images,
                        const BuildFlags& flags, const build::Request& request, store::Store& store,
-                       FinishedBuild& finished) {
+                       FinishedBuild& finished, const CountedSink::Count& count) {
   image::ImageSet set{images, request.is_index, {}};
   for (const std::string& name : names_of(output, flags)) set.names.push_back(oci::Reference::parse(name));
   image::ExportOptions options = export_options(output, request);
@@ -161,13 +186,13 @@ void write_image_files(const OutputSpec& output, const std::vector<store::Image>
     finished.root = image::write_layout(set, options, output.dest, store);
     return;
   }
-  write_to(output.dest, [&](archive::ByteSink& sink) {
+  write_to(output.dest, count, [&](archive::ByteSink& sink) {
     finished.root = image::write_archive({set}, options, output.type == "docker", store, sink);
   });
 }
 
 void write_plain_files(const OutputSpec& output, const std::vector<store::Image>& images,
-                       const build::Request& request, store::Store& store) {
+                       const build::Request& request, store::Store& store, const CountedSink::Count& count) {
   std::vector<image::FileSet> sets;
   for (size_t i = 0; i < images.size(); i++) {
     const oci::Platform& platform = request.platforms[i];
@@ -178,7 +203,7 @@ void write_plain_files(const OutputSpec& output, const std::vector<store::Image>
   if (output.type == "local")
     image::write_files(sets, options, output.dest, store);
   else
-    write_to(output.dest,
+    write_to(output.dest, count,
              [&](archive::ByteSink& sink) { image::write_files_tar(sets, options, store, sink); });
 }
 
@@ -289,13 +314,18 @@ FinishedBuild write_outputs(const build::BuildResult& result, const build::Reque
   if (is_kept) keep(finished.images, names_of(usual, flags), request, store, finished, say);
   for (const OutputSpec& output : flags.outputs) {
     if (output.type == "cacheonly" || output.goes_to_store()) continue;
+    CountedSink::Count count = [&](uint64_t bytes, bool is_complete) {
+      events.progressed(
+          vertex, {fmt::format("writing {}", output.dest), bytes, is_complete ? bytes : 0, is_complete});
+    };
     if (output.is_image()) {
-      write_image_files(output, maker.images(form_of(output, request)), flags, request, store, finished);
+      write_image_files(output, maker.images(form_of(output, request)), flags, request, store, finished,
+                        count);
       for (const std::string& name : names_of(output, flags))
         if (std::find(finished.names.begin(), finished.names.end(), name) == finished.names.end())
           finished.names.push_back(name);
     } else {
-      write_plain_files(output, finished.images, request, store);
+      write_plain_files(output, finished.images, request, store, count);
     }
     say(fmt::format("wrote {} {}", output.type, output.dest));
   }

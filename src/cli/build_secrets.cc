@@ -24,6 +24,8 @@ std::map<std::string, build::Secret> read_secrets(const std::vector<std::string>
     for (const auto& [key, value] : attributes)
       if (key != "id" && key != "type" && key != "src" && key != "source" && key != "env")
         fail(ErrorCode::kUsage, "unexpected key {} in --secret", quote(key));
+    if (!type.empty() && type != "file" && type != "env")
+      fail(ErrorCode::kUsage, "unsupported secret type {}: it is one of file, env", quote(type));
     if (id.empty()) fail(ErrorCode::kUsage, "--secret needs an id: id=NAME,src=FILE");
     if (type == "env" && variable.empty()) variable = source.empty() ? id : source, source.clear();
     if (variable.empty() && source.empty() && type != "file" && getenv(id.c_str())) variable = id;
@@ -51,6 +53,7 @@ std::map<std::string, build::Secret> read_secrets(const std::vector<std::string>
 std::map<std::string, std::shared_ptr<source::SshAgent>> read_ssh(const std::vector<std::string>& texts) {
   std::map<std::string, std::shared_ptr<source::SshAgent>> agents;
   for (const std::string& text : texts) {
+    if (text.empty()) continue;
     size_t equals = text.find('=');
     std::string id = text.substr(0, equals);
     if (id.empty()) id = "default";

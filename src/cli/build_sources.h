@@ -38,9 +38,8 @@ class CommandLineSources : public build::Sources {
                                                const oci::Platform& platform) override;
   bool has_named(const std::string& name) override { return find_named(name) != named_.end(); }
   source::BaseImage image(const std::string& reference, const oci::Platform& platform) override;
-  build::RemoteTree remote(const build::RemoteSource& source,
-                           const std::function<void(std::string_view)>& note) override {
-    return remote_.load(source, note);
+  build::RemoteTree remote(const build::RemoteSource& source, const build::FetchWatch& watch) override {
+    return remote_.load(source, watch);
   }
   bool is_ignored(const RootfsPath& path) override { return local_ && local_->is_ignored(path); }
   const dockerfile::IgnoreMatcher* ignore_matcher() override { return local_ ? &local_->matcher() : nullptr; }

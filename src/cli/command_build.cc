@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -5,6 +6,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <thread>
 
 #include <fmt/core.h>
@@ -32,6 +34,24 @@ namespace {
 std::string environment(const char* name) {
   const char* value = getenv(name);
   return value ? value : "";
+}
+
+// NAME:ADDRESS or NAME=ADDRESS; both go into a file of lines and words, as they are.
+std::pair<std::string, std::string> parse_extra_host(const std::string& text) {
+  size_t cut = text.find(text.find('=') == std::string::npos ? ':' : '=');
+  std::string name = text.substr(0, cut);
+  std::string address = cut == std::string::npos ? "" : text.substr(cut + 1);
+  if (address == "host-gateway") address = "127.0.0.1";
+  if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
+  in6_addr number;
+  bool is_address =
+      inet_pton(AF_INET, address.c_str(), &number) == 1 || inet_pton(AF_INET6, address.c_str(), &number) == 1;
+  bool is_name = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return static_cast<uint8_t>(c) > ' ' && c != '#';
+  });
+  if (!is_address || !is_name)
+    fail(ErrorCode::kUsage, "invalid host {}: it has the form NAME:ADDRESS", quote(text));
+  return {name, address};
 }
 
 build::Request make_request(const BuildFlags& flags, const CommandLineSources& sources,
@@ -79,14 +99,7 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
   for (const std::string& list : flags.no_cache_filter)
     for (const std::string& name : split(list, ',')) request.no_cache_stages.insert(to_lower(name));
   request.timestamps = flags.timestamps == "source" ? build::Timestamps::kSource : build::Timestamps::kLayer;
-  for (const std::string& text : flags.extra_hosts) {
-    size_t cut = text.find_first_of("=:");
-    if (cut == std::string::npos || cut == 0)
-      fail(ErrorCode::kUsage, "invalid host {}: it has the form NAME:ADDRESS", quote(text));
-    std::string address = text.substr(cut + 1);
-    if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
-    request.extra_hosts.emplace_back(text.substr(0, cut), address == "host-gateway" ? "127.0.0.1" : address);
-  }
+  for (const std::string& text : flags.extra_hosts) request.extra_hosts.push_back(parse_extra_host(text));
   request.ulimits = flags.ulimits;
   if (!flags.shm_size.empty()) {
     auto bytes = parse_size(flags.shm_size);
@@ -148,11 +161,14 @@ report::ProgressOptions progress_options(const BuildFlags& flags) {
   options.color = colors_wanted(2);
   options.groups = report::log_groups_of_environment();
   options.colors = report::parse_colors(environment("BUILDKIT_COLORS"));
+  if (auto lines = parse_int(environment("BUILDKIT_TTY_LOG_LINES")); lines && *lines >= 0)
+    options.log_lines = static_cast<size_t>(std::min<int64_t>(*lines, 1000));
   return options;
 }
 
 // buildx's order: the log's end, the excerpt, then what is wrong and how to mend it.
 [[noreturn]] void report_failure(Error& error, const report::BuildLog& log, const std::string& dockerfile) {
+  if (error.code() == ErrorCode::kCancelled) throw error;  // no line of the Dockerfile is at fault
   std::string text;
   if (!log.failed_lines().empty()) {
     text += "------\n > " + log.failed_name() + ":\n";
@@ -161,7 +177,7 @@ report::ProgressOptions progress_options(const BuildFlags& flags) {
   }
   if (error.span() && error.span()->line > 0) text += dockerfile::render_excerpt(dockerfile, *error.span());
   fputs(text.c_str(), stderr);
-  if (error.code() != ErrorCode::kCancelled && error.code() != ErrorCode::kUsage) {
+  if (error.code() != ErrorCode::kUsage) {
     if (error.span() && error.span()->line > 0)
       error.add_context(
           error.span()->column > 0
@@ -197,6 +213,19 @@ std::string new_build_id() {
   if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
     fail_errno("get random bytes");
   return to_hex({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}).substr(0, 25);
+}
+
+FinishedBuild export_result(const build::BuildResult& result, const build::Request& request,
+                            const BuildFlags& flags, store::Store& store, build::Events& events, int vertex) {
+  events.started(vertex);
+  try {
+    FinishedBuild finished = write_outputs(result, request, flags, store, events, vertex);
+    events.finished(vertex, build::Outcome::kDone, "");
+    return finished;
+  } catch (const Error& error) {
+    events.finished(vertex, build::Outcome::kFailed, error.what());
+    throw;
+  }
 }
 
 }  // namespace
@@ -258,16 +287,15 @@ int command_build(const Arguments& arguments) {
       events.warning(warnings.back());
     }
     if (!plan.check_error.empty()) fail(ErrorCode::kInvalid, "{}", plan.check_error);
-    int vertex = static_cast<int>(plan.steps.size());
+    build::VertexInfo exporting;
+    exporting.id = static_cast<int>(plan.steps.size());
+    exporting.name = "exporting to image";
+    for (const build::TargetPlan& target : plan.targets)
+      if (target.stage.result != build::kNoStep) exporting.inputs.push_back(target.stage.result);
+    events.planned(exporting);
     build::BuildResult result = build::solve(std::move(plan), sources, executor, events);
     sources.save_stat_caches();
-    build::VertexInfo exporting;
-    exporting.id = vertex;
-    exporting.name = "exporting to image";
-    events.planned(exporting);
-    events.started(vertex);
-    FinishedBuild finished = write_outputs(result, request, flags, session.store(), events, vertex);
-    events.finished(vertex, build::Outcome::kDone, "");
+    FinishedBuild finished = export_result(result, request, flags, session.store(), events, exporting.id);
     progress->finish();
     record.status = "done";
     record.finished_ns = session.clock().now_ns();

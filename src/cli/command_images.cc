@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <map>
@@ -226,8 +227,11 @@ int command_inspect(const Arguments& arguments) {
   Json list = Json::array();
   for (const std::string& name : names) list.push_back(inspect_any(name, type, platform, session));
   if (!format.empty()) {
-    for (const Json& one : list.as_array())
-      printf("%s\n", (format == "json" ? one.dump() : expand_template(format, one)).c_str());
+    for (const Json& one : list.as_array()) {
+      std::string text = format == "json" ? one.dump() : expand_template(format, one);
+      // Scripts get what the image says; a terminal gets what can be shown.
+      printf("%s\n", (isatty(1) ? printable(text) : text).c_str());
+    }
     return 0;
   }
   printf("%s\n", list.dump({.indent = 4}).c_str());

@@ -74,7 +74,7 @@ Digest keep(Session& session, const oci::ImageConfig& config, const store::Rootf
 }
 
 void tell(const Digest& id, const std::vector<std::string>& tags, const std::string& what) {
-  if (tags.empty()) printf("Loaded image ID: %s%s\n", id.to_string().c_str(), what.c_str());
+  if (tags.empty()) printf("Loaded image ID: %s%s\n", id.to_string().c_str(), printable(what).c_str());
   for (const std::string& tag : tags)
     printf("Loaded image: %s%s\n", printable(short_name(tag)).c_str(), printable(what).c_str());
 }

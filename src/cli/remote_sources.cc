@@ -150,19 +150,20 @@ std::shared_ptr<const store::Tree> RemoteSources::single_file(const source::Http
       std::make_shared<const store::Manifest>(std::vector<store::Entry>{std::move(entry)})});
 }
 
-build::RemoteTree RemoteSources::load(const build::RemoteSource& source, const Note& note) {
+build::RemoteTree RemoteSources::load(const build::RemoteSource& source, const build::FetchWatch& watch) {
   if (source.is_git) {
     source::GitReference reference = *source::parse_git_reference(source.address);
     if (!source.checksum.empty()) reference.checksum = to_lower(source.checksum);
     source::GitOptions options;
     options.keep_git_dir = source.keep_git_dir.value_or(false);
-    options.note = note;
+    options.note = watch.note;
     return {git_.checkout(reference, options).tree, ""};
   }
   source::HttpFiles::Options options;
   if (!source.checksum.empty()) options.checksum = Digest::parse(source.checksum);
   options.needs_time = keeps_source_times_;
-  options.note = note;
+  options.note = watch.note;
+  options.progress = watch.progress;
   source::HttpFile file = http_.fetch(source.address, options);
   // What a server says about the time is no part of what a checksum vouches for.
   std::optional<int64_t> time = file.modified;

@@ -40,7 +40,7 @@ class RemoteSources {
                                                         std::optional<int64_t> time);
 
   // For ADD.
-  build::RemoteTree load(const build::RemoteSource& source, const Note& note);
+  build::RemoteTree load(const build::RemoteSource& source, const build::FetchWatch& watch);
 
  private:
   source::GitAccess git_access();

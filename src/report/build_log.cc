@@ -4,7 +4,7 @@
 
 #include <fmt/core.h>
 
-#include "base/strings.h"
+#include "report/terminal_text.h"
 
 namespace corten::report {
 
@@ -20,7 +20,7 @@ void BuildLog::planned(const build::VertexInfo& vertex) {
 }
 
 void BuildLog::add(int id, Vertex& v, std::string_view line) {
-  v.last.push_back(printable(line));
+  v.last.push_back(output_line(line, false));
   if (v.last.size() > kLastLines) v.last.pop_front();
   write_fully(fd_.get(), fmt::format("{} {}\n", id, line), file_);
 }
@@ -38,7 +38,7 @@ void BuildLog::finished(int id, build::Outcome outcome, std::string_view error) 
   if (outcome != build::Outcome::kFailed) return;
   write_fully(fd_.get(), fmt::format("#{} ERROR: {}\n", id, error), file_);
   if (!failed_name_.empty()) return;
-  failed_name_ = v.name;
+  failed_name_ = one_line(v.name);
   failed_lines_ = v.last;
 }
 

@@ -6,6 +6,7 @@
 #include <fmt/core.h>
 
 #include "base/strings.h"
+#include "report/terminal_text.h"
 
 namespace corten::report {
 
@@ -49,23 +50,31 @@ void LineSplitter::add(std::string_view bytes, const std::function<void(std::str
   constexpr size_t kLongest = 64 << 10;  // a line without an end is shown in pieces
   for (char c : bytes) {
     if (c == '\n') {
-      if (rest_.ends_with('\r')) rest_.pop_back();
-      // A progress bar draws over itself: its last state counts.
-      size_t start = rest_.rfind('\r');
-      line(start == std::string::npos ? std::string_view(rest_) : std::string_view(rest_).substr(start + 1));
+      line(pending());
       rest_.clear();
-    } else {
-      rest_ += c;
-      if (rest_.size() >= kLongest) {
-        line(rest_);
-        rest_.clear();
-      }
+      continue;
+    }
+    // A progress bar draws over itself: its last state counts.
+    if (rest_.ends_with('\r')) {
+      if (c == '\r') continue;
+      rest_.clear();
+    }
+    rest_ += c;
+    if (rest_.size() >= kLongest) {
+      line(pending());
+      rest_.clear();
     }
   }
 }
 
+std::string_view LineSplitter::pending() const {
+  std::string_view text = rest_;
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  return text;
+}
+
 void LineSplitter::flush(const std::function<void(std::string_view)>& line) {
-  if (!rest_.empty()) line(rest_);
+  if (!rest_.empty()) line(pending());
   rest_.clear();
 }
 
@@ -88,12 +97,13 @@ std::string warnings_text(const std::vector<build::Warning>& warnings, const Pro
   return text;
 }
 
-std::string one_line(std::string_view text) {
-  return replace_all(printable(text), "\n", " ");
-}
-
 std::string seconds_text(int64_t ns) {
   return fmt::format("{:.1f}s", static_cast<double>(ns) / 1e9);
+}
+
+std::string amount_text(const build::Amount& amount) {
+  std::string text = fmt::format("{} {}", one_line(amount.what), human_size(amount.current));
+  return amount.total ? text + " / " + human_size(amount.total) : text;
 }
 
 }  // namespace corten::report

@@ -7,8 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "build/events.h"
 #include "report/colors.h"
+#include "report/screen_painter.h"
 
 namespace corten::report {
 
@@ -29,12 +31,24 @@ struct ProgressOptions {
   std::string headline;                 // "linux/amd64 as root"
   LogGroups groups = LogGroups::kNone;  // plain: each step's lines are a group
   std::string source;                   // the Dockerfile's text, for warnings in rawjson
+  size_t log_lines = 6;                 // tty: last lines of a running step's output (BUILDKIT_TTY_LOG_LINES)
+
+  // What tests hand in: a clock instead of the monotonic one, a terminal's size, and no thread that calls
+  // tick().
+  const Clock* clock = nullptr;
+  std::function<TerminalSize()> terminal_size;
+  bool has_ticker = true;
 };
+
+// What a display says of a step that waits or says nothing.
+constexpr int64_t kNamedWaitNs = 5'000'000'000;
 
 class Progress : public build::Events {
  public:
   // Draws what is left and gives the terminal back. Call once, after the build.
   virtual void finish() {}
+  // Shows what time alone has changed; called by a thread of the display's own.
+  virtual void tick() {}
 };
 
 // kAuto becomes kTty on a terminal, kPlain elsewhere.
@@ -60,6 +74,9 @@ class Fan : public build::Events {
   void note(int id, std::string_view text) override {
     for (auto* l : listeners_) l->note(id, text);
   }
+  void progressed(int id, const build::Amount& amount) override {
+    for (auto* l : listeners_) l->progressed(id, amount);
+  }
   void finished(int id, build::Outcome outcome, std::string_view error) override {
     for (auto* l : listeners_) l->finished(id, outcome, error);
   }
@@ -81,14 +98,14 @@ class LineSplitter {
   // terminal.
   void add(std::string_view bytes, const std::function<void(std::string_view)>& line);
   void flush(const std::function<void(std::string_view)>& line);
+  // The line that has not ended yet: a progress bar's last state.
+  std::string_view pending() const;
 
  private:
   std::string rest_;
 };
 
-// A name or a note as one line for a terminal.
-std::string one_line(std::string_view text);
-
-std::string seconds_text(int64_t ns);  // "1.2s"
+std::string seconds_text(int64_t ns);                  // "1.2s"
+std::string amount_text(const build::Amount& amount);  // "https://host/file 1.2MB / 3MB"
 
 }  // namespace corten::report

@@ -47,6 +47,86 @@ TEST(PlainProgress, BuildKitsForm) {
   EXPECT_EQ(text.find('\x1b'), std::string::npos) << "escape sequences of a step never reach the terminal";
 }
 
+class PlainLines : public testing::Test {
+ protected:
+  void SetUp() override {
+    ProgressOptions options{.mode = ProgressMode::kPlain, .fd = pipe_.write.get()};
+    options.clock = &clock_;
+    options.has_ticker = false;
+    progress_ = make_progress(options);
+    progress_->planned({0, "RUN a", {}, {}});
+    progress_->planned({1, "RUN b\x1b[2J\nc", {}, {}});
+    progress_->started(0);
+  }
+  // Four ticks a second, as the real one.
+  void pass(int seconds) {
+    for (int i = 0; i < 4 * seconds; i++) {
+      clock_.advance_ns(250'000'000);
+      progress_->tick();
+    }
+  }
+  std::string end() {
+    progress_->finish();
+    pipe_.write.reset();
+    return read_all(pipe_.read.get(), "pipe");
+  }
+  Pipe pipe_ = make_pipe();
+  FakeClock clock_{1'000'000'000'000};
+  std::unique_ptr<Progress> progress_;
+};
+
+TEST_F(PlainLines, ASilentStepSaysSoAtGrowingIntervals) {
+  pass(75);
+  progress_->output(0, 1, "a line\nbar 10%\rbar 20%\r");
+  pass(12);
+  progress_->finished(0, build::Outcome::kDone, "");
+  pass(600);
+  EXPECT_EQ(end(),
+            "#1 RUN a\n"
+            "#1 10.000 still running, nothing new for 10s\n"
+            "#1 30.000 still running, nothing new for 20s\n"
+            "#1 70.000 still running, nothing new for 40s\n"
+            "#1 75.000 a line\n"
+            "#1 85.000 still running, nothing new for 10s: bar 20%\n"
+            "#1 87.000 bar 20%\n"
+            "#1 DONE 87.0s\n\n");
+}
+
+TEST_F(PlainLines, TheLongestSilenceIsFiveMinutes) {
+  pass(3600);
+  std::string text = end();
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1 + 5 + 10) << text;
+}
+
+TEST_F(PlainLines, StatesComeOnceASecondAtMost) {
+  for (uint64_t i = 1; i <= 300; i++) {
+    progress_->progressed(0, {"file", i * 1000, 300'000, i == 300});
+    clock_.advance_ns(10'000'000);
+    progress_->tick();
+  }
+  progress_->note(0, "waiting for another build");
+  pass(12);
+  EXPECT_EQ(end(),
+            "#1 RUN a\n"
+            "#1 0.000 file 1kB / 300kB\n"
+            "#1 1.000 file 100kB / 300kB\n"
+            "#1 2.000 file 200kB / 300kB\n"
+            "#1 3.000 file 300kB / 300kB done\n"
+            "#1 4.000 waiting for another build\n"
+            "#1 14.000 still waiting for another build\n");
+}
+
+TEST_F(PlainLines, EachLineIsWrittenWhenItComesAndStaysThere) {
+  progress_->started(1);
+  progress_->output(0, 1, "one\n");
+  progress_->output(1, 2, "\x1b[31mtwo\x1b[0m\x1b[2J\n");
+  progress_->output(0, 1, "three\n");
+  EXPECT_EQ(end(),
+            "#1 RUN a\n#1 0.000 one\n#1 ...\n\n"
+            "#2 RUN b\\x1b[2J c\n#2 0.000 two\n#2 ...\n\n"
+            "#1 RUN a\n#1 0.000 three\n");
+}
+
 static std::string shown_in(LogGroups groups) {
   Pipe pipe = make_pipe();
   auto progress = make_progress({.mode = ProgressMode::kPlain, .fd = pipe.write.get(), .groups = groups});
@@ -98,6 +178,42 @@ TEST(RawJsonProgress, OneObjectALine) {
   }
   EXPECT_EQ(log, "first line\nbar 1%\rbar 100%\nevil \x1b[2J");
   EXPECT_TRUE(saw_error);
+}
+
+TEST(RawJsonProgress, PlansBeforeItStartsAndCounts) {
+  Pipe pipe = make_pipe();
+  auto progress = make_progress({.mode = ProgressMode::kRawJson, .fd = pipe.write.get()});
+  progress->planned({0, "FROM base", {}, {}});
+  progress->planned({1, "ADD https://host/file /", {0}, {}});
+  progress->started(1);
+  progress->note(1, "waiting for another build");
+  progress->note(1, "");
+  progress->progressed(1, {"https://host/file", 10, 300, false});
+  progress->note(1, "https://host/file");
+  progress->progressed(1, {"https://host/file", 300, 300, true});
+  progress->note(1, "");
+  progress->finish();
+  pipe.write.reset();
+  std::vector<Json> vertexes, statuses;
+  for (const std::string& line : split(trim(read_all(pipe.read.get(), "pipe")), '\n')) {
+    Json json = Json::parse(line);
+    if (const Json* list = json.find("vertexes")) vertexes.push_back(list->as_array()[0]);
+    if (const Json* list = json.find("statuses")) statuses.push_back(list->as_array()[0]);
+  }
+  ASSERT_EQ(vertexes.size(), 3u);
+  EXPECT_EQ(vertexes[0].find("started"), nullptr);
+  EXPECT_EQ(vertexes[1].find("inputs")->as_array()[0].as_string(), vertexes[0].get_string("digest"));
+  EXPECT_EQ(vertexes[2].get_string("digest"), vertexes[1].get_string("digest"));
+  EXPECT_NE(vertexes[2].find("started"), nullptr);
+  ASSERT_EQ(statuses.size(), 5u) << "the count's end is the wait's";
+  EXPECT_EQ(statuses[0].get_string("id"), "waiting for another build");
+  EXPECT_EQ(statuses[0].find("completed"), nullptr);
+  EXPECT_NE(statuses[1].find("completed"), nullptr);
+  EXPECT_EQ(statuses[2].get_string("vertex"), vertexes[2].get_string("digest"));
+  EXPECT_EQ(statuses[2].find("total")->as_int(), 300);
+  EXPECT_EQ(statuses[2].find("current")->as_int(), 10);
+  EXPECT_EQ(statuses[4].get_string("started"), statuses[2].get_string("started"));
+  EXPECT_NE(statuses[4].find("completed"), nullptr);
 }
 
 TEST(TtyProgress, EndsWithTheWholePicture) {

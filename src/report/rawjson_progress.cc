@@ -23,6 +23,7 @@ class RawJsonProgress : public Progress {
   void planned(const build::VertexInfo& vertex) override {
     std::lock_guard lock(mutex_);
     vertices_[vertex.id].info = vertex;
+    emit_vertex(vertex.id, false, "", false);
   }
   void started(int id) override {
     std::lock_guard lock(mutex_);
@@ -37,9 +38,16 @@ class RawJsonProgress : public Progress {
   }
   void note(int id, std::string_view text) override {
     std::lock_guard lock(mutex_);
-    emit("statuses",
-         Json::object(
-             {{"id", std::string(text)}, {"vertex", digest(id)}, {"current", 0}, {"timestamp", now()}}));
+    Vertex& v = vertices_[id];
+    std::string& open = v.note;
+    // What was counted under the same name has ended with its count.
+    if (open != text && v.status_started.count(open)) emit_status(id, {open, 0, 0, true});
+    open = text;
+    if (!open.empty()) emit_status(id, {open, 0, 0, false});
+  }
+  void progressed(int id, const build::Amount& amount) override {
+    std::lock_guard lock(mutex_);
+    emit_status(id, amount);
   }
   void finished(int id, build::Outcome outcome, std::string_view error) override {
     std::lock_guard lock(mutex_);
@@ -71,15 +79,33 @@ class RawJsonProgress : public Progress {
  private:
   struct Vertex {
     build::VertexInfo info;
-    std::string started;
+    std::string started, note;
+    std::map<std::string, std::string> status_started;
   };
 
   static std::string now() {
     int64_t ns = SystemClock().now_ns();
     return format_rfc3339(ns / 1'000'000'000, ns % 1'000'000'000);
   }
-  std::string digest(int id) {
-    return Digest::of(fmt::format("{} {}", id, vertices_[id].info.name)).to_string();
+  // By the number alone within a build: inputs may be named before they are planned.
+  std::string digest(int id) const {
+    return Digest::of(fmt::format("{} {}", id, definition_.to_string())).to_string();
+  }
+
+  // VertexStatus: `current` stands always, `total` when it is known.
+  void emit_status(int id, const build::Amount& amount) {
+    std::string time = now();
+    auto began = vertices_[id].status_started.try_emplace(amount.what, time).first;
+    Json json = Json::object({{"id", amount.what}, {"vertex", digest(id)}});
+    if (amount.total) json.set("total", static_cast<int64_t>(amount.total));
+    json.set("current", static_cast<int64_t>(amount.current));
+    json.set("timestamp", time);
+    json.set("started", began->second);
+    if (amount.is_complete) {
+      json.set("completed", time);
+      vertices_[id].status_started.erase(began);
+    }
+    emit("statuses", std::move(json));
   }
 
   void emit_vertex(int id, bool cached, std::string_view error, bool is_completed) {
@@ -88,7 +114,7 @@ class RawJsonProgress : public Progress {
     Json inputs = Json::array();
     for (int input : v.info.inputs) inputs.push_back(digest(input));
     if (inputs.size()) json.set("inputs", inputs);
-    json.set("started", v.started);
+    if (!v.started.empty()) json.set("started", v.started);
     if (is_completed) json.set("completed", now());
     if (cached) json.set("cached", true);
     if (!error.empty()) json.set("error", std::string(error));
@@ -109,6 +135,7 @@ class RawJsonProgress : public Progress {
 
   int fd_;
   std::string source_;
+  Digest definition_ = Digest::of(source_);
   std::mutex mutex_;
   std::map<int, Vertex> vertices_;
 };

@@ -186,6 +186,19 @@ TEST_F(Sandbox, InsecureIsNotMasked) {
   EXPECT_NE(result.output.find("mounted"), std::string::npos) << result.output;
 }
 
+// nohup, timeout and shells' background jobs ignore signals, and whoever started us may have ignored those
+// that glibc keeps to itself: a step sees none of it.
+TEST_F(Sandbox, SignalsAreAsForANewProcess) {
+  struct Ignored {
+    unsigned long before[4] = {}, ignore[4] = {1};  // the kernel's struct sigaction, SIG_IGN
+    int number;
+    explicit Ignored(int signal) : number(signal) { syscall(SYS_rt_sigaction, number, ignore, before, 8); }
+    ~Ignored() { syscall(SYS_rt_sigaction, number, before, nullptr, 8); }
+  } interrupt(SIGINT), internal(33);
+  EXPECT_EQ(box.run(box.spec({"/bin/grep", "SigIgn", "/proc/self/status"})).output,
+            "SigIgn:\t0000000000000000\n");
+}
+
 TEST_F(Sandbox, DevHasTheUsualDevicesOnly) {
   EXPECT_EQ(
       box.shell("ls /dev").output,

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/suggest.h"
+#include "base/wait_lock.h"
 
 namespace corten::source {
 
@@ -142,7 +143,7 @@ void GitRepository::prepare() {
   if (!lock_.held() && !FileLock::try_exclusive(home_ + "/lock", lock_)) {
     if (program_.access().note)
       program_.access().note("waiting for another build that fetches " + program_.remote().remote);
-    lock_ = FileLock::exclusive(home_ + "/lock");
+    lock_ = wait_for_lock(home_ + "/lock", program_.access().cancellation);
   }
   if (!path_exists(repository_ + "/HEAD")) {
     reset();

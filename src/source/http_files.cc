@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "base/wait_lock.h"
 
 namespace corten::source {
 
@@ -18,6 +19,25 @@ namespace {
 bool is_strong(std::string_view etag) {
   return !etag.empty() && !etag.starts_with("W/");
 }
+
+// Tells how much of a body has come.
+class CountedSource : public archive::ByteSource {
+ public:
+  using Count = std::function<void(uint64_t current, uint64_t total)>;
+  CountedSource(archive::ByteSource& from, uint64_t total, const Count& count)
+      : from_(from), total_(total), count_(count) {}
+  size_t read(void* data, size_t size) override {
+    size_t got = from_.read(data, size);
+    seen_ += got;
+    if (got && count_) count_(seen_, total_);
+    return got;
+  }
+
+ private:
+  archive::ByteSource& from_;
+  uint64_t total_, seen_ = 0;
+  const Count& count_;
+};
 
 uint64_t size_of(const std::string& path) {
   struct stat st;
@@ -62,7 +82,10 @@ std::optional<int64_t> parse_http_date(std::string_view text) {
 }
 
 HttpFiles::HttpFiles(store::Store& store, HttpOptions options, HttpAccess access)
-    : store_(store), client_(std::move(options)), access_(std::move(access)) {}
+    : store_(store),
+      cancellation_(options.cancellation),
+      client_(std::move(options)),
+      access_(std::move(access)) {}
 
 std::optional<HttpFiles::Known> HttpFiles::recall(const Digest& key) {
   auto action = store_.find_action(key);
@@ -123,11 +146,12 @@ HttpFiles::Known HttpFiles::ask(const std::string& url, const Digest& key, const
       throw Error(ErrorCode::kInvalid, fmt::format("{}: {} bytes are more than the limit of {}", response.url,
                                                    *response.size, access_.max_bytes))
           .with_hint("CORTEN_MAX_DOWNLOAD sets it: CORTEN_MAX_DOWNLOAD=20GB");
+    CountedSource counted(*response.body, response.size.value_or(0), options.progress);
     // Some servers compress although we asked for the bytes as they are.
     std::unique_ptr<archive::ByteSource> expanded;
     if (iequals(response.content_encoding, "gzip") || iequals(response.content_encoding, "x-gzip"))
-      expanded = archive::open_decompressor(*response.body, archive::Compression::kGzip);
-    archive::LimitedSource body(expanded ? *expanded : *response.body, access_.max_bytes, response.url);
+      expanded = archive::open_decompressor(counted, archive::Compression::kGzip);
+    archive::LimitedSource body(expanded ? *expanded : counted, access_.max_bytes, response.url);
     store::Contents::Added added = [&] {
       try {
         return store_.contents().add_stream(body);
@@ -163,7 +187,7 @@ HttpFile HttpFiles::fetch(const std::string& url, const Options& options) {
   };
   if (options.checksum && !options.needs_time && store_.contents().has(*options.checksum))
     return {*options.checksum, size_of(store_.contents().path(*options.checksum)), std::nullopt};
-  FileLock lock = FileLock::exclusive(store_.lock_path("http-" + key.hex()));
+  FileLock lock = wait_for_lock(store_.lock_path("http-" + key.hex()), cancellation_);
   {
     std::lock_guard guard(mutex_);
     if (auto known = asked_.find(url); known != asked_.end()) return expect(known->second.file);

@@ -37,6 +37,8 @@ class HttpFiles {
     std::optional<Digest> checksum;
     bool needs_time = false;  // `modified` counts: a content that came from elsewhere will not do
     std::function<void(std::string_view)> note;  // "fetching https://..."
+    std::function<void(uint64_t current, uint64_t total)>
+        progress;  // bytes on the wire; total 0 when unknown
   };
   // Errors name the address; Error(kCorrupt) `digest mismatch for URL: X (expected: Y)`, Error(kInvalid) for
   // a file that is too large.
@@ -52,6 +54,7 @@ class HttpFiles {
   Known ask(const std::string& url, const Digest& key, const Options& options);
 
   store::Store& store_;
+  Cancellation cancellation_;
   HttpClient client_;
   HttpAccess access_;
   std::mutex mutex_;

@@ -117,6 +117,19 @@ TEST_F(HttpFilesTest, LimitsAndErrors) {
   EXPECT_EQ(code_of([&] { files().fetch("file:///etc/passwd", {}); }), ErrorCode::kInvalid);
 }
 
+TEST_F(HttpFilesTest, TellsHowMuchHasCome) {
+  body_ = std::string(300'000, 'x');
+  HttpFiles::Options options;
+  uint64_t seen = 0;
+  options.progress = [&](uint64_t current, uint64_t total) {
+    EXPECT_GT(current, seen);
+    EXPECT_EQ(total, body_.size());
+    seen = current;
+  };
+  files().fetch(server_.url("/x"), options);
+  EXPECT_EQ(seen, body_.size());
+}
+
 TEST_F(HttpFilesTest, BytesThatAreCompressedOnTheWay) {
   body_ = read_file(gzip_of("body"));
   more_ = "Content-Encoding: gzip\r\n";

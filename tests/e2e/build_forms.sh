@@ -30,6 +30,27 @@ grep -q '"vertexes"' raw || fail "rawjson"
 BUILDKIT_PROGRESS=plain "$CORTEN" build --build-context base=bb ctx 2>plain
 grep -q '^#1 \[1/2\] FROM base' plain || fail "BUILDKIT_PROGRESS"
 
+# `--flag=$UNSET` in scripts is the default, as with buildx.
+build ctx --target= --platform= --output= --network= --progress= --file= --iidfile= --metadata-file= --cache-from= --cache-to= --ssh= \
+  --call= --no-cache-filter= --build-context base=bb -t name:1 --label k=v
+lacks "$(cat log)" WARNING
+"$CORTEN" build -q --target nowhere -f none --target "" -f ctx/Dockerfile --build-context base=bb ctx >/dev/null || fail "of two the last counts"
+"$CORTEN" build -q --build-context base=bb ctx ctx >log 2>&1 && fail "two contexts"
+equal "$("$CORTEN" run --rm name:1 echo --user=)" "--user=" "words of a program stay"
+# A host's name and address are words, the address is one.
+code=0
+for host in a a:no "a b:10.0.0.1" "a:10.0.0.1
+10.0.0.2 b" "a
+10.0.0.2 b:10.0.0.1" :10.0.0.1; do
+  "$CORTEN" build -q --build-context base=bb --add-host "$host" ctx >log 2>&1 || code=$?
+  equal "$code" 2 "--add-host $host"
+  holds "$(cat log)" "invalid host"
+  code=0
+done
+"$CORTEN" build -q --build-context base=bb --add-host 'six:[::1]' --add-host six=::1 --add-host g:host-gateway ctx >/dev/null
+"$CORTEN" build -q --build-context base=bb --secret type=vault,id=a.txt ctx >log 2>&1 && fail "an unknown type of secret"
+holds "$(cat log)" "unsupported secret type"
+
 # What is saved is loaded again as the same image; layouts and images of the store are bases.
 "$CORTEN" save -o saved.tar name:1
 id=$("$CORTEN" images -q --no-trunc name:1)

@@ -34,6 +34,7 @@ for signal in INT TERM KILL; do
   code=0
   wait "$pid" || code=$?
   [ "$signal" = KILL ] || equal "$code" 130 "exit code after SIG$signal"
+  lacks "$(cat "log.$signal")" ">>>"
   until_dead
   if grep -q "$T/store" /proc/self/mounts; then fail "a mount is left after SIG$signal"; fi
 done

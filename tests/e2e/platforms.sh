@@ -70,6 +70,31 @@ equal "$("$CORTEN" images -q --no-trunc multi)" "$before" "the same index again"
 equal "$("$CORTEN" inspect --platform linux/arm64 --format '{{.Architecture}}' multi:again)" arm64 "prune keeps members"
 "$CORTEN" fsck >/dev/null || fail "fsck"
 
+# What an image says of itself does not steer a terminal.
+python3 - <<'EOF2'
+import hashlib, json, shutil
+shutil.copytree("layout", "evil")
+top = json.load(open("evil/index.json"))
+root = top["manifests"][0]
+index = json.load(open("evil/blobs/" + root["digest"].replace(":", "/")))
+for member in index["manifests"]:
+    member["platform"]["architecture"] += "\x1b]0;title\x07"
+    member["platform"]["variant"] = "\x1b[31m"
+raw = json.dumps(index).encode()
+root["digest"], root["size"], root["annotations"] = "sha256:" + hashlib.sha256(raw).hexdigest(), len(raw), {}
+open("evil/blobs/" + root["digest"].replace(":", "/"), "wb").write(raw)
+json.dump(top, open("evil/index.json", "w"))
+EOF2
+tar -C evil -cf evil.tar .
+holds "$("$CORTEN" load -i evil.tar)" 'linux/arm64\x1b]0;title\x07'
+"$CORTEN" images >log
+if LC_ALL=C grep -q "$(printf '\033')" log; then fail "images prints an escape sequence"; fi
+printf 'FROM scratch\nLABEL a="%b"\n' '\033[31m' | "$CORTEN" build -q -t escape - >/dev/null
+equal "$("$CORTEN" inspect --format '{{.Config.Labels.a}}' escape)" "$(printf '\033[31m')" "scripts get what there is"
+holds "$(script -qec "\"$CORTEN\" inspect --format '{{.Config.Labels.a}}' escape" /dev/null </dev/null)" '\x1b[31m'
+"$CORTEN" rmi escape >/dev/null
+"$CORTEN" prune -f >/dev/null
+
 # A base that is an index is chosen by platform, from the store and from a layout; what it lacks is named.
 printf 'FROM multi:again\nLABEL a=b\n' >ctx/Child
 build ctx -f ctx/Child --platform linux/arm64,linux/arm/v7 -o child

@@ -14,6 +14,7 @@
 #include "report/findings.h"
 #include "report/progress.h"
 #include "report/table.h"
+#include "report/terminal_text.h"
 
 namespace corten::fuzz {
 
@@ -67,22 +68,32 @@ void play(Progress& progress, const std::vector<std::string>& fields) {
   progress.output(1, 1, std::string_view(bytes).substr(0, bytes.size() / 2));
   progress.output(2, 2, bytes);
   progress.output(1, 1, std::string_view(bytes).substr(bytes.size() / 2));
+  progress.tick();
   progress.warning({fields[0], fields[1], "", {.file = fields[1], .line = 3}});
   progress.finished(1, build::Outcome::kDone, "");
   progress.finished(2, build::Outcome::kFailed, fields[2]);
   progress.finish();
 }
 
-// The picture's own movements: up, clear, hide and show the cursor.
-std::string without_movements(std::string text) {
-  text = replace_all(replace_all(std::move(text), "\x1b[?25l", ""), "\x1b[?25h", "");
-  for (size_t at = 0; (at = text.find("A\r\x1b[J", at)) != std::string::npos;) {
-    size_t begin = text.rfind("\x1b[", at);
-    REQUIRE(begin != std::string::npos && text.find_first_not_of("0123456789", begin + 2) == at);
-    text.erase(begin, at + 5 - begin);
-    at = begin;
+// The picture's own movements: up, down, to a column, clearing; the cursor, wrapping and synchronised drawing
+// off and on. A step's output has no way to bring one in: that is what terminal_text is asked.
+std::string without_movements(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); i++) {
+    if (text[i] == '\r') continue;
+    if (text.substr(i).starts_with("\x1b[")) {
+      bool is_mode = text.substr(i + 2).starts_with('?');
+      size_t end = text.find_first_not_of("0123456789", i + (is_mode ? 3 : 2));
+      REQUIRE(end != std::string_view::npos);
+      std::string_view ends = is_mode ? "hl" : "ABGJK";
+      if (ends.find(text[end]) != std::string_view::npos) {
+        i = end;
+        continue;
+      }
+    }
+    out += text[i];
   }
-  return text;
+  return out;
 }
 
 }  // namespace
@@ -98,16 +109,30 @@ FUZZ_TARGET(printable, "a\x1b[2Jb", "\xc2\x9b", "\xff\xfe", "\r\n\t\x7f", "\xe2\
   REQUIRE(is_terminal_text(table.text()));
 }
 
+// Nothing but colours gets through, however it is cut.
+FUZZ_TARGET(terminal_text, "\x1b[31mred\x1b[0m", "\x1b[2J\x1b]0;t\x07x", "\x1b[38;5;208ma\tb\x1b[1",
+            "\xe4\xb8\xad\xf0\x9f\x98\x80") {
+  std::string plain = output_line(input, false), colored = output_line(input, true), name = one_line(input);
+  REQUIRE(is_terminal_text(plain) && is_terminal_text(colored, true) && is_terminal_text(name));
+  REQUIRE(name.find_first_of("\n\t") == std::string::npos);
+  for (size_t columns : {0, 1, 7, 80}) {
+    std::string cut = cut_to(colored, columns, columns > 3 ? "..." : "");
+    REQUIRE(is_terminal_text(cut, true) && columns_of(cut) <= columns);
+  }
+}
+
 FUZZ_TARGET(progress_plain, "[1/2] RUN x\nwaiting\nline\r50%\r100%\nend",
             "RUN \x1b[31mred\n\x1b]0;t\x07\n\xc2\x9b", "##[group]\n::error::\n##vso[task]\n") {
   std::vector<std::string> fields = fields_of(input, 3);
   Output output;
-  play(*make_plain_progress({.mode = ProgressMode::kPlain, .fd = output.fd()}), fields);
+  play(*make_plain_progress({.mode = ProgressMode::kPlain, .fd = output.fd(), .has_ticker = false}), fields);
   REQUIRE(is_terminal_text(output.text()));
   // Commands to a runner are ours alone.
   Output azure;
-  play(*make_plain_progress({.mode = ProgressMode::kPlain, .fd = azure.fd(), .groups = LogGroups::kAzure}),
-       fields);
+  play(
+      *make_plain_progress(
+          {.mode = ProgressMode::kPlain, .fd = azure.fd(), .groups = LogGroups::kAzure, .has_ticker = false}),
+      fields);
   for (const std::string& line : split(azure.text(), '\n')) {
     size_t mark = line.find("##[");
     REQUIRE(mark == std::string::npos || line == "##[endgroup]" ||
@@ -115,7 +140,10 @@ FUZZ_TARGET(progress_plain, "[1/2] RUN x\nwaiting\nline\r50%\r100%\nend",
     REQUIRE(line.find("##vso[") == std::string::npos);
   }
   Output github;
-  play(*make_plain_progress({.mode = ProgressMode::kPlain, .fd = github.fd(), .groups = LogGroups::kGitHub}),
+  play(*make_plain_progress({.mode = ProgressMode::kPlain,
+                             .fd = github.fd(),
+                             .groups = LogGroups::kGitHub,
+                             .has_ticker = false}),
        fields);
   for (const std::string& line : split(github.text(), '\n'))
     REQUIRE(!line.starts_with("::") || line == "::endgroup::" || line.starts_with("::group::#"));
@@ -124,7 +152,14 @@ FUZZ_TARGET(progress_plain, "[1/2] RUN x\nwaiting\nline\r50%\r100%\nend",
 FUZZ_TARGET(progress_tty, "[1/2] RUN x\nwaiting\nline\r50%\r100%\nend",
             "RUN \x1b[31mred\n\x1b]0;t\x07\n\xc2\x9b", "RUN <<EOF\n\x1b[1A\r\x1b[J\n\xe2\x82") {
   Output output;
-  play(*make_tty_progress({.mode = ProgressMode::kTty, .fd = output.fd(), .color = true}),
+  play(*make_tty_progress({.mode = ProgressMode::kTty,
+                           .fd = output.fd(),
+                           .color = true,
+                           .terminal_size =
+                               [] {
+                                 return TerminalSize{30, 80};
+                               },
+                           .has_ticker = false}),
        fields_of(input, 3));
   REQUIRE(is_terminal_text(without_movements(output.text()), true));
 }
