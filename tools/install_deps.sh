@@ -25,7 +25,7 @@ done
 missing_packages() {
   for package in $wanted; do
     status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
-    case $status in *installed*) ;; *) printf '%s ' "$package" ;; esac
+    case $status in installed) ;; *) printf '%s ' "$package" ;; esac
   done
 }
 

@@ -83,7 +83,7 @@ std::vector<Finding> in_child(const std::function<std::vector<Finding>()>& attem
 }
 
 // Turns what is thrown into a finding.
-Finding attempt(std::string subject, State when_failed, std::string climb,
+Finding attempt(std::string subject, State when_failed, const std::string& climb,
                 const std::function<std::string()>& body) {
   Finding finding{.state = State::kOk, .subject = std::move(subject), .what = {}, .climb = {}};
   try {
@@ -91,7 +91,7 @@ Finding attempt(std::string subject, State when_failed, std::string climb,
   } catch (const Error& error) {
     finding.state = when_failed;
     finding.what = error.what();
-    finding.climb = climb.empty() ? error.hint() : std::move(climb);
+    finding.climb = climb.empty() ? error.hint() : climb;
   }
   return finding;
 }
@@ -258,7 +258,7 @@ std::vector<Finding> inside(const HostPath& store) {
 std::string own_architecture() {
   utsname name{};
   uname(&name);
-  const std::string machine = name.machine;
+  std::string machine = name.machine;
   if (machine == "x86_64") return "amd64";
   if (machine == "aarch64") return "arm64";
   if (machine == "loongarch64") return "loong64";
