@@ -1,19 +1,17 @@
 // The walk of lint.h. It does what BuildKit's converter does between the syntax and the first step: global
-// arguments, FROM lines of all stages, then the instructions of each stage in the order of the file, each
-// seeing the variables that those before it have set. It keeps no image config: of a base image it needs four
-// facts, and where they are not known it says less instead of guessing.
+// arguments and FROM lines of all stages (lint_from.cc), then the instructions of each stage in the order of
+// the file, each seeing the variables that those before it have set. It keeps no image config: of a base
+// image it needs four facts, and where they are not known it says less instead of guessing.
 #include "dockerfile/lint_walk.h"
 
 #include <algorithm>
 
 #include "base/strings.h"
 #include "dockerfile/instructions.h"
-#include "dockerfile/limits.h"
+#include "dockerfile/lint_stages.h"
 #include "dockerfile/mount.h"
-#include "dockerfile/stage_graph.h"
 #include "dockerfile/stages.h"
 #include "dockerfile/values.h"
-#include "oci/reference.h"
 
 namespace corten::dockerfile {
 
@@ -59,214 +57,33 @@ bool is_remote(std::string_view source) {
          source.starts_with("ssh://") || source.starts_with("git@");
 }
 
-struct ArgInfo {
-  OutlineArg told;
-  std::set<std::string> uses;  // other global arguments, in its default
-};
-
-struct StageWalk {
-  std::string image;
-  oci::Platform platform;
-  OrderedEnvironment environment;
-  std::vector<std::string> declared;  // ARGs, those of the base stage too
-  std::vector<std::string> triggers;  // ONBUILD, for stages on this one
-  bool has_shell = false, has_workdir = false, is_base_known = true;
-  std::map<size_t, SourceSpan> last;  // of CMD, ENTRYPOINT, HEALTHCHECK by their place in Command
-  std::optional<size_t> base;
-  std::vector<std::pair<std::string, ArgInfo>> args;  // declared with a value of their own
-  std::set<std::string> used;
-  std::vector<OutlineAccess> secrets, ssh;
-};
-
-template <typename F>
-auto at(const SourceSpan& span, F f) {
-  try {
-    return f();
-  } catch (Error& error) {
-    if (!error.span()) error.set_span(span);
-    throw;
-  }
-}
-
 class Walk {
  public:
   Walk(const Dockerfile& file, const LintOptions& options, Findings& findings)
-      : file_(file), options_(options), findings_(findings), words_{.escape = file.directives.escape} {
-    platform_ = options.platform.os.empty() ? oci::host_platform() : options.platform;
-    build_platform_ = options.build_platform.os.empty() ? oci::host_platform() : options.build_platform;
-  }
+      : file_(file), options_(options), findings_(findings), words_{.escape = file.directives.escape} {}
 
   void run(Outline& outline) {
-    check_default_bases();
-    globals_ = automatic();
-    add_meta_args(globals_, options_.build_args, &meta_);
-    for (const auto& [name, info] : meta_) arg_names_.push_back(name);
-    for (const std::string& name : globals_.names()) arg_names_.push_back(name);
-    stages_.resize(file_.stages.size());
-    for (size_t i = 0; i < stages_.size(); i++) read_from(i);
+    FromLines lines = read_from_lines(file_, options_,
+                                      options_.platform.os.empty() ? oci::host_platform() : options_.platform,
+                                      budget_, findings_);
+    globals_ = std::move(lines.globals);
+    stages_ = std::move(lines.stages);
+    by_name_ = std::move(lines.by_name);
     std::vector<std::optional<size_t>> bases;
     for (const StageWalk& s : stages_) bases.push_back(s.base);
-    needs_ = stage_needs(file_, bases, by_name_);
-    refuse_circles(file_, needs_);
+    const std::vector<std::vector<StageNeed>> needs = stage_needs(file_, bases, by_name_);
+    refuse_circles(file_, needs);
     size_t target = find_target(file_.stages, options_.target);
     std::vector<bool> wanted(stages_.size(), options_.all_stages && options_.target.empty());
-    mark_needed(needs_, target, wanted);
+    mark_needed(needs, target, wanted);
     for (size_t i = 0; i < stages_.size(); i++)
       if (wanted[i]) begin(i);
     for (size_t i = 0; i < stages_.size(); i++)
       if (wanted[i]) walk(i);
-    tell_outline(target, outline);
+    tell_outline(file_, target, stages_, needs, lines.meta, outline);
   }
 
  private:
-  OrderedEnvironment automatic() const {
-    OrderedEnvironment values;
-    auto add = [&](const std::string& name, const std::string& value) {
-      auto given = options_.build_args.find(name);
-      values.set(name, given == options_.build_args.end() ? value : given->second);
-    };
-    auto add_platform = [&](const std::string& prefix, const oci::Platform& platform) {
-      add(prefix + "PLATFORM", platform.format());
-      add(prefix + "OS", platform.os);
-      add(prefix + "OSVERSION", platform.os_version);
-      add(prefix + "ARCH", platform.architecture);
-      add(prefix + "VARIANT", platform.variant);
-    };
-    add_platform("BUILD", build_platform_);
-    add_platform("TARGET", platform_);
-    std::string stage = options_.target;
-    if (stage.empty() && file_.stages.back().from.name) stage = file_.stages.back().from.name->text;
-    add("TARGETSTAGE", stage.empty() ? "default" : stage);
-    return values;
-  }
-
-  using Meta = std::vector<std::pair<std::string, ArgInfo>>;
-
-  static ArgInfo* find_info(Meta& meta, const std::string& name) {
-    for (auto& [key, info] : meta)
-      if (key == name) return &info;
-    return nullptr;
-  }
-
-  void add_meta_args(OrderedEnvironment& values, const std::map<std::string, std::string>& build_args,
-                     Meta* meta) {
-    for (const Arg& line : file_.meta_args)
-      for (const ArgDeclaration& entry : line.entries) {
-        ArgInfo info{{entry.name, entry.description, "", line.span}, {}};
-        std::optional<std::string> value;
-        if (auto given = build_args.find(entry.name); given != build_args.end()) {
-          value = given->second;
-        } else if (entry.value) {
-          Expansion found = at(line.span, [&] { return expand(entry.value->text, values, words_); });
-          value = found.text;
-          budget_.take(found.text.size());
-          info.uses = found.matched;
-          ArgInfo* earlier = meta ? find_info(*meta, entry.name) : nullptr;
-          if (info.uses.erase(entry.name) && earlier) info.uses.merge(std::set(earlier->uses));
-        }
-        if (value) {
-          values.set(entry.name, *value);
-          info.told.value = *value;
-        }
-        if (!meta) continue;
-        if (ArgInfo* earlier = find_info(*meta, entry.name))
-          *earlier = std::move(info);
-        else
-          meta->emplace_back(entry.name, std::move(info));
-      }
-  }
-
-  // With the defaults alone every FROM must name an image.
-  void check_default_bases() {
-    try {
-      OrderedEnvironment defaults = automatic();
-      add_meta_args(defaults, {}, nullptr);
-      for (const Stage& stage : file_.stages) {
-        const Word& image = stage.from.image;
-        if (!oci::Reference::try_parse(expand(image.text, defaults, words_).text))
-          findings_.add(
-              "InvalidDefaultArgInFrom", stage.from.span, image.span,
-              fmt::format("Default value for ARG {} results in empty or invalid base image name", image.text),
-              findings_.options());
-      }
-    } catch (const Error&) {
-      // The same error comes again, and counts, when the values are computed in earnest.
-    }
-  }
-
-  void report_undeclared(const From& from, const Word& word, const Expansion& found,
-                         const CheckOptions& check) {
-    for (const std::string& name : found.unmatched) {
-      if (std::find(arg_names_.begin(), arg_names_.end(), name) != arg_names_.end()) continue;
-      std::string near = near_name(name, arg_names_);
-      findings_.add("UndefinedArgInFrom", from.span, word.span,
-                    fmt::format("FROM argument '{}' is not declared{}", name,
-                                near.empty() ? "" : " (did you mean " + near + "?)"),
-                    check);
-    }
-  }
-
-  void read_from(size_t index) {
-    const From& from = file_.stages[index].from;
-    StageWalk& s = stages_[index];
-    CheckOptions check = findings_.merged(from.comments);
-    Expansion image = at(from.span, [&] { return expand(from.image.text, globals_, words_); });
-    report_undeclared(from, from.image, image, check);
-    if (image.text.empty())
-      throw Error(ErrorCode::kInvalid, fmt::format("base name ({}) should not be blank", from.image.text))
-          .with_span(from.span);
-    s.image = image.text;
-    s.used = image.matched;
-    s.platform = platform_;
-    if (from.platform) {
-      Expansion platform = at(from.span, [&] { return expand(from.platform->text, globals_, words_); });
-      report_undeclared(from, *from.platform, platform, check);
-      check_platform(from, platform, check);
-      if (platform.text.empty()) {
-        std::string message = fmt::format("empty platform value from expression {}", from.platform->text);
-        for (const std::string& name : platform.unmatched)
-          if (std::string near = near_name(name, globals_.names()); !near.empty())
-            message += fmt::format(" (did you mean {}?)", near);
-        throw Error(ErrorCode::kInvalid, message).with_span(from.span);
-      }
-      try {
-        s.platform = oci::parse_platform(platform.text);
-      } catch (Error& error) {
-        error.add_context(fmt::format("failed to parse platform {}", from.platform->text));
-        error.set_span(from.span);
-        throw;
-      }
-      s.used.insert(platform.matched.begin(), platform.matched.end());
-    }
-    if (auto parent = by_name_.find(s.image); parent != by_name_.end()) s.base = parent->second;
-    if (from.name) by_name_[from.name->text] = index;
-  }
-
-  void check_platform(const From& from, const Expansion& found, const CheckOptions& check) {
-    const Word& word = *from.platform;
-    if (found.matched == std::set<std::string>{"TARGETPLATFORM"} && found.unmatched.empty() &&
-        found.text == globals_.get("TARGETPLATFORM"))
-      findings_.add("RedundantTargetPlatform", from.span, word.span,
-                    fmt::format("Setting platform to predefined {} in FROM is redundant as this is the "
-                                "default behavior",
-                                word.text),
-                    check);
-    if (!found.matched.empty() || !found.unmatched.empty()) return;
-    // A stage that is named for its platform says that this is on purpose.
-    std::string name = from.name ? from.name->text : "";
-    try {
-      oci::Platform platform = oci::parse_platform(found.text);
-      if (name.find(platform.os) != std::string::npos ||
-          name.find(platform.architecture) != std::string::npos)
-        return;
-    } catch (const Error&) {
-      return;  // an error in a moment
-    }
-    findings_.add("FromPlatformFlagConstDisallowed", from.span, word.span,
-                  fmt::format("FROM --platform flag should not use constant value {}", quote(found.text)),
-                  check);
-  }
-
   // What the image brings. Before the stages are gone through: BuildKit resolves all images first.
   void begin(size_t index) {
     StageWalk& s = stages_[index];
@@ -299,7 +116,7 @@ class Walk {
     if (s.base) {
       const StageWalk& base = stages_[*s.base];
       s.platform = base.platform;
-      at(stage.from.span, [&] { return budget_.take(base.environment.bytes()), 0; });
+      with_place(stage.from.span, [&] { return budget_.take(base.environment.bytes()), 0; });
       s.environment = base.environment;
       s.declared = base.declared;
       s.has_shell = base.has_shell;
@@ -310,7 +127,7 @@ class Walk {
     if (!s.environment.get("PATH"))
       s.environment.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     for (const std::string& trigger : std::exchange(s.triggers, {})) {
-      Command command = at(stage.from.span, [&] { return parse_instruction(trigger, "ONBUILD"); });
+      Command command = with_place(stage.from.span, [&] { return parse_instruction(trigger, "ONBUILD"); });
       place_ = &stage.from.span;
       apply(s, command);
     }
@@ -322,7 +139,7 @@ class Walk {
     const Instruction& instruction = instruction_of(command);
     here_ = place_ ? *place_ : instruction.span;
     check_ = findings_.merged(instruction.comments);
-    at(here_, [&] {
+    with_place(here_, [&] {
       std::visit([&](const auto& c) { apply_one(s, c, command.index()); }, command);
       return 0;
     });
@@ -405,14 +222,12 @@ class Walk {
       }
       if (value && !is_builder_arg(entry.name)) s.environment.set(entry.name, *value);
       if (!is_global)
-        s.args.emplace_back(
-            entry.name,
-            ArgInfo{{entry.name, entry.description, value.value_or(""), instruction_place()}, {}});
+        s.args.emplace_back(entry.name,
+                            ArgInfo{{entry.name, entry.description, value.value_or(""), here_}, {}});
       s.used.insert(entry.name);
       s.declared.push_back(entry.name);
     }
   }
-  const SourceSpan& instruction_place() const { return here_; }
 
   void apply_one(StageWalk& s, const Copy& copy, size_t) {
     transfer(s, copy, nullptr, copy.from ? nullptr : options_.ignore, "Copy");
@@ -533,58 +348,13 @@ class Walk {
                        instruction.keyword));
   }
 
-  // The target's arguments, secrets and agents, with those of every stage that it needs.
-  void tell_outline(size_t target, Outline& outline) {
-    const Stage& stage = file_.stages[target];
-    if (stage.from.name) outline.name = stage.from.name->text;
-    outline.description = stage.description;
-    std::vector<bool> seen(stages_.size());
-    std::vector<size_t> open = {target};
-    std::set<std::string> args, secrets, ssh;
-    seen[target] = true;
-    for (size_t i = 0; i < open.size(); i++) {
-      StageWalk& s = stages_[open[i]];
-      tell_args(s, args, outline.args);
-      for (const OutlineAccess& access : s.secrets)
-        if (secrets.insert(access.name).second) outline.secrets.push_back(access);
-      for (const OutlineAccess& access : s.ssh)
-        if (ssh.insert(access.name).second) outline.ssh.push_back(access);
-      for (const StageNeed& need : needs_[open[i]])
-        if (!seen[need.stage]) seen[need.stage] = true, open.push_back(need.stage);
-    }
-    auto by_line = [](const auto& a, const auto& b) { return a.span.line < b.span.line; };
-    std::stable_sort(outline.args.begin(), outline.args.end(), by_line);
-    std::stable_sort(outline.secrets.begin(), outline.secrets.end(), by_line);
-    std::stable_sort(outline.ssh.begin(), outline.ssh.end(), by_line);
-  }
-
-  // Global arguments count when they are used, through the defaults of others too.
-  void tell_args(StageWalk& s, std::set<std::string>& told, std::vector<OutlineArg>& list) {
-    auto own = [&](const std::string& name) -> ArgInfo* {
-      for (auto it = s.args.rbegin(); it != s.args.rend(); ++it)
-        if (it->first == name) return &it->second;
-      return find_info(meta_, name);
-    };
-    std::vector<std::string> open(s.used.begin(), s.used.end());
-    for (size_t i = 0; i < open.size(); i++)
-      if (const ArgInfo* info = own(open[i]))
-        for (const std::string& name : info->uses)
-          if (s.used.insert(name).second) open.push_back(name);
-    for (const std::string& name : s.used)
-      if (const ArgInfo* info = own(name); info && told.insert(name).second) list.push_back(info->told);
-  }
-
   const Dockerfile& file_;
   const LintOptions& options_;
   Findings& findings_;
   ExpandOptions words_;
-  oci::Platform platform_, build_platform_;
   OrderedEnvironment globals_;
-  Meta meta_;
-  std::vector<std::string> arg_names_;
   std::map<std::string, size_t> by_name_;
   std::vector<StageWalk> stages_;
-  std::vector<std::vector<StageNeed>> needs_;
   const SourceSpan* place_ = nullptr;  // set while triggers run: they have no line of their own
   ExpansionBudget budget_;
   size_t index_ = 0;  // the stage that is gone through
