@@ -28,7 +28,7 @@ build: configure
 
 test: deps configure
 	@ninja -C $(BUILD) -j$(JOBS)
-	@ctest --test-dir $(BUILD) --output-on-failure -j$(JOBS)
+	@ctest --test-dir $(BUILD) --output-on-failure --no-label-summary -j$(JOBS)
 
 mission: build
 	@tests/mission/run --corten $(CORTEN)

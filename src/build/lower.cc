@@ -8,10 +8,12 @@
 #include "base/strings.h"
 #include "base/suggest.h"
 #include "build/check.h"
+#include "dockerfile/automatic_args.h"
 #include "dockerfile/directives.h"
 #include "dockerfile/instructions.h"
 #include "dockerfile/stage_graph.h"
 #include "dockerfile/stages.h"
+#include "dockerfile/with_span.h"
 #include "oci/reference.h"
 
 namespace corten::build {
@@ -85,23 +87,11 @@ void Lowering::check_directives() {
 }
 
 // Errors in words get the place of the word.
-template <typename F>
-static auto with_span(const SourceSpan& span, F&& f) {
-  try {
-    return f();
-  } catch (Error& error) {
-    if (!error.span()) error.set_span(span);
-    throw;
-  }
-}
-
 void Lowering::expand_meta_args() {
-  std::string target = request_.target;
-  if (target.empty()) {
-    const auto& name = file_.stages.back().from.name;
-    target = name ? name->text : "default";
-  }
-  global_args_ = automatic_args(request_, platform_, target);
+  global_args_.clear();
+  for (auto& [name, value] : dockerfile::automatic_args(file_, request_.target, request_.build_platform,
+                                                        platform_, request_.build_args))
+    global_args_[name] = std::move(value);
   dockerfile::MapEnvironment environment({global_args_.begin(), global_args_.end()});
   for (const dockerfile::Arg& line : file_.meta_args)
     for (const dockerfile::ArgDeclaration& arg : line.entries) {
@@ -111,7 +101,7 @@ void Lowering::expand_meta_args() {
       if (given != request_.build_args.end())
         value = given->second;
       else
-        value = with_span(arg.span, [&] {
+        value = dockerfile::with_span(arg.span, [&] {
           return dockerfile::process_word(arg.value->text, environment, {.escape = file_.directives.escape});
         });
       budget_.take(value.size());
@@ -123,7 +113,7 @@ void Lowering::expand_from_lines() {
   dockerfile::MapEnvironment environment({global_args_.begin(), global_args_.end()});
   for (const dockerfile::Stage& stage : file_.stages) {
     FromLine line{"", platform_};
-    line.image = with_span(stage.from.image.span, [&] {
+    line.image = dockerfile::with_span(stage.from.image.span, [&] {
       return dockerfile::process_word(stage.from.image.text, environment,
                                       {.escape = file_.directives.escape});
     });
@@ -133,7 +123,7 @@ void Lowering::expand_from_lines() {
           .with_span(stage.from.image.span);
     if (stage.from.platform) {
       const dockerfile::Word& word = *stage.from.platform;
-      std::string text = with_span(word.span, [&] {
+      std::string text = dockerfile::with_span(word.span, [&] {
         return dockerfile::process_word(word.text, environment, {.escape = file_.directives.escape});
       });
       if (text.empty())
@@ -216,9 +206,9 @@ StagePlan Lowering::lower_stage(int index) {
     for (const std::string& trigger : triggers) {
       s.is_triggered = true;
       char escape = std::exchange(s.escape, '\\');
-      dockerfile::Command command =
-          with_span(stage.from.span, [&] { return dockerfile::parse_instruction(trigger, "ONBUILD"); });
-      with_span(stage.from.span, [&] {
+      dockerfile::Command command = dockerfile::with_span(
+          stage.from.span, [&] { return dockerfile::parse_instruction(trigger, "ONBUILD"); });
+      dockerfile::with_span(stage.from.span, [&] {
         apply(s, command);
         return 0;
       });
@@ -226,7 +216,7 @@ StagePlan Lowering::lower_stage(int index) {
     }
     s.is_triggered = false;
     for (const dockerfile::Command& command : stage.commands)
-      with_span(dockerfile::instruction_of(command).span, [&] {
+      dockerfile::with_span(dockerfile::instruction_of(command).span, [&] {
         apply(s, command);
         return 0;
       });

@@ -46,22 +46,4 @@ std::vector<std::string> StageEnvironment::args() const {
   return entries;
 }
 
-std::map<std::string, std::string> automatic_args(const Request& request, const oci::Platform& platform,
-                                                  const std::string& target_name) {
-  std::map<std::string, std::string> args;
-  auto add = [&](const std::string& prefix, const oci::Platform& one) {
-    args[prefix + "PLATFORM"] = one.format();
-    args[prefix + "OS"] = one.os;
-    args[prefix + "OSVERSION"] = one.os_version;
-    args[prefix + "ARCH"] = one.architecture;
-    args[prefix + "VARIANT"] = one.variant;
-  };
-  add("BUILD", request.build_platform);
-  add("TARGET", platform);
-  args["TARGETSTAGE"] = target_name;
-  for (auto& [name, value] : args)
-    if (auto given = request.build_args.find(name); given != request.build_args.end()) value = given->second;
-  return args;
-}
-
 }  // namespace corten::build

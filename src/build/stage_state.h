@@ -7,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "build/request.h"
 #include "dockerfile/expand.h"
 #include "oci/config.h"
 
@@ -39,9 +38,5 @@ class StageEnvironment : public dockerfile::Environment {
   std::vector<std::string> args_;
   std::set<std::string, std::less<>> declared_;
 };
-
-// Predefined arguments of the whole file: platforms and TARGETSTAGE, which build arguments override.
-std::map<std::string, std::string> automatic_args(const Request& request, const oci::Platform& platform,
-                                                  const std::string& target_name);
 
 }  // namespace corten::build

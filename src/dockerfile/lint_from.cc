@@ -2,7 +2,9 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "dockerfile/automatic_args.h"
 #include "dockerfile/lint_stages.h"
+#include "dockerfile/with_span.h"
 #include "oci/reference.h"
 
 namespace corten::dockerfile {
@@ -41,22 +43,9 @@ class FromReader {
  private:
   OrderedEnvironment automatic() const {
     OrderedEnvironment values;
-    auto add = [&](const std::string& name, const std::string& value) {
-      auto given = options_.build_args.find(name);
-      values.set(name, given == options_.build_args.end() ? value : given->second);
-    };
-    auto add_platform = [&](const std::string& prefix, const oci::Platform& platform) {
-      add(prefix + "PLATFORM", platform.format());
-      add(prefix + "OS", platform.os);
-      add(prefix + "OSVERSION", platform.os_version);
-      add(prefix + "ARCH", platform.architecture);
-      add(prefix + "VARIANT", platform.variant);
-    };
-    add_platform("BUILD", build_platform_);
-    add_platform("TARGET", platform_);
-    std::string stage = options_.target;
-    if (stage.empty() && file_.stages.back().from.name) stage = file_.stages.back().from.name->text;
-    add("TARGETSTAGE", stage.empty() ? "default" : stage);
+    for (auto& [name, value] :
+         automatic_args(file_, options_.target, build_platform_, platform_, options_.build_args))
+      values.set(name, std::move(value));
     return values;
   }
 
@@ -69,7 +58,7 @@ class FromReader {
         if (auto given = build_args.find(entry.name); given != build_args.end()) {
           value = given->second;
         } else if (entry.value) {
-          Expansion found = with_place(line.span, [&] { return expand(entry.value->text, values, words_); });
+          Expansion found = with_span(line.span, [&] { return expand(entry.value->text, values, words_); });
           value = found.text;
           budget_.take(found.text.size());
           info.uses = found.matched;
@@ -122,7 +111,7 @@ class FromReader {
     const From& from = file_.stages[index].from;
     StageWalk& s = lines_.stages[index];
     CheckOptions check = findings_.merged(from.comments);
-    Expansion image = with_place(from.span, [&] { return expand(from.image.text, lines_.globals, words_); });
+    Expansion image = with_span(from.span, [&] { return expand(from.image.text, lines_.globals, words_); });
     report_undeclared(from, from.image, image, check);
     if (image.text.empty())
       throw Error(ErrorCode::kInvalid, fmt::format("base name ({}) should not be blank", from.image.text))
@@ -132,7 +121,7 @@ class FromReader {
     s.platform = platform_;
     if (from.platform) {
       Expansion platform =
-          with_place(from.span, [&] { return expand(from.platform->text, lines_.globals, words_); });
+          with_span(from.span, [&] { return expand(from.platform->text, lines_.globals, words_); });
       report_undeclared(from, *from.platform, platform, check);
       check_platform(from, platform, check);
       if (platform.text.empty()) {

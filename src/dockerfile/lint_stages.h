@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/error.h"
 #include "dockerfile/limits.h"
 #include "dockerfile/lint_walk.h"
 #include "dockerfile/stage_graph.h"
@@ -52,16 +51,5 @@ FromLines read_from_lines(const Dockerfile& file, const LintOptions& options, co
 // The target's arguments, secrets and agents, with those of every stage that it needs.
 void tell_outline(const Dockerfile& file, size_t target, std::vector<StageWalk>& stages,
                   const std::vector<std::vector<StageNeed>>& needs, const ArgInfos& meta, Outline& outline);
-
-// Errors of `f` that have no place get this one.
-template <typename F>
-auto with_place(const SourceSpan& span, F f) {
-  try {
-    return f();
-  } catch (Error& error) {
-    if (!error.span()) error.set_span(span);
-    throw;
-  }
-}
 
 }  // namespace corten::dockerfile

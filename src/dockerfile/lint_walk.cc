@@ -12,6 +12,7 @@
 #include "dockerfile/mount.h"
 #include "dockerfile/stages.h"
 #include "dockerfile/values.h"
+#include "dockerfile/with_span.h"
 
 namespace corten::dockerfile {
 
@@ -116,7 +117,7 @@ class Walk {
     if (s.base) {
       const StageWalk& base = stages_[*s.base];
       s.platform = base.platform;
-      with_place(stage.from.span, [&] { return budget_.take(base.environment.bytes()), 0; });
+      with_span(stage.from.span, [&] { return budget_.take(base.environment.bytes()), 0; });
       s.environment = base.environment;
       s.declared = base.declared;
       s.has_shell = base.has_shell;
@@ -127,7 +128,7 @@ class Walk {
     if (!s.environment.get("PATH"))
       s.environment.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     for (const std::string& trigger : std::exchange(s.triggers, {})) {
-      Command command = with_place(stage.from.span, [&] { return parse_instruction(trigger, "ONBUILD"); });
+      Command command = with_span(stage.from.span, [&] { return parse_instruction(trigger, "ONBUILD"); });
       place_ = &stage.from.span;
       apply(s, command);
     }
@@ -139,7 +140,7 @@ class Walk {
     const Instruction& instruction = instruction_of(command);
     here_ = place_ ? *place_ : instruction.span;
     check_ = findings_.merged(instruction.comments);
-    with_place(here_, [&] {
+    with_span(here_, [&] {
       std::visit([&](const auto& c) { apply_one(s, c, command.index()); }, command);
       return 0;
     });

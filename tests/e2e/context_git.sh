@@ -3,24 +3,24 @@
 . "$(dirname "$0")/serve.sh"
 base bb
 www="$T/www/git"
-mkdir work
-git_in . init -q -b main work
-printf 'FROM base\nCOPY . /src/\nRUN ls -A /src >/list\n' >work/Dockerfile
-echo 'secret.txt' >work/.dockerignore
-echo s >work/secret.txt
-mkdir -p work/svc
-printf 'FROM base\nCOPY a.txt /\n' >work/svc/Dockerfile
-echo a1 >work/svc/a.txt
-chmod 775 work/svc
-git_in work add -A
-git_in work commit -qm one
-one=$(git_in work rev-parse HEAD)
-git_in work tag -a -m v1 v1
-echo a2 >work/svc/a.txt
-git_in work commit -qam two
-two=$(git_in work rev-parse HEAD)
-git_in . clone -q --bare work "$www/repo.git"
-git_in . clone -q --bare work "$www/private.tmp" && mkdir "$www/private" && mv "$www/private.tmp" "$www/private/repo.git"
+mkdir tree
+git_in . init -q -b main tree
+printf 'FROM base\nCOPY . /src/\nRUN ls -A /src >/list\n' >tree/Dockerfile
+echo 'secret.txt' >tree/.dockerignore
+echo s >tree/secret.txt
+mkdir -p tree/svc
+printf 'FROM base\nCOPY a.txt /\n' >tree/svc/Dockerfile
+echo a1 >tree/svc/a.txt
+chmod 775 tree/svc
+git_in tree add -A
+git_in tree commit -qm one
+one=$(git_in tree rev-parse HEAD)
+git_in tree tag -a -m v1 v1
+echo a2 >tree/svc/a.txt
+git_in tree commit -qam two
+two=$(git_in tree rev-parse HEAD)
+git_in . clone -q --bare tree "$www/repo.git"
+git_in . clone -q --bare tree "$www/private.tmp" && mkdir "$www/private" && mv "$www/private.tmp" "$www/private/repo.git"
 mkdir "$www/old" && cp -a "$www/repo.git" "$www/old/repo.git"
 git_in "$www/repo.git" update-server-info
 
@@ -44,11 +44,11 @@ equal "$(context "$URL/git/repo.git#v1:svc" a.txt)" a1 "a tag and a directory"
 equal "$(context "$URL/git/repo.git?branch=main&subdir=svc" a.txt)" a2 "the query form"
 equal "$(context "$URL/git/repo.git#$one:svc" a.txt)" a1 "a commit"
 equal "$(context "$URL/git/repo.git#main:svc" a.txt)" a2 "a branch"
-equal "$(context "file://$T/work#main:svc" a.txt)" a2 "file://"
+equal "$(context "file://$T/tree#main:svc" a.txt)" a2 "file://"
 holds "$(context "$URL/git/repo.git?ref=main&checksum=$two" list -f Dockerfile)" secret.txt
 refused "$URL/git/repo.git" -f svc/Dockerfile
 holds "$said" '"/a.txt": not found'
-cp work/svc/Dockerfile here.Dockerfile
+cp tree/svc/Dockerfile here.Dockerfile
 equal "$(context "$URL/git/repo.git#v1:svc" a.txt -f "$T/here.Dockerfile")" a1 "an absolute -f is a file of this machine"
 equal "$(context "$URL/git/repo.git#v1:svc" a.txt -f - <here.Dockerfile)" a1 "-f -"
 equal "$(context "$URL/dumb/repo.git#v1:svc" a.txt)" a1 "a dumb server"
@@ -70,10 +70,10 @@ equal "$(cat id2)" "$(cat id1)" "an empty store, another umask"
 CORTEN_STORE="$T/other" "$CORTEN" prune --everything --force >/dev/null
 
 # .git on request.
-printf 'FROM base\nCOPY . /src/\n' >work/keep.Dockerfile
-git_in work add -A && git_in work commit -qm three && git_in work push -q "$www/repo.git" main
+printf 'FROM base\nCOPY . /src/\n' >tree/keep.Dockerfile
+git_in tree add -A && git_in tree commit -qm three && git_in tree push -q "$www/repo.git" main
 equal "$(context "$URL/git/repo.git" src/.git/HEAD -f keep.Dockerfile --build-arg BUILDKIT_CONTEXT_KEEP_GIT_DIR=1)" \
-  "$(git_in work rev-parse HEAD)" "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+  "$(git_in tree rev-parse HEAD)" "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 mkdir unpacked && tar -C unpacked -xf out.tar src
 equal "$(git_in unpacked/src -c safe.directory='*' status --porcelain)" "" "the kept repository is clean"
 equal "$(git_in unpacked/src -c safe.directory='*' log --oneline | wc -l)" 1 "its depth"
@@ -160,7 +160,7 @@ done
 printf 'FROM base\nADD --keep-git-dir=true %s/git/repo.git?keep-git-dir=false /x\n' "$URL" >Dockerfile
 refused - <Dockerfile
 holds "$said" "inconsistent keep-git-dir configuration"
-printf 'FROM base\nADD file://%s/work/.git /x\n' "$T" >Dockerfile
+printf 'FROM base\nADD file://%s/tree/.git /x\n' "$T" >Dockerfile
 refused - <Dockerfile
 holds "$said" "not found"
 [ ! -e "$T/pwned" ] || fail "something was executed"
