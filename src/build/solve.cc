@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/trace.h"
 #include "base/wait_lock.h"
 #include "build/copy.h"
 #include "build/remote_fetches.h"
@@ -159,6 +160,12 @@ class Solver {
     finish(step, std::move(rootfs), true, from.image.identity);
   }
 
+  // Steps whose layers are likely to be much alike: this one in later builds of the same thing.
+  Digest family(const Step& step) const {
+    std::string text = executor_.request.project + '\0' + executor_.request.dockerfile_name + '\0' + step.name;
+    return Digest::of(text + '\0' + step.instruction);
+  }
+
   // Looks the key up, or does the work under the key's lock.
   store::LayerRef action(const Step& step, const KeyRecord& record, bool& cached,
                          const std::function<store::LayerRef(int lock_fd)>& work) {
@@ -185,6 +192,7 @@ class Solver {
     }
     cached = false;
     store::LayerRef layer = work(lock.fd());
+    store.layers().succeed(family(step), layer);
     store::Action action;
     action.key = key;
     action.kind = "exact";
@@ -220,6 +228,7 @@ class Solver {
   }
 
   void copy_step(const Step& step, const CopyStep& copy) {
+    TraceSpan span("COPY and ADD: select, key, look up");
     StageRootfs rootfs = below(step.base);
     auto source = tree_of(copy.from);
     std::map<size_t, RemoteTree> remotes = remote_fetches_->wait_for(step, events_);
@@ -231,6 +240,7 @@ class Solver {
     int64_t time = rootfs.newest + 1;
     store::LayerRef layer = action(step, record, cached, [&](int) {
       source->ingest(files);
+      TraceSpan making("COPY and ADD: make the layer");
       store::RootfsView view = executor_.store.layers().view(rootfs.refs());
       store::EmptyTree nothing;
       store::LayerBuilder builder(copy.link ? static_cast<const store::Tree&>(nothing) : view);
@@ -273,6 +283,7 @@ class Solver {
   }
 
   void run_step(const Step& step, const RunStep& run) {
+    TraceSpan span("RUN: key, look up");
     StageRootfs rootfs = below(step.base);
     RunInputs inputs;
     inputs.below = rootfs;

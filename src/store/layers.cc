@@ -10,6 +10,7 @@
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/temp_dir.h"
+#include "base/trace.h"
 #include "store/directory_body.h"
 #include "store/store.h"
 
@@ -24,6 +25,7 @@ std::string Layers::manifest_path(const Digest& id) const {
 }
 
 Digest Layers::save(const Manifest& manifest) {
+  TraceSpan span("write a layer's manifest");
   std::string bytes = manifest.serialize();
   Digest id = Digest::of(bytes);
   std::string path = manifest_path(id);
@@ -67,6 +69,7 @@ std::shared_ptr<const Manifest> Layers::load(const Digest& id) {
     std::lock_guard lock(mutex_);
     if (auto found = loaded_.find(id); found != loaded_.end()) return found->second;
   }
+  TraceSpan span("read a layer's manifest");
   std::string bytes;
   try {
     bytes = read_file(manifest_path(id));
@@ -99,6 +102,7 @@ std::string Layers::directory_path(const LayerRef& layer, const std::string& map
 HostPath Layers::directory(const LayerRef& layer, const std::string& mapping) {
   std::string path = directory_path(layer, mapping);
   if (path_exists(path)) return {path};
+  TraceSpan span("make a layer's directory");
   auto manifest = load(layer.id);
   TempDir place = TempDir::make(root_ + "/tmp", "body-");
   make_directory_body(*manifest, layer.time, contents_, place / "root");
