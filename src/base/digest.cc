@@ -115,8 +115,7 @@ std::optional<Sha256> Sha256::restore(std::string_view saved) {
   if (bytes >> 61 != 0 || rest.size() != bytes % kBlock) return std::nullopt;
   Sha256 hash;
   SHA256_CTX& to = context(hash.state_);
-  for (size_t i = 0; i < kWords; i++)
-    to.h[i] = static_cast<unsigned>(little_endian(saved.substr(4 * i, 4)));
+  for (size_t i = 0; i < kWords; i++) to.h[i] = static_cast<unsigned>(little_endian(saved.substr(4 * i, 4)));
   to.Nl = static_cast<unsigned>(bytes * 8);
   to.Nh = static_cast<unsigned>((bytes * 8) >> 32);
   to.num = static_cast<unsigned>(rest.size());

@@ -159,9 +159,11 @@ std::vector<HostPath> stack_lowers(const store::Rootfs& layers, Executor& execut
       continue;
     }
     std::optional<store::RootfsView> beneath;
-    for (HostPath& directory : executor.store.layers().lowers(layers[i], mapping, [&](const RootfsPath& path) {
+    for (HostPath& directory :
+         executor.store.layers().lowers(layers[i], mapping, [&](const RootfsPath& path) {
            if (!beneath)
-             beneath.emplace(executor.store.layers().view({layers.begin(), layers.begin() + static_cast<long>(i)}));
+             beneath.emplace(
+                 executor.store.layers().view({layers.begin(), layers.begin() + static_cast<long>(i)}));
            return beneath->find(path) != nullptr;
          }))
       directories.push_back(std::move(directory));
@@ -256,10 +258,8 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   options.stub_parents = remove_stubs(upper, process.stubs());
   options.below = &view;
   options.threads = executor.request.threads;
-  store::Manifest manifest = store::capture_upper(upper, options, executor.store.contents());
-  store::LayerRef layer{executor.store.layers().save(manifest), layer_time};
-  executor.store.layers().adopt_directory(layer, executor.mapping.to_string(), {upper});
-  return layer;
+  store::Manifest manifest = store::capture_upper(upper, options);
+  return executor.store.layers().adopt(manifest, layer_time, executor.mapping.to_string(), {upper});
 }
 
 }  // namespace corten::build

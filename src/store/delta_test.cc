@@ -143,7 +143,8 @@ TEST(Delta, ShowsWhatTheLayerShows) {
       continue;
     }
     used++;
-    ASSERT_EQ(seen(RootfsView({beneath, earlier, shared(delta->entries)})), seen(RootfsView({beneath, later})))
+    ASSERT_EQ(seen(RootfsView({beneath, earlier, shared(delta->entries)})),
+              seen(RootfsView({beneath, later})))
         << "round " << round;
   }
   EXPECT_GT(used, 2000);

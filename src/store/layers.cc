@@ -105,16 +105,19 @@ HostPath Layers::directory(const LayerRef& layer, const std::string& mapping) {
   TraceSpan span("make a layer's directory");
   auto manifest = load(layer.id);
   TempDir place = TempDir::make(root_ + "/tmp", "body-");
-  make_directory_body(*manifest, layer.time, contents_, place / "root");
-  adopt_directory(layer, mapping, {place / "root"});
+  std::vector<const Entry*> linked = make_directory_body(*manifest, layer.time, contents_, place / "root");
+  if (place_body(layer, mapping, place / "root"))
+    for (const Entry* e : linked) contents_.set_home(e->content, path + "/" + e->path.str());
   return {path};
 }
 
-void Layers::adopt_directory(const LayerRef& layer, const std::string& mapping, const HostPath& upper) {
+// False: another process was faster, and what it made is as good.
+bool Layers::place_body(const LayerRef& layer, const std::string& mapping, const std::string& made) {
   std::string path = directory_path(layer, mapping);
   make_directories_on_host(HostPath{path}.parent(), 0700);
-  // A directory may not replace one that is not empty: whoever comes second keeps what he brought.
-  if (rename(upper.c_str(), path.c_str()) != 0 && errno != ENOTEMPTY && errno != EEXIST)
+  // A directory may not replace one that is not empty.
+  bool is_placed = rename(made.c_str(), path.c_str()) == 0;
+  if (!is_placed && errno != ENOTEMPTY && errno != EEXIST)
     fail_errno("store directory of layer {}", layer.id.short_hex());
   database_.prepare("INSERT OR REPLACE INTO bodies(layer,time,mapping,used) VALUES(?,?,?,?)")
       .bind(layer.id)
@@ -122,6 +125,30 @@ void Layers::adopt_directory(const LayerRef& layer, const std::string& mapping, 
       .bind(mapping)
       .bind(static_cast<int64_t>(time(nullptr)))
       .run();
+  return is_placed;
+}
+
+LayerRef Layers::adopt(const Manifest& manifest, int64_t time, const std::string& mapping,
+                       const HostPath& upper) {
+  LayerRef layer{manifest.id(), time};
+  place_body(layer, mapping, upper.value);
+  std::string path = directory_path(layer, mapping);
+  for (const Entry& e : manifest.entries())
+    if (e.type == EntryType::kFile && !e.is_hard_link() && !contents_.has(e.content))
+      contents_.set_home(e.content, path + "/" + e.path.str());
+  save(manifest);
+  return layer;
+}
+
+void Layers::remove_body(const std::string& path) {
+  std::string name = HostPath{path}.filename();
+  std::string tree = path_exists(path + "/on") && path.ends_with(".delta") ? path + "/tree" : path;
+  auto id = Digest::try_parse("sha256:" + name.substr(0, 64));
+  if (id && path_exists(manifest_path(*id)))
+    for (const Entry& e : load(*id)->entries())
+      if (e.type == EntryType::kFile && !e.is_hard_link())
+        contents_.take_home(e.content, tree + "/" + e.path.str());
+  remove_tree(path);
 }
 
 std::optional<LayerDiff> Layers::find_diff(const LayerRef& layer) {

@@ -41,8 +41,11 @@ class Layers {
   // The directory body under an id mapping (sandbox::IdMapping::to_string), made from the contents when it is
   // missing.
   HostPath directory(const LayerRef& layer, const std::string& mapping);
-  // Makes a captured upper the body of its layer, by renaming it; when there is one already, the upper stays.
-  void adopt_directory(const LayerRef& layer, const std::string& mapping, const HostPath& upper);
+  // Saves the manifest of a captured upper, which becomes the layer's directory body and the home of its
+  // contents; when there is a body already, the upper stays.
+  LayerRef adopt(const Manifest& manifest, int64_t time, const std::string& mapping, const HostPath& upper);
+  // Removes a directory body, or a delta; contents that have their home in it get a file of their own first.
+  void remove_body(const std::string& path);
 
   // What an overlay stands on for this layer, the uppermost first: its directory body, or small directories
   // over the body of an earlier version of it (store/delta.h). `is_below` tells whether the layers beneath,
@@ -65,8 +68,9 @@ class Layers {
  private:
   std::string manifest_path(const Digest& id) const;
   std::string directory_path(const LayerRef& layer, const std::string& mapping) const;
-  std::optional<std::vector<HostPath>> known_lowers(const std::string& body, size_t depth,
-                                                    const std::function<bool(const RootfsPath&)>& is_below) const;
+  bool place_body(const LayerRef& layer, const std::string& mapping, const std::string& made);
+  std::optional<std::vector<HostPath>> known_lowers(
+      const std::string& body, size_t depth, const std::function<bool(const RootfsPath&)>& is_below) const;
   bool make_delta_body(const LayerRef& layer, const std::string& mapping);
 
   std::string root_;

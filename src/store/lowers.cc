@@ -1,9 +1,9 @@
 // Layers as overlay lowers: one directory each, or a delta on the directory of an earlier version.
 //
-// A delta body is dirs/ab/NAME.delta/, renamed into place whole: `tree/`, the directory, and `on`, the name of
-// the body it stands on and the paths that no layer beneath may have. It stands on a directory or on another
-// delta; after kMaxDepth of them the layer gets a directory of its own, which keeps look-ups short and lets
-// old versions go.
+// A delta body is dirs/ab/NAME.delta/, renamed into place whole: `tree/`, the directory, and `on`, the name
+// of the body it stands on and the paths that no layer beneath may have. It stands on a directory or on
+// another delta; after kMaxDepth of them the layer gets a directory of its own, which keeps look-ups short
+// and lets old versions go.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -103,14 +103,17 @@ bool Layers::make_delta_body(const LayerRef& layer, const std::string& mapping) 
   TempDir place = TempDir::make(root_ + "/tmp", "delta-");
   std::string made = place / "delta";
   if (mkdir(made.c_str(), 0755) != 0) fail_errno("make directory {}", made);
-  make_directory_body(delta->entries, layer.time, contents_, made + "/tree");
+  std::vector<const Entry*> linked =
+      make_directory_body(delta->entries, layer.time, contents_, made + "/tree");
   write_file_atomic(made + "/on", standing_text({HostPath{base}.filename(), std::move(delta->absent)}));
   std::string path = directory_path(layer, mapping) + kDeltaSuffix;
   make_directories_on_host(HostPath{path}.parent(), 0700);
-  // Another process may have been faster; one whose base is gone is of no use any more.
-  if (rename(made.c_str(), path.c_str()) == 0) return true;
-  if (errno != ENOTEMPTY && errno != EEXIST)
-    fail_errno("store directory of layer {}", layer.id.short_hex());
+  if (rename(made.c_str(), path.c_str()) == 0) {
+    for (const Entry* e : linked) contents_.set_home(e->content, path + "/tree/" + e->path.str());
+    return true;
+  }
+  // Another process was faster.
+  if (errno != ENOTEMPTY && errno != EEXIST) fail_errno("store directory of layer {}", layer.id.short_hex());
   return true;
 }
 
