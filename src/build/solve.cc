@@ -80,7 +80,7 @@ class Solver : public Inputs {
   }
 
   // A step that gave a layer starts those that waited for it alone. The first failure cancels the rest.
-  void ended(StepId id, StepState state, std::exception_ptr error) {
+  void ended(StepId id, StepState state, const std::exception_ptr& error) {
     if (state == StepState::kDone || state == StepState::kCached) {
       result_.steps[index(id)].was_cached = state == StepState::kCached;
       (state == StepState::kCached ? result_.cached_steps : result_.executed_steps)++;
