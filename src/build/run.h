@@ -14,6 +14,7 @@
 #include "sandbox/privilege.h"
 #include "sandbox/process.h"
 #include "store/layer_tar.h"
+#include "store/owners.h"
 
 namespace corten::build {
 
@@ -34,12 +35,15 @@ class RunningProcesses {
 struct Executor {
   store::Store& store;
   const Request& request;
-  sandbox::IdMapping mapping;
+  sandbox::Entered entered;
   const Clock& clock;
   Cancellation cancellation;
   RunningProcesses& running;
   uint64_t max_unpacked_bytes = store::kUsualUnpackedBytes;  // of an archive that ADD unpacks
 };
+
+// How the bodies that this executor makes have their owners.
+store::Owners body_owners(const Executor& executor);
 
 // A source of a mount, resolved: the files, and the layers when it is a root file system.
 struct MountSource {
