@@ -19,7 +19,7 @@ RUN --mount=type=cache,target=/cache,uid=12 --mount=type=bind,target=/bound --mo
     stat -c '%u:%g %a' /cache /run/secrets/token /d /d/l /d/p >>/seen && mv /d /e && cp -a /e /f && chgrp 77 /f/r; \
     find /e /f -exec stat -c '%n %F %a %u:%g' {} + >>/seen && touch /tmpfs/x && cp /bound/f /from-bind && ln /from-bind /linked
 USER app
-WORKDIR /work/deep
+WORKDIR /place/deep
 RUN id -u >/tmp/id && id -g >>/tmp/id && mkdir /tmp/w && echo a >/tmp/w/a && ! chown 0 /tmp/w 2>/dev/null && stat -c %u:%g /owned /bin/sh >>/tmp/id
 FROM main AS last
 COPY --from=main --chown=3:4 /tmp/w /w
