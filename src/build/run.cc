@@ -14,6 +14,7 @@
 #include "base/trace.h"
 #include "build/run_mounts.h"
 #include "dockerfile/values.h"
+#include "sandbox/recorder.h"
 #include "sandbox/ulimit.h"
 #include "store/accounts.h"
 #include "store/directory_body.h"
@@ -140,6 +141,17 @@ std::string shown_command(const std::vector<std::string>& argv) {
   return join(argv, " ");
 }
 
+// What carries no record of its owner, where that is not the step's user.
+std::vector<sandbox::Recorder::Special> specials_below(const store::Tree& view, const store::RunUser& user) {
+  std::vector<sandbox::Recorder::Special> list;
+  store::walk(view, RootfsPath(), [&](const store::Entry& e) {
+    if ((e.type == store::EntryType::kSymlink || e.type == store::EntryType::kFifo) &&
+        (e.uid != user.uid || e.gid != user.gid))
+      list.push_back({.path = e.path, .owner = {.uid = e.uid, .gid = e.gid}});
+  });
+  return list;
+}
+
 int64_t start_time(const std::string& upper) {
   struct stat st;
   if (stat(upper.c_str(), &st) != 0) fail_errno("stat {}", upper);
@@ -147,20 +159,19 @@ int64_t start_time(const std::string& upper) {
 }
 
 // The directories of a stack, the uppermost first.
-std::vector<HostPath> stack_lowers(const store::Rootfs& layers, Executor& executor) {
+std::vector<HostPath> stack_lowers(const store::Rootfs& layers, const store::Owners& owners,
+                                   Executor& executor) {
   // An overlay takes 500 directories: a long stack has one for each layer.
   constexpr size_t kMaxLayersWithDeltas = 50;
   TraceSpan span("directories that a RUN stands on");
   std::vector<HostPath> directories;
-  std::string mapping = executor.mapping.to_string();
   for (size_t i = layers.size(); i-- > 0;) {
     if (layers.size() > kMaxLayersWithDeltas) {
-      directories.push_back(executor.store.layers().directory(layers[i], mapping));
+      directories.push_back(executor.store.layers().directory(layers[i], owners));
       continue;
     }
     std::optional<store::RootfsView> beneath;
-    for (HostPath& directory :
-         executor.store.layers().lowers(layers[i], mapping, [&](const RootfsPath& path) {
+    for (HostPath& directory : executor.store.layers().lowers(layers[i], owners, [&](const RootfsPath& path) {
            if (!beneath)
              beneath.emplace(
                  executor.store.layers().view({layers.begin(), layers.begin() + static_cast<long>(i)}));
@@ -173,6 +184,10 @@ std::vector<HostPath> stack_lowers(const store::Rootfs& layers, Executor& execut
 
 }  // namespace
 
+store::Owners body_owners(const Executor& executor) {
+  return {.mapping = executor.entered.mapping.to_string(), .recorded = executor.entered.records_owners()};
+}
+
 store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Executor& executor) {
   TraceSpan span("RUN: prepare and finish");
   int64_t layer_time = inputs.below.newest + 1;
@@ -180,9 +195,10 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   store::RootfsView view = executor.store.layers().view(inputs.below.refs());
   TempDir place = executor.store.temporary("run");
   std::string upper = place / "upper", work = place / "work";
-  store::make_upper(upper, view);
+  const store::Owners owners = body_owners(executor);
+  store::make_upper(upper, view, owners);
   if (mkdir(work.c_str(), 0700) != 0) fail_errno("make directory {}", work);
-  store::make_working_directory(upper, step.directory, view);
+  store::make_working_directory(upper, step.directory, view, owners);
 
   store::RunUser user = store::Accounts::load(view, executor.store.contents()).run_user(step.user);
   RunMounts mounts(step, inputs, executor, layer_time, place.path());
@@ -197,7 +213,8 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
     spec.root.lowers.push_back(source);
   };
   if (!mounts.restamped().empty()) add_lower(mounts.restamped());
-  for (const HostPath& directory : stack_lowers(inputs.below.refs(), executor)) add_lower(directory.value);
+  for (const HostPath& directory : stack_lowers(inputs.below.refs(), owners, executor))
+    add_lower(directory.value);
   spec.root.upper = {upper};
   spec.root.work = {work};
   spec.mounts = mounts.mounts();
@@ -219,6 +236,13 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   if (step.insecure) spec.security = sandbox::Security::kInsecure;
   for (const std::string& text : executor.request.ulimits) spec.limits.push_back(sandbox::parse_ulimit(text));
   spec.lock_fd = inputs.lock_fd;
+  std::optional<sandbox::Recorder> recorder;
+  if (owners.recorded) {
+    recorder.emplace(
+        sandbox::Recorder::Options{.uid = user.uid, .gid = user.gid, .specials = specials_below(view, user)});
+    spec.one_id = true;
+    spec.recorder = &*recorder;
+  }
 
   Pipe out = make_pipe(), err = make_pipe();
   spec.stdout_fd = out.write.get();
@@ -259,9 +283,13 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   options.keep_times = keep_times;
   options.stub_parents = remove_stubs(upper, process.stubs());
   options.below = &view;
+  options.owners = owners;
+  options.maker = {.uid = user.uid, .gid = user.gid};
+  if (recorder)
+    options.owner_of_special = [&](const RootfsPath& path) { return recorder->owner_of_special(path); };
   options.threads = executor.request.threads;
   store::Manifest manifest = store::capture_upper(upper, options);
-  return executor.store.layers().adopt(manifest, layer_time, executor.mapping.to_string(), {upper});
+  return executor.store.layers().adopt(manifest, layer_time, owners, {upper});
 }
 
 }  // namespace corten::build

@@ -200,7 +200,8 @@ class Solver : public Inputs {
 
   // Steps whose layers are likely to be much alike: this one in later builds of the same thing.
   Digest family(const Step& step) const {
-    std::string text = executor_.request.project + '\0' + executor_.request.dockerfile_name + '\0' + step.name;
+    std::string text =
+        executor_.request.project + '\0' + executor_.request.dockerfile_name + '\0' + step.name;
     return Digest::of(text + '\0' + step.instruction);
   }
 

@@ -99,21 +99,22 @@ std::string Layers::directory_path(const LayerRef& layer, const std::string& map
   return root_ + "/dirs/" + hex.substr(0, 2) + "/" + name;
 }
 
-HostPath Layers::directory(const LayerRef& layer, const std::string& mapping) {
-  std::string path = directory_path(layer, mapping);
+HostPath Layers::directory(const LayerRef& layer, const Owners& owners) {
+  std::string path = directory_path(layer, owners.mapping);
   if (path_exists(path)) return {path};
   TraceSpan span("make a layer's directory");
   auto manifest = load(layer.id);
   TempDir place = TempDir::make(root_ + "/tmp", "body-");
-  std::vector<const Entry*> linked = make_directory_body(*manifest, layer.time, contents_, place / "root");
-  if (place_body(layer, mapping, place / "root"))
+  std::vector<const Entry*> linked = make_directory_body(*manifest, layer.time, contents_, place / "root",
+                                                         {.may_link = true, .owners = owners});
+  if (place_body(layer, owners, place / "root"))
     for (const Entry* e : linked) contents_.set_home(e->content, path + "/" + e->path.str());
   return {path};
 }
 
 // False: another process was faster, and what it made is as good.
-bool Layers::place_body(const LayerRef& layer, const std::string& mapping, const std::string& made) {
-  std::string path = directory_path(layer, mapping);
+bool Layers::place_body(const LayerRef& layer, const Owners& owners, const std::string& made) {
+  std::string path = directory_path(layer, owners.mapping);
   make_directories_on_host(HostPath{path}.parent(), 0700);
   // A directory may not replace one that is not empty.
   bool is_placed = rename(made.c_str(), path.c_str()) == 0;
@@ -122,17 +123,16 @@ bool Layers::place_body(const LayerRef& layer, const std::string& mapping, const
   database_.prepare("INSERT OR REPLACE INTO bodies(layer,time,mapping,used) VALUES(?,?,?,?)")
       .bind(layer.id)
       .bind(layer.time)
-      .bind(mapping)
+      .bind(owners.mapping)
       .bind(static_cast<int64_t>(time(nullptr)))
       .run();
   return is_placed;
 }
 
-LayerRef Layers::adopt(const Manifest& manifest, int64_t time, const std::string& mapping,
-                       const HostPath& upper) {
+LayerRef Layers::adopt(const Manifest& manifest, int64_t time, const Owners& owners, const HostPath& upper) {
   LayerRef layer{manifest.id(), time};
-  place_body(layer, mapping, upper.value);
-  std::string path = directory_path(layer, mapping);
+  place_body(layer, owners, upper.value);
+  std::string path = directory_path(layer, owners.mapping);
   for (const Entry& e : manifest.entries())
     if (e.type == EntryType::kFile && !e.is_hard_link() && !contents_.has(e.content))
       contents_.set_home(e.content, path + "/" + e.path.str());

@@ -11,6 +11,7 @@
 #include "base/path.h"
 #include "store/contents.h"
 #include "store/database.h"
+#include "store/owners.h"
 #include "store/tree.h"
 
 namespace corten::store {
@@ -38,19 +39,18 @@ class Layers {
   std::shared_ptr<const Manifest> load(const Digest& id);
   RootfsView view(const Rootfs& rootfs);
 
-  // The directory body under an id mapping (sandbox::IdMapping::to_string), made from the contents when it is
-  // missing.
-  HostPath directory(const LayerRef& layer, const std::string& mapping);
+  // The directory body with owners as this machine has them, made from the contents when it is missing.
+  HostPath directory(const LayerRef& layer, const Owners& owners);
   // Saves the manifest of a captured upper, which becomes the layer's directory body and the home of its
   // contents; when there is a body already, the upper stays.
-  LayerRef adopt(const Manifest& manifest, int64_t time, const std::string& mapping, const HostPath& upper);
+  LayerRef adopt(const Manifest& manifest, int64_t time, const Owners& owners, const HostPath& upper);
   // Removes a directory body, or a delta; contents that have their home in it get a file of their own first.
   void remove_body(const std::string& path);
 
   // What an overlay stands on for this layer, the uppermost first: its directory body, or small directories
   // over the body of an earlier version of it (store/delta.h). `is_below` tells whether the layers beneath,
   // in the stack that is meant, have that path.
-  std::vector<HostPath> lowers(const LayerRef& layer, const std::string& mapping,
+  std::vector<HostPath> lowers(const LayerRef& layer, const Owners& owners,
                                const std::function<bool(const RootfsPath&)>& is_below);
 
   // The layer is what a step of this family gave now: the family's last layer is its predecessor. A family is
@@ -68,10 +68,10 @@ class Layers {
  private:
   std::string manifest_path(const Digest& id) const;
   std::string directory_path(const LayerRef& layer, const std::string& mapping) const;
-  bool place_body(const LayerRef& layer, const std::string& mapping, const std::string& made);
+  bool place_body(const LayerRef& layer, const Owners& owners, const std::string& made);
   std::optional<std::vector<HostPath>> known_lowers(
       const std::string& body, size_t depth, const std::function<bool(const RootfsPath&)>& is_below) const;
-  bool make_delta_body(const LayerRef& layer, const std::string& mapping);
+  bool make_delta_body(const LayerRef& layer, const Owners& owners);
 
   std::string root_;
   Database& database_;

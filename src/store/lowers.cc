@@ -78,21 +78,21 @@ std::optional<std::vector<HostPath>> Layers::known_lowers(
   return lowers;
 }
 
-std::vector<HostPath> Layers::lowers(const LayerRef& layer, const std::string& mapping,
+std::vector<HostPath> Layers::lowers(const LayerRef& layer, const Owners& owners,
                                      const std::function<bool(const RootfsPath&)>& is_below) {
-  std::string body = directory_path(layer, mapping);
+  std::string body = directory_path(layer, owners.mapping);
   if (auto known = known_lowers(body, 0, is_below)) return *known;
-  if (make_delta_body(layer, mapping))
+  if (make_delta_body(layer, owners))
     if (auto known = known_lowers(body, 0, is_below)) return *known;
-  return {directory(layer, mapping)};
+  return {directory(layer, owners)};
 }
 
-bool Layers::make_delta_body(const LayerRef& layer, const std::string& mapping) {
+bool Layers::make_delta_body(const LayerRef& layer, const Owners& owners) {
   auto earlier = predecessor(layer);
   // Entries without a time of their own have the layer's, so only a version with the same time shows them
   // alike.
   if (!earlier || earlier->time != layer.time || !has(earlier->id)) return false;
-  std::string base = directory_path(*earlier, mapping);
+  std::string base = directory_path(*earlier, owners.mapping);
   if (!path_exists(base) && !path_exists(base + kDeltaSuffix)) return false;
   TraceSpan span("make a delta of a layer's directory");
   auto later = load(layer.id);
@@ -103,10 +103,10 @@ bool Layers::make_delta_body(const LayerRef& layer, const std::string& mapping) 
   TempDir place = TempDir::make(root_ + "/tmp", "delta-");
   std::string made = place / "delta";
   if (mkdir(made.c_str(), 0755) != 0) fail_errno("make directory {}", made);
-  std::vector<const Entry*> linked =
-      make_directory_body(delta->entries, layer.time, contents_, made + "/tree");
+  std::vector<const Entry*> linked = make_directory_body(
+      delta->entries, layer.time, contents_, made + "/tree", {.may_link = true, .owners = owners});
   write_file_atomic(made + "/on", standing_text({HostPath{base}.filename(), std::move(delta->absent)}));
-  std::string path = directory_path(layer, mapping) + kDeltaSuffix;
+  std::string path = directory_path(layer, owners.mapping) + kDeltaSuffix;
   make_directories_on_host(HostPath{path}.parent(), 0700);
   if (rename(made.c_str(), path.c_str()) == 0) {
     for (const Entry* e : linked) contents_.set_home(e->content, path + "/tree/" + e->path.str());

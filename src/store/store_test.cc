@@ -53,7 +53,7 @@ TEST_F(StoreTest, ADirectoryBodyHasOwnersModesAndTimes) {
   link.path = RootfsPath("d/zlink");
   link.hard_link = RootfsPath("d/own");
   Digest id = store_.layers().save(Manifest({directory, kept, own, link}));
-  std::string body = store_.layers().directory({id, 1000}, "root").value;
+  std::string body = store_.layers().directory({id, 1000}, {}).value;
   struct stat st, other;
   ASSERT_EQ(lstat((body + "/d/kept").c_str(), &st), 0);
   EXPECT_EQ(st.st_mtim.tv_sec, 42);
@@ -69,7 +69,7 @@ TEST_F(StoreTest, ADirectoryBodyHasOwnersModesAndTimes) {
   EXPECT_EQ(st.st_mode & 07777, 0700u);
   // Another layer with the same content in another mode must not disturb the first.
   Digest second = store_.layers().save(Manifest({file("x", "same", 0444)}));
-  store_.layers().directory({second, 2000}, "root");
+  store_.layers().directory({second, 2000}, {});
   ASSERT_EQ(lstat((body + "/d/own").c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, 0755u);
 }
@@ -97,10 +97,10 @@ TEST_F(StoreTest, AnUpperBecomesALayer) {
   EXPECT_EQ(manifest.find(RootfsPath("gone"))->type, EntryType::kWhiteout);
   ASSERT_EQ(stat((upper + "/etc/new").c_str(), &st), 0);
   EXPECT_EQ(st.st_mtime, 1234);
-  LayerRef layer = store_.layers().adopt(manifest, 1234, "root", {upper});
+  LayerRef layer = store_.layers().adopt(manifest, 1234, {}, {upper});
   EXPECT_EQ(layer, (LayerRef{manifest.id(), 1234}));
   EXPECT_FALSE(path_exists(upper));
-  std::string body = store_.layers().directory(layer, "root").value;
+  std::string body = store_.layers().directory(layer, {}).value;
   EXPECT_EQ(read_file(body + "/etc/new"), "fresh");
   Digest content = manifest.find(RootfsPath("etc/new"))->content;
   EXPECT_EQ(store_.contents().read(content, 100), "fresh");
@@ -110,15 +110,15 @@ TEST_F(StoreTest, AnUpperBecomesALayer) {
   store_.layers().remove_body(body);
   EXPECT_FALSE(path_exists(body));
   EXPECT_EQ(store_.contents().read(content, 100), "fresh");
-  EXPECT_EQ(read_file(store_.layers().directory(layer, "root").value + "/etc/new"), "fresh");
+  EXPECT_EQ(read_file(store_.layers().directory(layer, {}).value + "/etc/new"), "fresh");
 }
 
 TEST_F(StoreTest, ABigContentMovesIntoTheFirstBodyThatNeedsIt) {
   std::string big(1 << 20, 'b');
   Digest id = store_.layers().save(Manifest({file("big", big)}));
   Digest content = Digest::of(big);
-  std::string first = store_.layers().directory({id, 1000}, "root").value,
-              second = store_.layers().directory({id, 2000}, "root").value;
+  std::string first = store_.layers().directory({id, 1000}, {}).value,
+              second = store_.layers().directory({id, 2000}, {}).value;
   struct stat st, other;
   ASSERT_EQ(lstat(store_.contents().path(content).c_str(), &st), 0);
   EXPECT_TRUE(S_ISLNK(st.st_mode));
