@@ -60,6 +60,9 @@ class Sha256 {
   std::unique_ptr<State> state_;
 };
 
+// HMAC-SHA-256 (RFC 2104); a key of 64 bytes at most.
+Digest keyed_digest(std::string_view key, std::string_view bytes);
+
 }  // namespace corten
 
 template <>
