@@ -129,7 +129,7 @@ class Comparer {
     const Json* a = beside(before_, "base");
     const Json* b = beside(after_, "base");
     std::string before_image = a ? a->get_string("image") : "", after_image = b ? b->get_string("image") : "";
-    if (!after_image.empty() && !before_image.empty()) {
+    if (a && b && !after_image.empty() && !before_image.empty()) {
       auto shown = [](const Json& base) {
         std::string digest = base.get_string("digest");
         return digest.size() > 19 ? digest.substr(0, 19) : digest;

@@ -47,8 +47,8 @@ int command_buildx(const Arguments& arguments) {
              oci::host_platform().format().c_str());
     return 0;
   }
-  const std::vector<std::string> kVerbs = {"build", "create", "use",     "inspect", "ls",
-                                           "rm",    "stop",   "version", "du",      "prune", "history"};
+  const std::vector<std::string> kVerbs = {"build", "create",  "use", "inspect", "ls",     "rm",
+                                           "stop",  "version", "du",  "prune",   "history"};
   if (verb.empty() || verb == "--help" || verb == "-h") {
     printf(
         "Usage: corten buildx %s ...\n\n'build' is 'corten build'; the others are taken for scripts, for no "

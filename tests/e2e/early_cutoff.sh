@@ -17,7 +17,7 @@ first=$("$CORTEN" build -q --build-context base=bb ctx)
 printf '// a comment\nint main() {}\n' >ctx/main.c
 build ctx --build-context base=bb -o out
 log=$(cat log)
-state() { printf '%s\n' "$log" | grep -A1 -F "[$1] " | tail -1; }
+state() { printf '%s\n' "$log" | grep -A2 -F "[$1] " | grep -v 'not cached:' | sed -n 2p; }
 holds "$(state 'sources 2/3')" DONE
 holds "$(state 'sources 3/3')" DONE
 holds "$(state 'stage-1 2/4')" CACHED
