@@ -119,7 +119,10 @@ Store::Pruned Store::prune(const PruneOptions& options) {
     return digest && kept.contains(*digest);
   };
   for_each_named(path_ + "/dirs", [&](const std::string& path, const std::string& name) {
-    if (!keep(layers, name)) drop(path);
+    if (keep(layers, name)) return;
+    std::set<std::pair<dev_t, ino_t>> seen;
+    pruned.bytes += disk_bytes(path, seen);
+    layers_->remove_body(path);
   });
   for_each_named(path_ + "/layers", [&](const std::string& path, const std::string& name) {
     if (!keep(layers, name)) drop(path);
