@@ -221,11 +221,11 @@ class Buildah(Tool):
         subprocess.run(self.storage + ["prune", "--all", "--force"], capture_output=True, check=False)
         subprocess.run(self.storage + ["rmi", "--all", "--force"], capture_output=True, check=False)
 
-    def command(self, context, args, extra=()):
+    def command(self, context, args):
         command = self.storage + ["bud", "--layers", "--isolation", "chroot", "--jobs", "4", "-t", "bench"]
         for name, value in args.items():
             command += ["--build-arg", f"{name}={value}"]
-        return command + list(extra) + [context]
+        return command + [context]
 
     def build(self, context, args=(), archive=False):
         command = self.command(context, dict(args))
@@ -240,7 +240,14 @@ class Buildah(Tool):
                                 stderr=subprocess.DEVNULL)
 
     def tree(self, context, args=()):
-        self.measured(self.command(context, dict(args), ["--output", f"type=tar,dest={self.place}/tree.tar"]))
+        # Not --output: of a cached build it leaves out what the last RUN made.
+        self.measured(self.command(context, dict(args)))
+
+        def buildah(*command):
+            return subprocess.run(self.storage + list(command), capture_output=True, text=True, check=True).stdout.strip()
+        container = buildah("from", "bench")
+        subprocess.run(["tar", "-C", buildah("mount", container), "-cf", self.place + "/tree.tar", "."], check=True)
+        buildah("rm", container)
         return tree_of_tar(self.place + "/tree.tar")
 
     def close(self):
