@@ -61,11 +61,14 @@ int command_prune(const Arguments& arguments) {
   }
   store::Store::PruneOptions options;
   options.all_images = all;
-  options.cache = cache;
+  if (cache) {
+    options.collect.may_go = [](const store::CacheRecord&) { return true; };
+    options.collect.all = true;
+  }
   options.in_use = container::images_in_use(session.store());
   store::Store::Pruned pruned = session.store().prune(options);
   for (const std::string& name : pruned.deleted) printf("Deleted: %s\n", printable(name).c_str());
-  printf("Total reclaimed space: %s\n", human_size(pruned.bytes).c_str());
+  printf("Total reclaimed space: %s\n", human_size(pruned.collected.bytes).c_str());
   return 0;
 }
 
@@ -95,10 +98,14 @@ int command_du(const Arguments& arguments) {
   parse_flags(app, arguments);
   Session session = Session::open();
   store::Usage usage = session.store().usage();
-  const std::pair<const char*, uint64_t> kRows[] = {
-      {"contents", usage.contents}, {"layer directories", usage.bodies},  {"layer manifests", usage.layers},
-      {"blobs", usage.blobs},       {"cache mounts", usage.cache_mounts}, {"containers", usage.containers},
-      {"other", usage.other}};
+  const std::pair<const char*, uint64_t> kRows[] = {{"contents", usage.contents},
+                                                    {"layer directories", usage.bodies},
+                                                    {"layer manifests", usage.layers},
+                                                    {"blobs", usage.blobs},
+                                                    {"cache mounts", usage.cache_mounts},
+                                                    {"containers", usage.containers},
+                                                    {"index", usage.index},
+                                                    {"other", usage.other}};
   if (format == "json") {
     Json json = Json::object();
     for (const auto& [name, bytes] : kRows) json.set(name, bytes);

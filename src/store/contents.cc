@@ -14,8 +14,7 @@
 
 namespace corten::store {
 
-Contents::Contents(std::string directory, std::string temporary)
-    : directory_(std::move(directory)), temporary_(std::move(temporary)) {}
+Contents::Contents(std::string directory, Lease& lease) : directory_(std::move(directory)), lease_(lease) {}
 
 std::string Contents::path(const Digest& digest) const {
   std::string hex = digest.hex();
@@ -23,6 +22,11 @@ std::string Contents::path(const Digest& digest) const {
 }
 
 bool Contents::has(const Digest& digest) const {
+  lease_.hold(Held::kContent, digest);
+  return exists(digest);
+}
+
+bool Contents::exists(const Digest& digest) const {
   return access(path(digest).c_str(), F_OK) == 0;
 }
 
@@ -37,7 +41,7 @@ std::string Contents::read(const Digest& digest, size_t max_bytes) const {
 
 std::string Contents::temporary_name() {
   static std::atomic<uint64_t> counter = 0;
-  return fmt::format("{}/content-{}-{}", temporary_, getpid(), counter++);
+  return fmt::format("{}/content-{}", lease_.temporary(), counter++);
 }
 
 // Whoever comes second finds the name taken by the same bytes, and is content.
@@ -128,6 +132,7 @@ Contents::Added Contents::add_file(int fd, std::string_view what) {
 }
 
 void Contents::adopt(const std::string& file, const Digest& digest) {
+  lease_.hold(Held::kContent, digest);
   std::string target = path(digest);
   for (int attempt = 0; attempt < 2; attempt++) {
     if (link(file.c_str(), target.c_str()) == 0 || errno == EEXIST) return;

@@ -15,8 +15,8 @@
 
 namespace corten::store {
 
-Layers::Layers(std::string root, Database& database, Contents& contents)
-    : root_(std::move(root)), database_(database), contents_(contents) {}
+Layers::Layers(std::string root, Database& database, Contents& contents, Lease& lease)
+    : root_(std::move(root)), database_(database), contents_(contents), lease_(lease) {}
 
 std::string Layers::manifest_path(const Digest& id) const {
   std::string hex = id.hex();
@@ -27,9 +27,10 @@ Digest Layers::save(const Manifest& manifest) {
   std::string bytes = manifest.serialize();
   Digest id = Digest::of(bytes);
   std::string path = manifest_path(id);
+  lease_.hold(Held::kLayer, id);
   if (!path_exists(path)) {
     make_directories_on_host(HostPath{path}.parent(), 0700);
-    TempDir place = TempDir::make(root_ + "/tmp", "layer-");
+    TempDir place = TempDir::make(lease_.temporary(), "layer-");
     UniqueFd file = open_file(place / "manifest", O_WRONLY | O_CREAT | O_EXCL, 0600);
     write_fully(file.get(), bytes, path);
     file.close_checked(path);
@@ -55,6 +56,7 @@ bool Layers::has(const Digest& id) {
     std::lock_guard lock(mutex_);
     if (loaded_.contains(id)) return true;
   }
+  lease_.hold(Held::kLayer, id);
   Statement row = database_.prepare("SELECT boot FROM layers WHERE id=?");
   row.bind(id);
   if (!row.step()) return false;
@@ -67,6 +69,7 @@ std::shared_ptr<const Manifest> Layers::load(const Digest& id) {
     std::lock_guard lock(mutex_);
     if (auto found = loaded_.find(id); found != loaded_.end()) return found->second;
   }
+  lease_.hold(Held::kLayer, id);
   std::string bytes;
   try {
     bytes = read_file(manifest_path(id));
@@ -98,9 +101,14 @@ std::string Layers::directory_path(const LayerRef& layer, const std::string& map
 
 HostPath Layers::directory(const LayerRef& layer, const std::string& mapping) {
   std::string path = directory_path(layer, mapping);
+  lease_.hold(Held::kLayer, layer.id);
+  {
+    std::lock_guard lock(mutex_);
+    used_bodies_.emplace(layer.id, layer.time, mapping);
+  }
   if (path_exists(path)) return {path};
   auto manifest = load(layer.id);
-  TempDir place = TempDir::make(root_ + "/tmp", "body-");
+  TempDir place = TempDir::make(lease_.temporary(), "body-");
   make_directory_body(*manifest, layer.time, contents_, place / "root");
   adopt_directory(layer, mapping, {place / "root"});
   return {path};
@@ -118,6 +126,26 @@ void Layers::adopt_directory(const LayerRef& layer, const std::string& mapping, 
       .bind(mapping)
       .bind(static_cast<int64_t>(time(nullptr)))
       .run();
+}
+
+bool Layers::has_uses() {
+  std::lock_guard lock(mutex_);
+  return !used_bodies_.empty();
+}
+
+void Layers::save_uses(int64_t now) {
+  std::set<std::tuple<Digest, int64_t, std::string>> used;
+  {
+    std::lock_guard lock(mutex_);
+    used.swap(used_bodies_);
+  }
+  for (const auto& [layer, time, mapping] : used)
+    database_.prepare("UPDATE bodies SET used=? WHERE layer=? AND time=? AND mapping=?")
+        .bind(now)
+        .bind(layer)
+        .bind(time)
+        .bind(mapping)
+        .run();
 }
 
 std::optional<LayerDiff> Layers::find_diff(const LayerRef& layer) {
@@ -152,11 +180,12 @@ std::optional<LayerBlob> Layers::find_blob(const DiffId& diff_id, std::string_vi
 }
 
 void Layers::remember_blob(const DiffId& diff_id, std::string_view format, const LayerBlob& blob) {
-  database_.prepare("INSERT OR REPLACE INTO blobs(diff_id,format,digest,size) VALUES(?,?,?,?)")
+  database_.prepare("INSERT OR REPLACE INTO blobs(diff_id,format,digest,size,used) VALUES(?,?,?,?,?)")
       .bind(diff_id.digest)
       .bind(format)
       .bind(blob.digest)
       .bind(static_cast<int64_t>(blob.size))
+      .bind(static_cast<int64_t>(time(nullptr)))
       .run();
 }
 
