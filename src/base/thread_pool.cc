@@ -14,9 +14,7 @@ void Cancellation::check() const {
   if (is_cancelled()) throw Error(ErrorCode::kCancelled, "cancelled");
 }
 
-ThreadPool::ThreadPool(unsigned threads) {
-  for (unsigned i = 0; i < std::max(1u, threads); i++) threads_.emplace_back([this] { work(); });
-}
+ThreadPool::ThreadPool(unsigned threads) : most_(std::max(1u, threads)) {}
 
 ThreadPool::~ThreadPool() {
   {
@@ -32,6 +30,7 @@ void ThreadPool::submit(std::function<void()> task) {
   {
     std::lock_guard lock(mutex_);
     tasks_.push_back(std::move(task));
+    if (tasks_.size() > idle_threads_ && threads_.size() < most_) threads_.emplace_back([this] { work(); });
   }
   wake_.notify_one();
 }
@@ -45,7 +44,9 @@ void ThreadPool::wait() {
 void ThreadPool::work() {
   std::unique_lock lock(mutex_);
   while (true) {
+    idle_threads_++;
     wake_.wait(lock, [&] { return closing_ || !tasks_.empty(); });
+    idle_threads_--;
     if (tasks_.empty()) return;
     std::function<void()> task = std::move(tasks_.front());
     tasks_.pop_front();

@@ -24,8 +24,8 @@ class Cancellation {
   std::shared_ptr<std::atomic<bool>> flag_ = std::make_shared<std::atomic<bool>>(false);
 };
 
-// A fixed number of threads that take tasks in the order they were given. wait() gives back the first
-// exception.
+// Threads that take tasks in the order they were given; one is made when a task finds none idle, up to a
+// number. wait() gives back the first exception.
 class ThreadPool {
  public:
   explicit ThreadPool(unsigned threads);
@@ -38,7 +38,8 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable wake_, idle_;
   std::deque<std::function<void()>> tasks_;
-  size_t running_ = 0;
+  const unsigned most_;
+  size_t running_ = 0, idle_threads_ = 0;
   bool closing_ = false;
   std::exception_ptr first_error_;
   std::vector<std::thread> threads_;

@@ -44,6 +44,8 @@ class Events {
   virtual void output(int, int /*stream*/, std::string_view) {}
   // A named wait or a state: "waiting for another build that runs this step"; "" when it is over.
   virtual void note(int, std::string_view) {}
+  // A sentence about the step that stays: why it is no hit, why it runs here after all.
+  virtual void remark(int, std::string_view) {}
   // As often as it suits the one who counts; displays say it less often.
   virtual void progressed(int, const Amount&) {}
   virtual void finished(int, Outcome, std::string_view /*error*/) {}

@@ -197,6 +197,8 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   Pipe out = make_pipe(), err = make_pipe();
   spec.stdout_fd = out.write.get();
   spec.stderr_fd = err.write.get();
+  ProcessorSlots::Slot slot;
+  if (executor.slots) slot = executor.slots->take(inputs.name, executor.cancellation, inputs.wait);
   int64_t started = start_time(upper);
   executor.cancellation.check();
   sandbox::Process process = sandbox::Process::start(spec);

@@ -11,6 +11,7 @@
 #include "base/thread_pool.h"
 #include "build/layer_time.h"
 #include "build/plan.h"
+#include "build/processor_slots.h"
 #include "sandbox/privilege.h"
 #include "sandbox/process.h"
 #include "store/layer_tar.h"
@@ -39,6 +40,8 @@ struct Executor {
   Cancellation cancellation;
   RunningProcesses& running;
   uint64_t max_unpacked_bytes = store::kUsualUnpackedBytes;  // of an archive that ADD unpacks
+  std::string build = "";                                    // its id
+  ProcessorSlots* slots = nullptr;                           // null: as many RUNs at once as there are
 };
 
 // A source of a mount, resolved: the files, and the layers when it is a root file system.
@@ -48,10 +51,12 @@ struct MountSource {
 };
 
 struct RunInputs {
+  std::string name;  // of the step, for those who wait for it
   StageRootfs below;
   std::vector<MountSource> sources;  // for each mount of the step; empty where it has none
   int lock_fd = -1;                  // kept open by the step's processes
   std::function<void(int stream, std::string_view)> output;
+  std::function<void(std::string_view)> wait;  // a named wait begins; "": it is over
 };
 
 // Runs the step and captures its layer. Error(kFailed) `process "/bin/sh -c ..." did not complete

@@ -67,6 +67,7 @@ store::Manifest subtree(const store::Tree& tree, const Entry& top, bool& is_file
 RunMounts::RunMounts(const RunStep& step, const RunInputs& inputs, Executor& executor, int64_t layer_time,
                      const std::string& scratch)
     : step_(step), inputs_(inputs), executor_(executor), layer_time_(layer_time), scratch_(scratch) {
+  lock_caches();
   size_t agents = 0;
   for (size_t i = 0; i < step.mounts.size(); i++) {
     const dockerfile::Mount& mount = step.mounts[i].mount;
@@ -164,6 +165,24 @@ void RunMounts::add_tmpfs(const dockerfile::Mount& mount) {
   mounts_.push_back(std::move(made));
 }
 
+// Those with sharing=locked, in one order for all steps: two that want the same two cannot wait for each
+// other, and a mount that a step has twice is locked once.
+void RunMounts::lock_caches() {
+  std::map<std::string, std::string> wanted;
+  for (const MountUse& use : step_.mounts)
+    if (use.mount.type == MountType::kCache && use.mount.sharing == dockerfile::CacheSharing::kLocked)
+      wanted[executor_.store.cache_mount_directory(use.cache_id)] = use.cache_id;
+  for (const auto& [directory, id] : wanted) {
+    std::string path = directory + "/lock";
+    FileLock& lock = locks_[directory];
+    if (FileLock::try_exclusive(path, lock)) continue;
+    if (inputs_.wait)
+      inputs_.wait(fmt::format("waiting for the cache mount {}, which another step uses", id));
+    lock = wait_for_lock(path, executor_.cancellation);
+    if (inputs_.wait) inputs_.wait("");
+  }
+}
+
 void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
   const dockerfile::Mount& mount = use.mount;
   const char* sharing = mount.sharing == dockerfile::CacheSharing::kLocked    ? "locked"
@@ -171,14 +190,13 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
                                                                               : "shared";
   std::string owner = fmt::format("{}:{}", mount.uid.value_or(0), mount.gid.value_or(0));
   std::string directory = executor_.store.cache_mount_directory(use.cache_id, sharing, owner);
-  FileLock lock;
-  if (mount.sharing == dockerfile::CacheSharing::kLocked) {
-    lock = wait_for_lock(directory + "/lock", executor_.cancellation);
-  } else if (mount.sharing == dockerfile::CacheSharing::kPrivate) {
+  if (mount.sharing == dockerfile::CacheSharing::kPrivate) {
+    FileLock lock;
     // The first of id, id#1, id#2 ... that nobody uses.
     for (int number = 1; !FileLock::try_exclusive(directory + "/lock", lock); number++)
       directory =
           executor_.store.cache_mount_directory(fmt::format("{}#{}", use.cache_id, number), sharing, owner);
+    locks_[directory] = std::move(lock);
   }
   std::string data = directory + "/data";
   if (!path_exists(data)) {
@@ -217,7 +235,6 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
   }
   made.source.fd = root.get();
   descriptors_.push_back(std::move(root));
-  if (lock.held()) locks_.push_back(std::move(lock));
   mounts_.push_back(std::move(made));
   if (!mount.read_only) caches_.push_back({directory, data});
 }

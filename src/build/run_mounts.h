@@ -36,6 +36,7 @@ class RunMounts {
   void add_secret(const dockerfile::Mount& mount);
   void add_ssh(const dockerfile::Mount& mount, size_t number);
   void add_tmpfs(const dockerfile::Mount& mount);
+  void lock_caches();
   void add_cache(const MountUse& use, const MountSource& source);
   void add_bind(const dockerfile::Mount& mount, const MountSource& source);
   void remember_sources();
@@ -52,7 +53,7 @@ class RunMounts {
   std::string restamped_;
   std::set<int64_t> foreign_times_;
   std::vector<BindSource> binds_;
-  std::vector<FileLock> locks_;
+  std::map<std::string, FileLock> locks_;  // of cache mounts, by directory
   std::vector<UniqueFd> descriptors_;
   std::deque<source::SshAgentSocket> agents_;
   struct WritableCache {

@@ -1,3 +1,5 @@
+// docs/solver.md tells this as a story; step_state.h has the states. Each step goes its way on one thread,
+// from the moment its last input is done (work_on); what happens between steps is in ended().
 #include "build/solve.h"
 
 #include <algorithm>
@@ -7,12 +9,12 @@
 
 #include <fmt/core.h>
 
+#include "base/clock.h"
 #include "base/error.h"
-#include "base/strings.h"
-#include "base/wait_lock.h"
-#include "build/copy.h"
 #include "build/remote_fetches.h"
-#include "build/step_key.h"
+#include "build/single_flight.h"
+#include "build/step_state.h"
+#include "build/step_work.h"
 
 namespace corten::build {
 
@@ -23,40 +25,42 @@ StageRootfs BuildResult::rootfs(const TargetPlan& target) const {
 
 namespace {
 
-// Executes one step after the other as they become ready. All public state is guarded by mutex_.
-class Solver {
+// Threads beyond those that run steps: who waits for another build, or for a slot, holds up nobody.
+constexpr unsigned kThreadsPerSlot = 4;
+
+class Solver : public Inputs {
  public:
   Solver(Plan plan, Sources& sources, Executor& executor, Events& events)
-      : sources_(sources), executor_(executor), events_(events) {
+      : sources_(sources),
+        executor_(executor),
+        events_(events),
+        flights_(HostPath{executor.store.lock_path("x")}.parent(), executor.build, executor.cancellation) {
     result_.plan = std::move(plan);
-    result_.steps.resize(result_.plan.steps.size());
+    result_.steps.resize(steps().size());
+    waiting_.resize(steps().size());
+    users_.resize(steps().size());
     for (const Step& step : steps()) {
       if (!std::holds_alternative<RunStep>(step.work)) continue;
-      for (StepId id = step.id; id != kNoStep; id = steps()[static_cast<size_t>(id)].base)
-        below_a_run_.insert(id);
+      for (StepId id = step.id; id != kNoStep; id = steps()[index(id)].base) below_a_run_.insert(id);
     }
   }
 
   BuildResult run() {
-    waiting_.resize(steps().size());
-    users_.resize(steps().size());
     for (const Step& step : steps()) {
       VertexInfo info{step.id, step.name, step.inputs(), step.span};
       events_.planned(info);
-      waiting_[static_cast<size_t>(step.id)] = info.inputs.size();
-      for (StepId input : info.inputs) users_[static_cast<size_t>(input)].push_back(step.id);
+      waiting_[index(step.id)] = info.inputs.size();
+      for (StepId input : info.inputs) users_[index(input)].push_back(step.id);
     }
     {
       RemoteFetches fetches(result_.plan, sources_);
-      remote_fetches_ = &fetches;
-      ThreadPool pool(std::max(2u, executor_.request.threads));
+      StepWork work(sources_, executor_, events_, fetches, *this);
+      work_ = &work;
+      ThreadPool pool(kThreadsPerSlot * steps_at_once(executor_.request.threads));
       pool_ = &pool;
-      {
-        std::lock_guard lock(mutex_);
-        for (const Step& step : steps())
-          if (waiting_[static_cast<size_t>(step.id)] == 0) start(step.id);
-      }
       std::unique_lock lock(mutex_);
+      for (const Step& step : steps())
+        if (waiting_[index(step.id)] == 0) start(step.id);
       changed_.wait(lock, [&] { return running_ == 0; });
     }
     if (error_) std::rethrow_exception(error_);
@@ -65,53 +69,26 @@ class Solver {
   }
 
  private:
+  static size_t index(StepId id) { return static_cast<size_t>(id); }
   const std::vector<Step>& steps() const { return result_.plan.steps; }
-  StepResult& result_of(StepId id) { return result_.steps[static_cast<size_t>(id)]; }
+
+  // --- between steps; mutex_ is held -----------------------------------------------------------------------
 
   void start(StepId id) {
     running_++;
     pool_->submit([this, id] { work_on(id); });
   }
 
-  void work_on(StepId id) {
-    const Step& step = steps()[static_cast<size_t>(id)];
-    std::exception_ptr error;
-    Outcome outcome = Outcome::kDone;
-    std::string text;
-    if (executor_.cancellation.is_cancelled()) {
-      outcome = Outcome::kCancelled;
-    } else {
-      int64_t began = monotonic_ns();
-      try {
-        events_.started(id);
-        execute(step);
-        outcome = result_of(id).was_cached ? Outcome::kCached : Outcome::kDone;
-        result_of(id).duration_ns = monotonic_ns() - began;
-      } catch (Error& e) {
-        if (!e.span()) e.set_span(step.span);
-        outcome = e.code() == ErrorCode::kCancelled ? Outcome::kCancelled : Outcome::kFailed;
-        text = e.what();
-        error = std::current_exception();
-      } catch (const std::exception& e) {
-        outcome = Outcome::kFailed;
-        text = e.what();
-        error = std::current_exception();
-      }
-      try {
-        events_.finished(id, outcome, text);
-      } catch (const std::exception&) {
-        if (!error) error = std::current_exception();
-        outcome = Outcome::kFailed;
-      }
-    }
-    std::lock_guard lock(mutex_);
-    if (outcome == Outcome::kDone || outcome == Outcome::kCached) {
-      (outcome == Outcome::kCached ? result_.cached_steps : result_.executed_steps)++;
-      for (StepId user : users_[static_cast<size_t>(id)])
-        if (--waiting_[static_cast<size_t>(user)] == 0) start(user);
+  // A step that gave a layer starts those that waited for it alone. The first failure cancels the rest.
+  void ended(StepId id, StepState state, const std::exception_ptr& error) {
+    if (state == StepState::kDone || state == StepState::kCached) {
+      result_.steps[index(id)].was_cached = state == StepState::kCached;
+      (state == StepState::kCached ? result_.cached_steps : result_.executed_steps)++;
+      for (StepId user : users_[index(id)])
+        if (--waiting_[index(user)] == 0) start(user);
     } else {
       // The cause is the first failure that is not itself a cancellation.
-      if (outcome == Outcome::kFailed && !failed_)
+      if (state == StepState::kFailed && !failed_)
         error_ = error, failed_ = true;
       else if (!error_ && error)
         error_ = error;
@@ -122,32 +99,144 @@ class Solver {
     changed_.notify_all();
   }
 
-  StageRootfs below(StepId id) {
+  StageRootfs rootfs_of(StepId id) const override {
+    std::lock_guard lock(mutex_);
+    return id == kNoStep ? StageRootfs() : result_.steps[index(id)].rootfs;
+  }
+
+  Json origin_of(StepId id) const override {
     if (id == kNoStep) return {};
-    std::lock_guard lock(mutex_);
-    return result_of(id).rootfs;
-  }
-
-  void finish(const Step& step, StageRootfs rootfs, bool cached, const Digest& key) {
-    std::lock_guard lock(mutex_);
-    StepResult& result = result_of(step.id);
-    result.rootfs = std::move(rootfs);
-    result.was_cached = cached;
-    result.key = key;
-  }
-
-  void execute(const Step& step) {
+    const Step& step = steps()[index(id)];
     if (auto* from = std::get_if<FromStep>(&step.work))
-      from_step(step, *from);
-    else if (auto* copy = std::get_if<CopyStep>(&step.work))
-      copy_step(step, *copy);
-    else if (auto* run = std::get_if<RunStep>(&step.work))
-      run_step(step, *run);
-    else
-      workdir_step(step, std::get<WorkdirStep>(step.work));
+      return Json::object({{"image", from->image.name}, {"digest", from->image.identity.to_string()}});
+    std::lock_guard lock(mutex_);
+    return Json::object({{"step", step.name}, {"key", result_.steps[index(id)].key.hex()}});
   }
 
-  void from_step(const Step& step, const FromStep& from) {
+  // --- one step, on its thread -----------------------------------------------------------------------------
+
+  void work_on(StepId id) {
+    const Step& step = steps()[index(id)];
+    StepLife life;
+    std::exception_ptr error;
+    bool is_told = true;
+    if (executor_.cancellation.is_cancelled()) {
+      life.enter(StepState::kCancelled);
+    } else {
+      int64_t began = monotonic_ns();
+      std::string text;
+      try {
+        events_.started(id);
+        life.enter(StepState::kKeying);
+        solve_step(step, life);
+        result_.steps[index(id)].duration_ns = monotonic_ns() - began;
+      } catch (Error& e) {
+        if (!e.span()) e.set_span(step.span);
+        life.enter(e.code() == ErrorCode::kCancelled ? StepState::kCancelled : StepState::kFailed);
+        text = e.what();
+        error = std::current_exception();
+      } catch (const std::exception& e) {
+        life.enter(StepState::kFailed);
+        text = e.what();
+        error = std::current_exception();
+      }
+      try {
+        events_.finished(id, outcome_of(life.state()), text);
+      } catch (const std::exception&) {
+        if (!error) error = std::current_exception();
+        is_told = false;  // a log that cannot be written fails the build
+      }
+    }
+    std::lock_guard lock(mutex_);
+    ended(id, is_told ? life.state() : StepState::kFailed, error);
+  }
+
+  static Outcome outcome_of(StepState state) {
+    switch (state) {
+      case StepState::kCached:
+        return Outcome::kCached;
+      case StepState::kDone:
+        return Outcome::kDone;
+      case StepState::kCancelled:
+        return Outcome::kCancelled;
+      default:
+        return Outcome::kFailed;
+    }
+  }
+
+  // From keying to an end that has a layer; any other end is an exception.
+  void solve_step(const Step& step, StepLife& life) {
+    if (auto* from = std::get_if<FromStep>(&step.work)) {
+      finish(step, rootfs_of_image(step, *from), from->image.identity);
+      life.enter(StepState::kKeyed);
+      life.enter(StepState::kCached);
+      return;
+    }
+    PreparedStep prepared = work_->prepare(step);
+    const Digest key = prepared.record.digest();
+    life.enter(StepState::kKeyed);
+    std::optional<store::LayerRef> layer = find(step, key);
+    if (!layer) {
+      life.enter(StepState::kQueued);
+      SingleFlight::Turn turn = flights_.take(key, watch_of(step.id));
+      layer = find(step, key);  // of who led meanwhile
+      if (!layer) {
+        life.enter(StepState::kLeading);
+        tell_followed(step.id, turn.followed);
+        layer = lead(step, key, prepared, *turn.lead);
+      }
+    }
+    prepared.layer.ref = *layer;
+    auto manifest = executor_.store.layers().load(layer->id);
+    finish(step, with_layer(prepared.below, prepared.layer, *manifest, executor_.clock.now_ns()), key);
+    life.enter(life.state() == StepState::kLeading ? StepState::kDone : StepState::kCached);
+  }
+
+  std::optional<store::LayerRef> find(const Step& step, const Digest& key) {
+    if (step.no_cache) return std::nullopt;
+    auto action = executor_.store.find_action(key);
+    return action ? std::optional(action->layer) : std::nullopt;
+  }
+
+  store::LayerRef lead(const Step& step, const Digest& key, const PreparedStep& prepared, Lead& lead) {
+    lead.begin(executor_.build, step.name);
+    try {
+      store::LayerRef layer = prepared.work(lead);
+      executor_.store.record_action(
+          {.key = key, .kind = "exact", .layer = layer, .record = prepared.record.text()});
+      lead.ended(Lead::End::kDone);
+      return layer;
+    } catch (const Error& error) {
+      lead.ended(error.code() == ErrorCode::kCancelled ? Lead::End::kCancelled : Lead::End::kFailed,
+                 error.what());
+      throw;
+    }
+  }
+
+  FollowerWatch watch_of(StepId id) {
+    return {.output = [this, id](int stream, std::string_view bytes) { events_.output(id, stream, bytes); },
+            .wait = [this, id](std::string_view text) { events_.note(id, text); }};
+  }
+
+  // Why a step that somebody else had begun is executed here all the same.
+  void tell_followed(StepId id, const Followed& leader) {
+    std::string who = leader.build.empty() || leader.build == executor_.build
+                          ? "the one that ran this step"
+                          : fmt::format("build {}, which ran this step,", leader.build);
+    switch (leader.end) {
+      case Followed::End::kNobody:
+      case Followed::End::kDone:
+        return;
+      case Followed::End::kFailed:
+        return events_.remark(id, fmt::format("{} failed; running it here", who));
+      case Followed::End::kCancelled:
+        return events_.remark(id, fmt::format("{} was cancelled; running it here", who));
+      case Followed::End::kDied:
+        return events_.remark(id, fmt::format("{} was killed; running it here", who));
+    }
+  }
+
+  StageRootfs rootfs_of_image(const Step& step, const FromStep& from) {
     store::Rootfs base = from.image.layers();
     StageRootfs rootfs;
     for (const store::LayerRef& layer : base) rootfs.layers.push_back({layer, true, false, false});
@@ -156,193 +245,32 @@ class Solver {
     rootfs.newest = below_a_run_.contains(step.id)
                         ? newest_of_base(base, executor_.store.layers(), executor_.clock.now_ns(), created)
                         : created;
-    finish(step, std::move(rootfs), true, from.image.identity);
+    return rootfs;
   }
 
-  // Looks the key up, or does the work under the key's lock.
-  store::LayerRef action(const Step& step, const KeyRecord& record, bool& cached,
-                         const std::function<store::LayerRef(int lock_fd)>& work) {
-    Digest key = record.digest();
-    store::Store& store = executor_.store;
-    auto known = [&]() -> std::optional<store::LayerRef> {
-      auto action = store.find_action(key);
-      return action ? std::optional(action->layer) : std::nullopt;
-    };
-    cached = true;
-    if (!step.no_cache)
-      if (auto layer = known()) return *layer;
-    FileLock lock;
-    std::string path = store.lock_path(key.hex());
-    if (!FileLock::try_exclusive(path, lock)) {
-      events_.note(step.id, "waiting for another build that runs the same step");
-      lock = wait_for_lock(path, executor_.cancellation);
-      events_.note(step.id, "");
-      if (!step.no_cache)
-        if (auto layer = known()) return *layer;
-    } else if (!step.no_cache) {
-      // Somebody may have finished between the look-up and the lock.
-      if (auto layer = known()) return *layer;
-    }
-    cached = false;
-    store::LayerRef layer = work(lock.fd());
-    store::Action action;
-    action.key = key;
-    action.kind = "exact";
-    action.layer = layer;
-    action.record = record.text();
-    store.record_action(action);
-    return layer;
-  }
-
-  void stack(const Step& step, const StageRootfs& rootfs, const StageLayer& layer, bool cached,
-             const Digest& key) {
-    auto manifest = executor_.store.layers().load(layer.ref.id);
-    finish(step, with_layer(rootfs, layer, *manifest, executor_.clock.now_ns()), cached, key);
-  }
-
-  std::shared_ptr<const store::Tree> tree_of(const TreeRef& ref) {
-    switch (ref.kind) {
-      case TreeRef::Kind::kStep:
-        return std::make_shared<store::RootfsView>(executor_.store.layers().view(below(ref.step).refs()));
-      case TreeRef::Kind::kScratch:
-        return std::make_shared<store::EmptyTree>();
-      case TreeRef::Kind::kContext:
-        break;
-    }
-    auto tree = ref.context.empty() ? sources_.main_context() : sources_.named_tree(ref.context);
-    return tree ? tree : std::make_shared<store::EmptyTree>();
-  }
-
-  static std::string place_name(const TreeRef& ref) {
-    if (ref.kind == TreeRef::Kind::kContext)
-      return ref.context.empty() ? "context" : "context " + ref.context;
-    return ref.kind == TreeRef::Kind::kScratch ? "scratch" : "stage";
-  }
-
-  void copy_step(const Step& step, const CopyStep& copy) {
-    StageRootfs rootfs = below(step.base);
-    auto source = tree_of(copy.from);
-    std::map<size_t, RemoteTree> remotes = remote_fetches_->wait_for(step, events_);
-    Selection selection = select_sources(copy, *source, place_name(copy.from), remotes);
-    std::vector<const store::Entry*> files = selection.files();
-    source->compute_digests(files);
-    KeyRecord record = copy_key(copy, rootfs, selection, executor_.request);
-    bool cached = false;
-    int64_t time = rootfs.newest + 1;
-    store::LayerRef layer = action(step, record, cached, [&](int) {
-      source->ingest(files);
-      store::RootfsView view = executor_.store.layers().view(rootfs.refs());
-      store::EmptyTree nothing;
-      store::LayerBuilder builder(copy.link ? static_cast<const store::Tree&>(nothing) : view);
-      // Only --chown asks for names; reading the accounts walks the whole stack.
-      store::Accounts accounts = copy.link || !copy.owner
-                                     ? store::Accounts::parse("", "")
-                                     : store::Accounts::load(view, executor_.store.contents());
-      copy_into(copy, selection, *source, accounts, executor_.store.contents(), builder,
-                {.cancellation = executor_.cancellation, .max_unpacked_bytes = executor_.max_unpacked_bytes});
-      return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())), time};
-    });
-    stack(step, rootfs, {layer, false, copy.link, false}, cached, record.digest());
-  }
-
-  // --timestamps=source: what has no time of its own was made now.
-  store::Manifest with_clock_times(store::Manifest manifest) const {
-    if (executor_.request.timestamps == Timestamps::kLayer) return manifest;
-    std::vector<store::Entry> entries = manifest.entries();
-    int64_t now = executor_.request.source_date_epoch ? *executor_.request.source_date_epoch * 1'000'000'000
-                                                      : executor_.clock.now_ns();
-    for (store::Entry& e : entries)
-      if (!e.time_ns && e.type != store::EntryType::kWhiteout) e.time_ns = now;
-    return store::Manifest(std::move(entries));
-  }
-
-  void workdir_step(const Step& step, const WorkdirStep& workdir) {
-    StageRootfs rootfs = below(step.base);
-    KeyRecord record = workdir_key(workdir, rootfs, executor_.request);
-    bool cached = false;
-    int64_t time = rootfs.newest + 1;
-    store::LayerRef layer = action(step, record, cached, [&](int) {
-      store::RootfsView view = executor_.store.layers().view(rootfs.refs());
-      store::LayerBuilder builder(view);
-      make_workdir(workdir.path,
-                   workdir_owner(store::Accounts::load(view, executor_.store.contents()), workdir.user),
-                   builder);
-      return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())), time};
-    });
-    stack(step, rootfs, {layer, false, false, false}, cached, record.digest());
-  }
-
-  void run_step(const Step& step, const RunStep& run) {
-    StageRootfs rootfs = below(step.base);
-    RunInputs inputs;
-    inputs.below = rootfs;
-    inputs.output = [&](int stream, std::string_view bytes) { events_.output(step.id, stream, bytes); };
-    std::vector<std::optional<Digest>> digests;
-    for (const MountUse& use : run.mounts) {
-      MountSource source;
-      std::optional<Digest> digest;
-      if (use.mount.type == dockerfile::MountType::kBind ||
-          (use.mount.type == dockerfile::MountType::kCache && use.mount.from)) {
-        source.tree = tree_of(use.from);
-        digest = mount_digest(use, *source.tree);
-      }
-      inputs.sources.push_back(std::move(source));
-      digests.push_back(digest);
-    }
-    KeyRecord record = run_key(run, rootfs, digests, executor_.request);
-    bool cached = false;
-    store::LayerRef layer = action(step, record, cached, [&](int lock_fd) {
-      for (size_t i = 0; i < run.mounts.size(); i++)
-        if (inputs.sources[i].tree)
-          inputs.sources[i].tree->ingest(mount_files(run.mounts[i], *inputs.sources[i].tree));
-      inputs.lock_fd = lock_fd;
-      return execute_run(run, inputs, executor_);
-    });
-    stack(step, rootfs, {layer, false, false, true}, cached, record.digest());
-  }
-
-  // What a mount shows of a tree: of a cache mount all of it, since it is only where the cache starts from.
-  static Selection mount_selection(const MountUse& use, const store::Tree& tree) {
-    CopyStep wanted;
-    wanted.sources = {use.mount.type == dockerfile::MountType::kBind ? RootfsPath(use.mount.source).absolute()
-                                                                     : "/"};
-    for (char c : std::string_view("*?["))
-      if (wanted.sources[0].find(c) != std::string::npos) wanted.sources[0].clear();
-    Selection selection;
-    if (!wanted.sources[0].empty()) return select_sources(wanted, tree, use.mount.from.value_or("context"));
-    const store::Entry* entry = tree.find(store::resolve_links(tree, RootfsPath(use.mount.source)));
-    if (!entry)
-      fail(ErrorCode::kNotFound, "failed to compute cache key: {}: not found", quote(use.mount.source));
-    Selected item;
-    item.entry = entry;
-    store::walk(tree, entry->path, [&](const store::Entry& e) { item.below.push_back(&e); });
-    selection.items.push_back(std::move(item));
-    return selection;
-  }
-  static std::vector<const store::Entry*> mount_files(const MountUse& use, const store::Tree& tree) {
-    return mount_selection(use, tree).files();
-  }
-
-  Digest mount_digest(const MountUse& use, const store::Tree& tree) {
-    Selection selection = mount_selection(use, tree);
-    tree.compute_digests(selection.files());
-    return selection_digest(selection, use.from.kind != TreeRef::Kind::kContext);
+  void finish(const Step& step, StageRootfs rootfs, const Digest& key) {
+    std::lock_guard lock(mutex_);
+    StepResult& result = result_.steps[index(step.id)];
+    result.rootfs = std::move(rootfs);
+    result.key = key;
   }
 
   Sources& sources_;
   Executor& executor_;
   Events& events_;
-  BuildResult result_;
+  SingleFlight flights_;
   std::set<StepId> below_a_run_;  // what some RUN stands on, through all stages between
-  std::mutex mutex_;
+  StepWork* work_ = nullptr;
+  ThreadPool* pool_ = nullptr;
+
+  mutable std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
-  std::vector<size_t> waiting_;
+  BuildResult result_;
+  std::vector<size_t> waiting_;             // of each step, inputs that are not done
   std::vector<std::vector<StepId>> users_;  // of each step, those that have it as an input
   size_t running_ = 0;
   std::exception_ptr error_;
   bool failed_ = false;
-  ThreadPool* pool_ = nullptr;
-  RemoteFetches* remote_fetches_ = nullptr;
 };
 
 }  // namespace

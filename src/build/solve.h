@@ -1,11 +1,6 @@
 // From a plan to layers: each step is looked up by its key, and executed when nobody has done it before.
 //
-// Steps whose inputs are ready run at the same time, on as many threads as there are processors. A step's
-// life: its inputs are done -> its key is made (from contents, so a step whose inputs came out equal is a hit
-// although an earlier step ran again)
-// -> an action with this key is looked up -> missed: the key's lock is taken (another process may be at it:
-// then its result is a hit) -> executed, its layer saved, the action recorded. The first failure cancels the
-// rest.
+// docs/solver.md tells the states of a step and what they promise. The first failure cancels the rest.
 #pragma once
 #include <memory>
 #include <string>

@@ -52,7 +52,7 @@ Json mount_json(const MountUse& use, const std::optional<Digest>& source) {
 
 }  // namespace
 
-KeyRecord copy_key(const CopyStep& step, const StageRootfs& below, const Selection& selection,
+KeyRecord copy_key(const CopyStep& step, const StageRootfs& below, const Digest& content,
                    const Request& request) {
   KeyRecord record(step.is_add ? "add" : "copy");
   add_common(record, request);
@@ -62,7 +62,6 @@ KeyRecord copy_key(const CopyStep& step, const StageRootfs& below, const Selecti
     record.add("newest_below", below.newest);
   else
     record.add("below", rootfs_digest(below.refs()).hex()), record.add("newest_below", below.newest);
-  bool context_times = step.from.kind != TreeRef::Kind::kContext;
   // Of what comes from an address the content counts, not the address.
   std::vector<std::string> sources = step.sources;
   Json addresses = Json::array();
@@ -72,7 +71,7 @@ KeyRecord copy_key(const CopyStep& step, const StageRootfs& below, const Selecti
   }
   if (addresses.size()) record.note("addresses", std::move(addresses));
   record.add("sources", Json(sources));
-  record.add("content", selection_digest(selection, context_times).hex());
+  record.add("content", content.hex());
   if (!step.files.empty()) record.add("files", files_json(step.files));
   record.add("destination", step.destination);
   if (step.owner) record.add("owner", *step.owner);

@@ -7,7 +7,8 @@
 
 namespace corten::build {
 
-KeyRecord copy_key(const CopyStep& step, const StageRootfs& below, const Selection& selection,
+// `content`: selection_digest() of what is copied.
+KeyRecord copy_key(const CopyStep& step, const StageRootfs& below, const Digest& content,
                    const Request& request);
 // `sources`: for each mount, the digest of what it shows; empty for those that show nothing of a tree.
 KeyRecord run_key(const RunStep& step, const StageRootfs& below,

@@ -256,11 +256,20 @@ int command_build(const Arguments& arguments) {
   };
   if (flags.call.name != "build") return run_call(flags.call, request, sources);
   check_outputs(request, flags);
-  build::Executor executor{session.store(), request, session.entered().mapping, session.clock(),
-                           cancellation,    running, max_unpacked_bytes()};
-
   store::BuildRecord record;
   record.id = new_build_id();
+  build::ProcessorSlots slots(build::slots_directory(session.store().path()),
+                              build::steps_at_once(threads) - 1, record.id);
+  build::Executor executor{.store = session.store(),
+                           .request = request,
+                           .mapping = session.entered().mapping,
+                           .clock = session.clock(),
+                           .cancellation = cancellation,
+                           .running = running,
+                           .max_unpacked_bytes = max_unpacked_bytes(),
+                           .build = record.id,
+                           .slots = &slots};
+
   record.started_ns = session.clock().now_ns();
   record.status = "running";
   record.name = flags.tags.empty() ? source::without_credentials(flags.context) : flags.tags.front();

@@ -31,6 +31,11 @@ void BuildLog::output(int id, int stream, std::string_view bytes) {
   v.lines[stream == 2].add(bytes, [&](std::string_view line) { add(id, v, line); });
 }
 
+void BuildLog::remark(int id, std::string_view text) {
+  std::lock_guard lock(mutex_);
+  write_fully(fd_.get(), fmt::format("#{} {}\n", id, one_line(text)), file_);
+}
+
 void BuildLog::finished(int id, build::Outcome outcome, std::string_view error) {
   std::lock_guard lock(mutex_);
   Vertex& v = vertices_[id];

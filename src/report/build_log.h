@@ -17,6 +17,7 @@ class BuildLog : public build::Events {
   explicit BuildLog(const std::string& file);
   void planned(const build::VertexInfo& vertex) override;
   void output(int id, int stream, std::string_view bytes) override;
+  void remark(int id, std::string_view text) override;
   void finished(int id, build::Outcome outcome, std::string_view error) override;
 
   // Of the step that failed first: its name and its last lines of output.

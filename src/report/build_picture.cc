@@ -43,6 +43,10 @@ void BuildPicture::note(int id, std::string_view text, int64_t now_ns) {
   v.note_ns = now_ns;
 }
 
+void BuildPicture::remark(int id, std::string_view text) {
+  vertices_[id].remarks.push_back(one_line(text.substr(0, kLongestLine)));
+}
+
 void BuildPicture::finished(int id, build::Outcome outcome, int64_t now_ns) {
   Vertex& v = vertices_[id];
   v.ended_ns = now_ns;
@@ -106,6 +110,7 @@ Row BuildPicture::step(const Vertex& v, int64_t now_ns) const {
 std::vector<Row> BuildPicture::step_with_wait(const Vertex& v, int64_t now_ns) const {
   std::vector<Row> rows = {step(v, now_ns)};
   if (v.state != State::kRunning) return rows;
+  for (const std::string& remark : v.remarks) rows.push_back({" => => " + remark, "", style(colors_.dim)});
   bool is_counted = !v.amount.what.empty() && !v.amount.is_complete;
   if (is_counted)
     rows.push_back({" => => " + amount_text(v.amount), "", ""});
@@ -183,8 +188,11 @@ std::vector<Row> BuildPicture::last_rows(int64_t now_ns) const {
   size_t cached = count(State::kCached);
   if (cached > 1) rows.push_back(folded("CACHED", cached));
   for (int id : order_)
-    if (const Vertex& v = vertices_.at(id); v.state != State::kCached || cached == 1)
+    if (const Vertex& v = vertices_.at(id); v.state != State::kCached || cached == 1) {
       rows.push_back(step(v, now_ns));
+      for (const std::string& remark : v.remarks)
+        rows.push_back({" => => " + remark, "", style(colors_.dim)});
+    }
   return rows;
 }
 

@@ -25,6 +25,7 @@ class BuildPicture {
   void started(int id, int64_t now_ns);
   void output(int id, int stream, std::string_view bytes);
   void note(int id, std::string_view text, int64_t now_ns);  // "" ends the wait
+  void remark(int id, std::string_view text);
   void progressed(int id, const build::Amount& amount) { vertices_[id].amount = amount; }
   void finished(int id, build::Outcome outcome, int64_t now_ns);
 
@@ -40,6 +41,7 @@ class BuildPicture {
     State state = State::kWaiting;
     int64_t started_ns = 0, ended_ns = 0, note_ns = 0;
     build::Amount amount;
+    std::vector<std::string> remarks;
     std::deque<std::string> log;
     LineSplitter lines[2];
     int last_stream = 1;

@@ -64,6 +64,13 @@ class PlainProgress : public Progress {
     tell_news(v);
   }
 
+  void remark(int id, std::string_view text) override {
+    std::lock_guard lock(mutex_);
+    Vertex& v = vertices_[id];
+    v.said_ns = now();
+    say(v, one_line(text));
+  }
+
   void progressed(int id, const build::Amount& amount) override {
     std::lock_guard lock(mutex_);
     Vertex& v = vertices_[id];

@@ -74,6 +74,9 @@ class Fan : public build::Events {
   void note(int id, std::string_view text) override {
     for (auto* l : listeners_) l->note(id, text);
   }
+  void remark(int id, std::string_view text) override {
+    for (auto* l : listeners_) l->remark(id, text);
+  }
   void progressed(int id, const build::Amount& amount) override {
     for (auto* l : listeners_) l->progressed(id, amount);
   }

@@ -45,6 +45,11 @@ class RawJsonProgress : public Progress {
     open = text;
     if (!open.empty()) emit_status(id, {open, 0, 0, false});
   }
+  // BuildKit has no word for it: a status that begins and ends at once is shown below its step.
+  void remark(int id, std::string_view text) override {
+    std::lock_guard lock(mutex_);
+    emit_status(id, {std::string(text), 0, 0, true});
+  }
   void progressed(int id, const build::Amount& amount) override {
     std::lock_guard lock(mutex_);
     emit_status(id, amount);

@@ -40,6 +40,10 @@ class TtyProgress : public Progress {
     std::lock_guard lock(mutex_);
     picture_.note(id, text, now());
   }
+  void remark(int id, std::string_view text) override {
+    std::lock_guard lock(mutex_);
+    picture_.remark(id, text);
+  }
   void progressed(int id, const build::Amount& amount) override {
     std::lock_guard lock(mutex_);
     picture_.progressed(id, amount);

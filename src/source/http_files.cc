@@ -187,7 +187,12 @@ HttpFile HttpFiles::fetch(const std::string& url, const Options& options) {
   };
   if (options.checksum && !options.needs_time && store_.contents().has(*options.checksum))
     return {*options.checksum, size_of(store_.contents().path(*options.checksum)), std::nullopt};
-  FileLock lock = wait_for_lock(store_.lock_path("http-" + key.hex()), cancellation_);
+  FileLock lock;
+  std::string lock_path = store_.lock_path("http-" + key.hex());
+  if (!FileLock::try_exclusive(lock_path, lock)) {
+    if (options.note) options.note("waiting for another build that fetches " + parsed.shown());
+    lock = wait_for_lock(lock_path, cancellation_);
+  }
   {
     std::lock_guard guard(mutex_);
     if (auto known = asked_.find(url); known != asked_.end()) return expect(known->second.file);

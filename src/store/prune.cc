@@ -64,12 +64,17 @@ Store::Pruned Store::prune(const PruneOptions& options) {
   return pruned;
 }
 
-// One file a key: those that nobody holds. FileLock sees that a file went while it was waiting.
+// One file a key, and the log of who leads: those that nobody holds. FileLock sees that a file went while it
+// was waiting.
 void Store::remove_unused_locks() {
   for (const std::string& name : names_in(path_ + "/locks")) {
-    std::string path = path_ + "/locks/" + name;
+    bool is_log = name.ends_with(".log");
+    std::string path = path_ + "/locks/" + name, lock_name = is_log ? path.substr(0, path.size() - 4) : path;
     FileLock lock;
-    if (path_exists(path) && FileLock::try_exclusive(path, lock)) unlink(path.c_str());
+    if (is_log && path_exists(lock_name)) continue;
+    if (!is_log && !FileLock::try_exclusive(lock_name, lock)) continue;
+    unlink(lock_name.c_str());
+    unlink((lock_name + ".log").c_str());
   }
 }
 

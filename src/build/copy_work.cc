@@ -1,0 +1,59 @@
+// COPY, ADD and WORKDIR as steps.
+#include "build/step_key.h"
+#include "build/step_work.h"
+
+namespace corten::build {
+
+static std::string place_name(const TreeRef& ref) {
+  if (ref.kind == TreeRef::Kind::kContext) return ref.context.empty() ? "context" : "context " + ref.context;
+  return ref.kind == TreeRef::Kind::kScratch ? "scratch" : "stage";
+}
+
+PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) const {
+  StageRootfs rootfs = inputs_.rootfs_of(step.base);
+  auto source = tree_of(copy.from);
+  std::map<size_t, RemoteTree> remotes = fetches_.wait_for(step, events_);
+  Selection selection = select_sources(copy, *source, place_name(copy.from), remotes);
+  std::vector<const store::Entry*> files = selection.files();
+  source->compute_digests(files);
+  Digest content = selection_digest(selection, copy.from.kind != TreeRef::Kind::kContext);
+  PreparedStep prepared{.record = copy_key(copy, rootfs, content, executor_.request),
+                        .below = rootfs,
+                        .layer = {.is_link = copy.link}};
+  prepared.selections.emplace(content, selection);
+  prepared.trees.push_back(source);
+  for (const auto& [position, remote] : remotes) prepared.trees.push_back(remote.tree);
+  prepared.work = [this, &copy, rootfs, source, selection = std::move(selection), files = std::move(files),
+                   remotes](Lead&) {
+    source->ingest(files);
+    store::RootfsView view = executor_.store.layers().view(rootfs.refs());
+    store::EmptyTree nothing;
+    store::LayerBuilder builder(copy.link ? static_cast<const store::Tree&>(nothing) : view);
+    // Only --chown asks for names; reading the accounts walks the whole stack.
+    store::Accounts accounts = copy.link || !copy.owner
+                                   ? store::Accounts::parse("", "")
+                                   : store::Accounts::load(view, executor_.store.contents());
+    copy_into(copy, selection, *source, accounts, executor_.store.contents(), builder,
+              {.cancellation = executor_.cancellation, .max_unpacked_bytes = executor_.max_unpacked_bytes});
+    return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())),
+                           rootfs.newest + 1};
+  };
+  return prepared;
+}
+
+PreparedStep StepWork::prepare_workdir(const Step& step, const WorkdirStep& workdir) const {
+  StageRootfs rootfs = inputs_.rootfs_of(step.base);
+  PreparedStep prepared{.record = workdir_key(workdir, rootfs, executor_.request), .below = rootfs};
+  prepared.work = [this, &workdir, rootfs](Lead&) {
+    store::RootfsView view = executor_.store.layers().view(rootfs.refs());
+    store::LayerBuilder builder(view);
+    make_workdir(workdir.path,
+                 workdir_owner(store::Accounts::load(view, executor_.store.contents()), workdir.user),
+                 builder);
+    return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())),
+                           rootfs.newest + 1};
+  };
+  return prepared;
+}
+
+}  // namespace corten::build

@@ -1,0 +1,42 @@
+#include "build/step_work.h"
+
+#include "base/error.h"
+
+namespace corten::build {
+
+PreparedStep StepWork::prepare(const Step& step) const {
+  PreparedStep prepared = [&] {
+    if (auto* copy = std::get_if<CopyStep>(&step.work)) return prepare_copy(step, *copy);
+    if (auto* run = std::get_if<RunStep>(&step.work)) return prepare_run(step, *run);
+    return prepare_workdir(step, std::get<WorkdirStep>(step.work));
+  }();
+  prepared.record.note("base", inputs_.origin_of(step.base));
+  return prepared;
+}
+
+std::shared_ptr<const store::Tree> StepWork::tree_of(const TreeRef& ref) const {
+  switch (ref.kind) {
+    case TreeRef::Kind::kStep:
+      return std::make_shared<store::RootfsView>(
+          executor_.store.layers().view(inputs_.rootfs_of(ref.step).refs()));
+    case TreeRef::Kind::kScratch:
+      return std::make_shared<store::EmptyTree>();
+    case TreeRef::Kind::kContext:
+      break;
+  }
+  auto tree = ref.context.empty() ? sources_.main_context() : sources_.named_tree(ref.context);
+  return tree ? tree : std::make_shared<store::EmptyTree>();
+}
+
+// --timestamps=source: what has no time of its own was made now.
+store::Manifest StepWork::with_clock_times(store::Manifest manifest) const {
+  if (executor_.request.timestamps == Timestamps::kLayer) return manifest;
+  std::vector<store::Entry> entries = manifest.entries();
+  int64_t now = executor_.request.source_date_epoch ? *executor_.request.source_date_epoch * 1'000'000'000
+                                                    : executor_.clock.now_ns();
+  for (store::Entry& e : entries)
+    if (!e.time_ns && e.type != store::EntryType::kWhiteout) e.time_ns = now;
+  return store::Manifest(std::move(entries));
+}
+
+}  // namespace corten::build
