@@ -22,6 +22,7 @@
 #include "cli/config_file.h"
 #include "cli/platforms.h"
 #include "cli/session.h"
+#include "cli/store_limits.h"
 #include "dockerfile/excerpt.h"
 #include "report/build_log.h"
 #include "sandbox/emulation.h"
@@ -270,6 +271,11 @@ int command_build(const Arguments& arguments) {
                            .build = record.id,
                            .slots = &slots};
 
+  KeptLimits limits(session.store(), store_limits(flags.max_size, flags.min_free, session.config()),
+                    [cancellation, &running]() mutable {
+                      cancellation.cancel();
+                      running.kill_all();
+                    });
   record.started_ns = session.clock().now_ns();
   record.status = "running";
   record.name = flags.tags.empty() ? source::without_credentials(flags.context) : flags.tags.front();
@@ -306,6 +312,7 @@ int command_build(const Arguments& arguments) {
     sources.save_stat_caches();
     FinishedBuild finished = export_result(result, request, flags, session.store(), events, exporting.id);
     progress->finish();
+    std::string remarks = limits.finish(result.executed_steps > 0);
     record.status = "done";
     record.finished_ns = session.clock().now_ns();
     record.details = Json::object({{"image", finished.id},
@@ -316,6 +323,7 @@ int command_build(const Arguments& arguments) {
     if (!flags.iidfile.empty()) write_file_atomic(flags.iidfile, finished.id);
     if (!flags.metadata_file.empty()) write_metadata(flags.metadata_file, finished, record.id);
     print_warnings();
+    if (is_talkative) fputs(remarks.c_str(), stderr);
     if (is_talkative)
       fprintf(stderr, "built %s%s%s, %s, %zu of %zu steps cached, %s\n",
               finished.names.empty() ? "" : (short_name(finished.names.front()) + " ").c_str(),
@@ -326,6 +334,7 @@ int command_build(const Arguments& arguments) {
     return 0;
   } catch (Error& error) {
     progress->finish();
+    limits.explain(error);
     record.status = error.code() == ErrorCode::kCancelled ? "cancelled" : "failed";
     record.finished_ns = session.clock().now_ns();
     record.details = Json::object({{"error", error.what()}});

@@ -76,7 +76,8 @@ class Collection {
       if (!options_.all && is_enough()) break;
       if (options_.reserved_bytes && total_ - freed_ <= options_.reserved_bytes) break;
       if (unit.record.in_use || !options_.may_go(unit.record)) continue;
-      if (!options_.all && unit.record.kind == CacheRecord::Kind::kStep && is_pinned(stock_.actions[unit.number]))
+      if (!options_.all && unit.record.kind == CacheRecord::Kind::kStep &&
+          is_pinned(stock_.actions[unit.number]))
         continue;  // would free nothing
       release(unit);
     }
@@ -330,7 +331,8 @@ class Collection {
         release_image(image);
         drop_config(image);
         for (const LayerRef& ref : image.layers)
-          if (auto layer = stock_.layers.find(ref.id); layer != stock_.layers.end()) drop_if_unused(layer->second);
+          if (auto layer = stock_.layers.find(ref.id); layer != stock_.layers.end())
+            drop_if_unused(layer->second);
         break;
       }
     }
@@ -373,7 +375,8 @@ class Collection {
         case Held::kMount:
         case Held::kGit:
           for (StoredPlace& place : stock_.places)
-            if (place.is_mount == (kind == Held::kMount) && digest.hex().starts_with(place.id)) place.stays = true;
+            if (place.is_mount == (kind == Held::kMount) && digest.hex().starts_with(place.id))
+              place.stays = true;
           break;
       }
     }

@@ -1,8 +1,10 @@
 // Collecting: what may go, in the order of its last use, while builds go on.
 //
-// 1. *Take stock*: all that lies in the store with its size, which manifests name which contents, and what the
+// 1. *Take stock*: all that lies in the store with its size, which manifests name which contents, and what
+// the
 //    index says (Stock). No lock but the collectors' own is held; builds go on writing.
-// 2. *Choose*: roots are images, containers and living leases. What no root, no action and no row leads to goes
+// 2. *Choose*: roots are images, containers and living leases. What no root, no action and no row leads to
+// goes
 //    first; then records by last use, until the limits hold or all that may go has gone.
 // 3. *Sweep*: rows, manifests, bodies, blobs, contents, in this order and in small portions. Before each
 //    portion the gate is closed and the leases are read to their end: what somebody holds by now stays, with
@@ -38,10 +40,10 @@ struct CacheRecord {
   std::string id;           // hexadecimal; of a directory its name
   std::string description;  // the step, the mount's id
   int64_t created = 0, used = 0;
-  uint64_t bytes = 0;   // on disk, what others share included
-  bool shared = false;  // something else needs a part of it too
-  bool in_use = false;  // a running command or a container needs it
-  std::string parent;   // of a directory or a blob: the layer
+  uint64_t bytes = 0;                // on disk, what others share included
+  bool shared = false;               // something else needs a part of it too
+  bool in_use = false;               // a running command or a container needs it
+  std::string parent;                // of a directory or a blob: the layer
   std::string sharing, owner, path;  // of a cache mount; the path is what is mounted
   // buildx's word for its kind: regular, exec.cachemount, source.git.checkout, source.http; ours beside.
   std::string type;

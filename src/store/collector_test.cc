@@ -34,7 +34,11 @@ class CollectorTest : public testing::Test {
   Digest step(char c, int64_t used, Store& store) {
     Digest layer = store.layers().save(Manifest({file("f", text(c), store)}));
     store.record_action({Digest::of(std::string(1, c)), "exact", {layer, 7}, "{\"step\":\"run\"}"});
-    store.database().prepare("UPDATE actions SET used=? WHERE key=?").bind(used).bind(Digest::of(std::string(1, c))).run();
+    store.database()
+        .prepare("UPDATE actions SET used=? WHERE key=?")
+        .bind(used)
+        .bind(Digest::of(std::string(1, c)))
+        .run();
     return layer;
   }
   Digest step(char c, int64_t used) {

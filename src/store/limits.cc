@@ -51,6 +51,8 @@ LimitKeeper::~LimitKeeper() {
 
 void LimitKeeper::run() {
   std::unique_lock lock(mutex_);
+  // A build that finds everything done is over by then, and needs no room.
+  if (!limits_.max_bytes && !limits_.min_free_bytes) wake_.wait_for(lock, kLook, [&] { return stop_; });
   while (!stop_) {
     lock.unlock();
     std::optional<Error> wrong;
@@ -117,16 +119,19 @@ std::optional<Error> LimitKeeper::shortage(const Collected& collected, uint64_t 
   std::string why = fmt::format("running builds and containers need {} of it, images with names the rest",
                                 human_size(collected.held_bytes));
   if (limits_.max_bytes && now_bytes > limits_.max_bytes)
-    return Error(ErrorCode::kNoSpace,
-                 fmt::format("store {}: {} are more than its limit of {}, and nothing that may go is left: {}",
-                             store_.path(), human_size(now_bytes), human_size(limits_.max_bytes), why))
-        .with_hint("raise the limit (--max-size, or max-size in the configuration file), or remove images: "
-                   "corten prune --all");
+    return Error(
+               ErrorCode::kNoSpace,
+               fmt::format("store {}: {} are more than its limit of {}, and nothing that may go is left: {}",
+                           store_.path(), human_size(now_bytes), human_size(limits_.max_bytes), why))
+        .with_hint(
+            "raise the limit (--max-size, or max-size in the configuration file), or remove images: "
+            "corten prune --all");
   if (room.free_bytes < min_free_)
     return Error(ErrorCode::kNoSpace,
-                 fmt::format("store {}: {}, {} are to stay free, and nothing that may go is left", store_.path(),
-                             room.describe(), human_size(min_free_)))
-        .with_hint("make room there, remove images (corten prune --all), or let less stay free: --min-free SIZE");
+                 fmt::format("store {}: {}, {} are to stay free, and nothing that may go is left",
+                             store_.path(), room.describe(), human_size(min_free_)))
+        .with_hint(
+            "make room there, remove images (corten prune --all), or let less stay free: --min-free SIZE");
   return std::nullopt;
 }
 

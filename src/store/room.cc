@@ -63,7 +63,8 @@ std::string FileSystemRoom::describe() const {
   std::string text = mount_point.empty() ? "file system" : fmt::format("file system {}", mount_point);
   if (!type.empty()) text += fmt::format(" ({})", type);
   text += fmt::format(": {} of {} free", human_size(free_bytes), human_size(total_bytes));
-  if (total_inodes > 0 && free_inodes < 1000) text += fmt::format(", {} of {} inodes free", free_inodes, total_inodes);
+  if (total_inodes > 0 && free_inodes < 1000)
+    text += fmt::format(", {} of {} inodes free", free_inodes, total_inodes);
   return text;
 }
 

@@ -7,7 +7,7 @@ namespace corten::store {
 
 struct FileSystemRoom {
   uint64_t total_bytes = 0;
-  uint64_t free_bytes = 0;  // for us, not for root alone
+  uint64_t free_bytes = 0;                     // for us, not for root alone
   uint64_t total_inodes = 0, free_inodes = 0;  // 0 of 0: the file system does not count them
   std::string mount_point;                     // as the kernel names it; "" when that cannot be read
   std::string type;                            // "ext4", "tmpfs"

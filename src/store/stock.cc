@@ -70,8 +70,8 @@ void Stock::find_files(Store& store) {
           layer.contents.push_back(number->second);
       }
     } catch (const Error& error) {
-      // Gone this moment, or damaged (fsck says so). What else keeps us from reading it must not look as if it
-      // named nothing.
+      // Gone this moment, or damaged (fsck says so). What else keeps us from reading it must not look as if
+      // it named nothing.
       if (error.code() != ErrorCode::kNotFound && error.code() != ErrorCode::kCorrupt) throw;
       return;
     }
@@ -112,8 +112,7 @@ void Stock::find_files(Store& store) {
       place.bytes = disk_bytes(place.path, seen);
       places.push_back(std::move(place));
     }
-  for (const char* name : {"builds", "tmp", "stat"})
-    other_bytes += disk_bytes(root + "/" + name, seen);
+  for (const char* name : {"builds", "tmp", "stat"}) other_bytes += disk_bytes(root + "/" + name, seen);
 }
 
 void Stock::read_index(Store& store) {
@@ -151,7 +150,8 @@ void Stock::read_index(Store& store) {
       auto at = blob_numbers.find(row.digest(0));
       if (at == blob_numbers.end()) continue;
       StoredBlob& blob = blobs[at->second];
-      if (auto layer = layers.find(row.digest(1)); layer != layers.end() && blob.layers.insert(layer->first).second)
+      if (auto layer = layers.find(row.digest(1));
+          layer != layers.end() && blob.layers.insert(layer->first).second)
         layer->second.blobs.push_back(at->second);
       blob.format = row.text(2);
       blob.used = std::max(blob.used, row.integer(3));
@@ -196,7 +196,8 @@ void Stock::pin(Store& store) {
   for (const StoredAction& action : actions)
     if (auto layer = layers.find(action.layer); layer != layers.end()) layer->second.actions++;
   for (const Digest& digest : leases.of(Held::kContent))
-    if (auto at = content_numbers.find(digest); at != content_numbers.end()) contents[at->second].is_held = true;
+    if (auto at = content_numbers.find(digest); at != content_numbers.end())
+      contents[at->second].is_held = true;
   for (StoredBlob& blob : blobs) {
     blob.is_held = leases.names(Held::kBlob, blob.digest);
     for (const Digest& layer : blob.layers) blob.is_held |= layers.at(layer).is_busy;

@@ -33,8 +33,8 @@ struct StoredLayer : StoredThing {
   Digest id;
   std::vector<uint32_t> contents;  // numbers in Stock::contents
   std::vector<size_t> bodies, blobs;
-  size_t pins = 0;     // images, containers, leases
-  size_t actions = 0;  // that gave it
+  size_t pins = 0;       // images, containers, leases
+  size_t actions = 0;    // that gave it
   bool is_busy = false;  // a running command or a container stands on it
 };
 
@@ -49,8 +49,8 @@ struct StoredBlob : StoredThing {
   std::set<Digest> layers;
   std::string format;
   int64_t used = 0;
-  bool is_root = false;   // an image's config
-  bool came_so = false;   // cannot be made again
+  bool is_root = false;  // an image's config
+  bool came_so = false;  // cannot be made again
   bool is_held = false;
 };
 
