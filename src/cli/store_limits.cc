@@ -11,13 +11,15 @@ namespace {
 uint64_t size_of(const std::string& text, std::string_view name, ErrorCode code) {
   auto bytes = parse_decimal_size(text);
   if (!bytes)
-    throw Error(code, fmt::format("{} {}: not a size", name, quote(text))).with_hint("write it as 20GB or 512MiB");
+    throw Error(code, fmt::format("{} {}: not a size", name, quote(text)))
+        .with_hint("write it as 20GB or 512MiB");
   return *bytes;
 }
 
 }  // namespace
 
-store::Limits store_limits(const std::string& max_size, const std::string& min_free, const ConfigFile& config) {
+store::Limits store_limits(const std::string& max_size, const std::string& min_free,
+                           const ConfigFile& config) {
   store::Limits limits;
   if (!max_size.empty())
     limits.max_bytes = size_of(max_size, "--max-size", ErrorCode::kUsage);

@@ -22,8 +22,8 @@ store::Limits store_limits(const std::string& max_size, const std::string& min_f
 class KeptLimits {
  public:
   KeptLimits(store::Store& store, const store::Limits& limits, std::function<void()> stop);
-  // What went and what is still wrong, for people; "" when there is nothing to say. `has_written`: whether the
-  // build put anything into the store.
+  // What went and what is still wrong, for people; "" when there is nothing to say. `has_written`: whether
+  // the build put anything into the store.
   std::string finish(bool has_written);
   // The refusal takes the place of the cancellation that it caused; an error of a full disk says what would
   // make room.
