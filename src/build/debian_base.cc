@@ -277,10 +277,10 @@ DebianBase make_debian_base(const Recipe& recipe, const Lock& lock, Executor& ex
   base.created = oci::format_time(created);
   if (lock.variant == Variant::kMinbase) {
     // Debian's own accounts end with nobody, 65534.
-    if (executor.mapping.usable_ids() < 65535)
+    if (!executor.entered.records_owners() && executor.entered.mapping.usable_ids() < 65535)
       throw Error(ErrorCode::kUnsupported,
                   fmt::format("minbase: its files belong to ids up to 65534, here there are {}",
-                              executor.mapping.usable_ids()))
+                              executor.entered.mapping.usable_ids()))
           .with_hint(
               "give a range of 65536 in /etc/subuid and /etc/subgid; distroless and busybox need none");
     base.layers = MinbaseMaker(lock, packages, executor, progress).make();

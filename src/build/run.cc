@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "build/run_mounts.h"
 #include "dockerfile/values.h"
+#include "sandbox/recorder.h"
 #include "sandbox/ulimit.h"
 #include "store/accounts.h"
 #include "store/directory_body.h"
@@ -139,6 +140,17 @@ std::string shown_command(const std::vector<std::string>& argv) {
   return join(argv, " ");
 }
 
+// What carries no record of its owner, where that is not the step's user.
+std::vector<sandbox::Recorder::Special> specials_below(const store::Tree& view, const store::RunUser& user) {
+  std::vector<sandbox::Recorder::Special> list;
+  store::walk(view, RootfsPath(), [&](const store::Entry& e) {
+    if ((e.type == store::EntryType::kSymlink || e.type == store::EntryType::kFifo) &&
+        (e.uid != user.uid || e.gid != user.gid))
+      list.push_back({.path = e.path, .owner = {.uid = e.uid, .gid = e.gid}});
+  });
+  return list;
+}
+
 int64_t start_time(const std::string& upper) {
   struct stat st;
   if (stat(upper.c_str(), &st) != 0) fail_errno("stat {}", upper);
@@ -147,15 +159,20 @@ int64_t start_time(const std::string& upper) {
 
 }  // namespace
 
+store::Owners body_owners(const Executor& executor) {
+  return {.mapping = executor.entered.mapping.to_string(), .recorded = executor.entered.records_owners()};
+}
+
 store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Executor& executor) {
   int64_t layer_time = inputs.below.newest + 1;
   bool keep_times = executor.request.timestamps == Timestamps::kSource;
   store::RootfsView view = executor.store.layers().view(inputs.below.refs());
   TempDir place = executor.store.temporary("run");
   std::string upper = place / "upper", work = place / "work";
-  store::make_upper(upper, view);
+  const store::Owners owners = body_owners(executor);
+  store::make_upper(upper, view, owners);
   if (mkdir(work.c_str(), 0700) != 0) fail_errno("make directory {}", work);
-  store::make_working_directory(upper, step.directory, view);
+  store::make_working_directory(upper, step.directory, view, owners);
 
   store::RunUser user = store::Accounts::load(view, executor.store.contents()).run_user(step.user);
   RunMounts mounts(step, inputs, executor, layer_time, place.path());
@@ -171,7 +188,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   };
   if (!mounts.restamped().empty()) add_lower(mounts.restamped());
   for (auto layer = inputs.below.layers.rbegin(); layer != inputs.below.layers.rend(); ++layer)
-    add_lower(executor.store.layers().directory(layer->ref, executor.mapping.to_string()).value);
+    add_lower(executor.store.layers().directory(layer->ref, owners).value);
   spec.root.upper = {upper};
   spec.root.work = {work};
   spec.mounts = mounts.mounts();
@@ -193,6 +210,13 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   if (step.insecure) spec.security = sandbox::Security::kInsecure;
   for (const std::string& text : executor.request.ulimits) spec.limits.push_back(sandbox::parse_ulimit(text));
   spec.lock_fd = inputs.lock_fd;
+  std::optional<sandbox::Recorder> recorder;
+  if (owners.recorded) {
+    recorder.emplace(
+        sandbox::Recorder::Options{.uid = user.uid, .gid = user.gid, .specials = specials_below(view, user)});
+    spec.one_id = true;
+    spec.recorder = &*recorder;
+  }
 
   Pipe out = make_pipe(), err = make_pipe();
   spec.stdout_fd = out.write.get();
@@ -228,10 +252,14 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   options.keep_times = keep_times;
   options.stub_parents = remove_stubs(upper, process.stubs());
   options.below = &view;
+  options.owners = owners;
+  options.maker = {.uid = user.uid, .gid = user.gid};
+  if (recorder)
+    options.owner_of_special = [&](const RootfsPath& path) { return recorder->owner_of_special(path); };
   options.threads = executor.request.threads;
   store::Manifest manifest = store::capture_upper(upper, options, executor.store.contents());
   store::LayerRef layer{executor.store.layers().save(manifest), layer_time};
-  executor.store.layers().adopt_directory(layer, executor.mapping.to_string(), {upper});
+  executor.store.layers().adopt_directory(layer, owners, {upper});
   return layer;
 }
 

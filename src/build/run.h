@@ -15,6 +15,7 @@
 #include "sandbox/privilege.h"
 #include "sandbox/process.h"
 #include "store/layer_tar.h"
+#include "store/owners.h"
 
 namespace corten::build {
 
@@ -35,7 +36,7 @@ class RunningProcesses {
 struct Executor {
   store::Store& store;
   const Request& request;
-  sandbox::IdMapping mapping;
+  sandbox::Entered entered;
   const Clock& clock;
   Cancellation cancellation;
   RunningProcesses& running;
@@ -43,6 +44,9 @@ struct Executor {
   std::string build = "";                                    // its id
   ProcessorSlots* slots = nullptr;                           // null: as many RUNs at once as there are
 };
+
+// How the bodies that this executor makes have their owners.
+store::Owners body_owners(const Executor& executor);
 
 // A source of a mount, resolved: the files, and the layers when it is a root file system.
 struct MountSource {

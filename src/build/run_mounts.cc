@@ -145,8 +145,11 @@ void RunMounts::add_ssh(const dockerfile::Mount& mount, size_t number) {
   if (agent == executor_.request.ssh.end()) return;
   source::SshAgentSocket::Options options;
   options.mode = mount.mode.value_or(0600);
-  options.uid = mount.uid.value_or(0);
-  options.gid = mount.gid.value_or(0);
+  // Where one id exists, whoever the step is can use it.
+  if (!executor_.entered.records_owners()) {
+    options.uid = mount.uid.value_or(0);
+    options.gid = mount.gid.value_or(0);
+  }
   agents_.emplace_back(agent->second, scratch_, fmt::format("ssh-{}", number), options);
   descriptors_.push_back(open_file(agents_.back().path(), O_PATH));
   sandbox::Mount made;
@@ -212,12 +215,14 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
       manifest = subtree(*source.tree, *top, is_file);
       // Copies, not links: a step writes to them.
       store::make_directory_body(manifest, layer_time_, executor_.store.contents(), place / "data",
-                                 {.may_link = false});
+                                 {.may_link = false, .owners = body_owners(executor_)});
     } else if (mkdir((place / "data").c_str(), 0755) != 0) {
       fail_errno("make cache mount {}", use.cache_id);
     }
-    if (chown((place / "data").c_str(), mount.uid.value_or(0), mount.gid.value_or(0)) != 0)
-      fail_errno("set owner of cache mount {}", use.cache_id);
+    body_owners(executor_).give(AT_FDCWD, place / "data",
+                                {.uid = static_cast<uint32_t>(mount.uid.value_or(0)),
+                                 .gid = static_cast<uint32_t>(mount.gid.value_or(0))},
+                                "cache mount " + use.cache_id);
     if (chmod((place / "data").c_str(), mount.mode.value_or(0755) & 0777) != 0)
       fail_errno("set mode of cache mount {}", use.cache_id);
     if (rename((place / "data").c_str(), data.c_str()) != 0 && errno != ENOTEMPTY && errno != EEXIST)
@@ -344,7 +349,7 @@ void RunMounts::restamp_layers(const SeenTimes& times, const store::RootfsView& 
   for (auto& [path, entry] : entries) list.push_back(std::move(entry));
   restamped_ = scratch_ + "/restamped";
   store::make_directory_body(store::Manifest(std::move(list)), layer_time_, executor_.store.contents(),
-                             restamped_, {.may_link = false});
+                             restamped_, {.may_link = false, .owners = body_owners(executor_)});
 }
 
 // A bind is a directory body like a layer's, kept in the store under its content; one with times of its own,
@@ -365,10 +370,10 @@ void RunMounts::place_binds(const SeenTimes& times) {
     if (is_own) {
       directory = fmt::format("{}/bind-{}", scratch_, i);
       store::make_directory_body(store::Manifest(std::move(entries)), layer_time_, executor_.store.contents(),
-                                 directory, {.may_link = false});
+                                 directory, {.may_link = false, .owners = body_owners(executor_)});
     } else {
       store::LayerRef layer{executor_.store.layers().save(*bind.manifest), layer_time_};
-      directory = executor_.store.layers().directory(layer, executor_.mapping.to_string()).value;
+      directory = executor_.store.layers().directory(layer, body_owners(executor_)).value;
     }
     if (bind.is_file) directory += "/" + std::string(kFileName);
     mount.source.path = {directory};

@@ -146,7 +146,7 @@ store::Image build_image(const BaseFlags& flags, const Recipe& recipe, Session& 
   build::Request request;
   request.threads = available_processors();
   build::RunningProcesses running;
-  build::Executor executor{session.store(), request, session.entered().mapping, session.clock(), {}, running};
+  build::Executor executor{session.store(), request, session.entered(), session.clock(), {}, running};
   std::string log;  // of dpkg and apt
   build::DebianBaseProgress shown{
       .note = progress, .output = [&, mutex = std::make_shared<std::mutex>()](int, std::string_view bytes) {

@@ -216,6 +216,13 @@ std::string new_build_id() {
   return to_hex({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}).substr(0, 25);
 }
 
+// The rung, if it is not the best, with what is different on it.
+std::string headline(const sandbox::Entered& entered) {
+  std::string text = fmt::format("building as {}", sandbox::rung_name(entered.rung));
+  if (std::string limits = sandbox::limits_of(entered); !limits.empty()) text += ": " + limits;
+  return text;
+}
+
 FinishedBuild export_result(const build::BuildResult& result, const build::Request& request,
                             const BuildFlags& flags, store::Store& store, build::Events& events, int vertex) {
   events.started(vertex);
@@ -257,13 +264,14 @@ int command_build(const Arguments& arguments) {
   };
   if (flags.call.name != "build") return run_call(flags.call, request, sources);
   check_outputs(request, flags);
+
   store::BuildRecord record;
   record.id = new_build_id();
   build::ProcessorSlots slots(build::slots_directory(session.store().path()),
                               build::steps_at_once(threads) - 1, record.id);
   build::Executor executor{.store = session.store(),
                            .request = request,
-                           .mapping = session.entered().mapping,
+                           .entered = session.entered(),
                            .clock = session.clock(),
                            .cancellation = cancellation,
                            .running = running,
@@ -281,7 +289,7 @@ int command_build(const Arguments& arguments) {
   record.name = flags.tags.empty() ? source::without_credentials(flags.context) : flags.tags.front();
   std::string directory = session.store().new_build_directory(record.id);
   if (session.entered().rung != sandbox::Rung::kRoot)
-    shown.headline = fmt::format("building as {}", sandbox::rung_name(session.entered().rung));
+    shown.headline = headline(session.entered());
   else if (session.entered().in_own_user_namespace)
     shown.headline = "building as root in a user namespace, so that other processors can be emulated";
   shown.source = request.dockerfile;

@@ -13,7 +13,10 @@ static std::function<void(std::string_view)> writer(FILE* stream) {
 
 ContainerSession::ContainerSession()
     : session_(Session::open({.needs_bodies = false})),
-      context_{session_.store(), session_.clock(), writer(stdout), writer(stderr),
-               [] { return sandbox::enter(); }} {}
+      context_{session_.store(), session_.clock(), writer(stdout), writer(stderr), [] {
+                 sandbox::Entered entered = sandbox::enter();
+                 sandbox::require_namespaces(entered, "containers");
+                 return entered;
+               }} {}
 
 }  // namespace corten::cli

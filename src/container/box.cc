@@ -43,7 +43,7 @@ std::string hosts_file(const ContainerSpec& container) {
 }
 
 sandbox::Mount mount_of(const Volume& volume, const Container& container, const store::Tree& image,
-                        store::Store& store) {
+                        const store::Owners& owners, store::Store& store) {
   sandbox::Mount mount;
   mount.target = volume.target;
   mount.read_only = volume.read_only;
@@ -53,7 +53,7 @@ sandbox::Mount mount_of(const Volume& volume, const Container& container, const 
     mount.no_suid = mount.no_dev = true;
     return mount;
   }
-  mount.source.path = prepare_volume(volume, container.directory(), image, store);
+  mount.source.path = prepare_volume(volume, container.directory(), image, owners, store);
   return mount;
 }
 
@@ -71,22 +71,24 @@ Box make_box(const Container& container, const sandbox::Entered& entered, store:
   const ContainerSpec& wanted = container.spec();
   store::RootfsView image = store.layers().view(wanted.layers);
   std::string upper = (container.directory() / "upper").value, work = (container.directory() / "work").value;
-  store::make_upper(upper, image);
-  store::make_working_directory(upper, RootfsPath(wanted.directory), image);
+  const store::Owners owners{.mapping = entered.mapping.to_string(), .recorded = entered.records_owners()};
+  store::make_upper(upper, image, owners);
+  store::make_working_directory(upper, RootfsPath(wanted.directory), image, owners);
   if (mkdir(work.c_str(), 0700) != 0) fail_errno("make directory {}", work);
 
   Box box;
   for (auto layer = wanted.layers.rbegin(); layer != wanted.layers.rend(); ++layer) {
-    HostPath directory = store.layers().directory(*layer, entered.mapping.to_string());
+    HostPath directory = store.layers().directory(*layer, owners);
     box.layers.push_back(open_file(directory.value, O_PATH | O_DIRECTORY));
     box.spec.root.lowers.push_back({.path = directory, .fd = box.layers.back().get()});
   }
   sandbox::Spec& spec = box.spec;
+  spec.one_id = entered.records_owners();
   spec.root.upper = {upper};
   spec.root.work = {work};
   spec.root.read_only = wanted.read_only;
   for (const Volume& volume : wanted.volumes)
-    spec.mounts.push_back(mount_of(volume, container, image, store));
+    spec.mounts.push_back(mount_of(volume, container, image, owners, store));
   spec.argv = wanted.argv();
   spec.environment = wanted.environment;
   spec.directory = RootfsPath(wanted.directory);

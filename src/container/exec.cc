@@ -67,13 +67,14 @@ int exec_command(const ExecOptions& options, Context& context) {
   if (!init)
     fail(ErrorCode::kInvalid, "container {} is not running: it ended this moment", container.spec().name);
   context.store.release();
-  sandbox::enter_of(state->monitor.pid);
+  const sandbox::Entered entered = sandbox::enter_of(state->monitor.pid);
   JoinOptions join{.argv = options.command,
                    .environment = with_our_values(options.environment),
                    .user = options.user,
                    .directory = options.directory};
   if (options.terminal) join.environment.insert(join.environment.begin(), "TERM=xterm");
   sandbox::Spec spec = join_spec(container.spec(), join, init.get(), state->init.pid);
+  spec.one_id = entered.records_owners();
   spec.stdin_fd = options.interactive ? 0 : -1;
   sandbox::Process process = sandbox::Process::start(spec);
   sandbox::Exit exit = attend(process);

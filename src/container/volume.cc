@@ -80,12 +80,13 @@ store::Manifest subtree(const store::Tree& image, const RootfsPath& at) {
 }
 
 // Made beside and renamed, so that a volume is never half filled.
-void fill(const std::string& directory, const Volume& volume, const store::Tree& image, store::Store& store) {
+void fill(const std::string& directory, const Volume& volume, const store::Tree& image,
+          const store::Owners& owners, store::Store& store) {
   store::Manifest manifest = subtree(image, store::resolve_links(image, volume.target));
   if (manifest.empty()) return;
   TempDir place = store.temporary("volume");
   store::make_directory_body(manifest, time(nullptr), store.contents(), place / "volume",
-                             {.may_link = false});
+                             {.may_link = false, .owners = owners});
   if (rename((place / "volume").c_str(), directory.c_str()) != 0) fail_errno("fill volume {}", directory);
 }
 
@@ -165,7 +166,7 @@ Volume volume_from_json(const Json& json) {
 }
 
 HostPath prepare_volume(const Volume& volume, const HostPath& own, const store::Tree& image,
-                        store::Store& store) {
+                        const store::Owners& owners, store::Store& store) {
   if (volume.kind == Volume::Kind::kBind) {
     if (!path_exists(volume.source)) make_directories_on_host(volume.source);
     return {volume.source};
@@ -179,7 +180,7 @@ HostPath prepare_volume(const Volume& volume, const HostPath& own, const store::
   }
   FileLock lock =
       FileLock::exclusive(store.lock_path("volumes"));  // two containers that start with one new volume
-  if (volume.copy && is_empty_directory(directory)) fill(directory, volume, image, store);
+  if (volume.copy && is_empty_directory(directory)) fill(directory, volume, image, owners, store);
   return {directory};
 }
 

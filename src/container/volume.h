@@ -35,6 +35,6 @@ Volume volume_from_json(const Json& json);
 // The directory of the machine that is mounted, made and filled when it is new. `own` is the container's
 // directory for anonymous volumes. Error(kNotFound) for a host path that cannot be made.
 HostPath prepare_volume(const Volume& volume, const HostPath& own, const store::Tree& image,
-                        store::Store& store);
+                        const store::Owners& owners, store::Store& store);
 
 }  // namespace corten::container

@@ -78,18 +78,22 @@ uint64_t capability_bits(const Spec& spec) {
   return bits & own_capabilities();
 }
 
-void plan_capabilities(const Spec& spec, Plan& plan) {
-  const uint64_t bits = capability_bits(spec);
-  Operation bound{.apply = drop_bound, .what = "drop capabilities"};
-  bound.flags = bits;
-  plan.add(std::move(bound));
-
+static void plan_ids(const Spec& spec, Plan& plan) {
   Operation ids{.apply = become, .what = fmt::format("become {}:{}", spec.uid, spec.gid)};
   ids.number = spec.uid;
   ids.flags = spec.gid;
   ids.bytes.resize(spec.groups.size() * sizeof(gid_t));
   if (!spec.groups.empty()) memcpy(ids.bytes.data(), spec.groups.data(), ids.bytes.size());
   plan.add(std::move(ids));
+}
+
+void plan_capabilities(const Spec& spec, Plan& plan) {
+  const uint64_t bits = capability_bits(spec);
+  Operation bound{.apply = drop_bound, .what = "drop capabilities"};
+  bound.flags = bits;
+  plan.add(std::move(bound));
+
+  if (!spec.one_id) plan_ids(spec, plan);
 
   Operation set{.apply = set_capabilities, .what = "set capabilities"};
   set.flags = spec.uid == 0 ? bits : 0;

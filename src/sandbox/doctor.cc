@@ -102,8 +102,12 @@ Finding privilege_finding(Rung rung) {
   if (rung == Rung::kRoot || rung == Rung::kRange) return finding;
   finding.state = rung == Rung::kNothing ? State::kMissing : State::kLimited;
   for (const Finding& why : in_child([]() -> std::vector<Finding> {
-         enter();
-         return {};
+         const Entered entered = enter();
+         std::vector<Finding> list;
+         for (const Obstacle& obstacle : entered.obstacles)
+           list.push_back(
+               {.state = State::kLimited, .subject = {}, .what = obstacle.what, .climb = obstacle.climb});
+         return list;
        })) {
     finding.what += "; " + why.what;
     finding.climb = why.climb;
@@ -118,7 +122,9 @@ Finding ids_finding(const IdMapping& mapping) {
                   .what = fmt::format("{} ids ({})", count, mapping.to_string()),
                   .climb = {}};
   if (mapping.to_string() == "root") finding.what = "all ids";
-  if (count < kUsualIds) {
+  if (count == 1) {
+    finding.what = fmt::format("one id ({}); others are recorded for the layers", mapping.to_string());
+  } else if (count < kUsualIds) {
     finding.state = State::kLimited;
     finding.what += "; images whose files belong to higher ids cannot be unpacked";
     finding.climb = "give a range of 65536 in /etc/subuid and /etc/subgid";
@@ -217,9 +223,10 @@ Finding cgroup_finding() {
 
 // A whole box: an empty root cannot execute anything, and that very answer shows that all of the setting up
 // worked.
-Finding box_finding() {
-  return attempt("sandbox", State::kMissing, "", [] {
+Finding box_finding(const Entered& entered) {
+  return attempt("sandbox", State::kMissing, "", [&] {
     Spec spec;
+    spec.one_id = entered.records_owners();
     spec.argv = {"/probe"};
     Process process = Process::start(spec);
     const Exit exit = process.wait();
@@ -251,7 +258,7 @@ std::vector<Finding> inside(const HostPath& store) {
   }));
   findings.push_back(kernel_finding());
   findings.push_back(network_finding());
-  findings.push_back(box_finding());
+  findings.push_back(box_finding(entered));
   return findings;
 }
 
@@ -299,9 +306,9 @@ std::vector<Finding> examine(const HostPath& store) {
   std::vector<Finding> findings{privilege_finding(rung)};
   if (rung != Rung::kRoot) findings.push_back(newuidmap_finding());
   findings.push_back(store_finding(store));
-  if (rung == Rung::kRoot || rung == Rung::kRange)
+  if (rung <= Rung::kOneId)
     for (Finding& finding : in_child([&] { return inside(store); })) findings.push_back(std::move(finding));
-  if (rung == Rung::kRoot || rung == Rung::kRange)
+  if (rung <= Rung::kOneId)
     for (Finding& finding : in_child(other_platforms)) findings.push_back(std::move(finding));
   findings.push_back(landlock_finding());
   findings.push_back(cgroup_finding());

@@ -171,7 +171,7 @@ std::string probe_program(std::string_view architecture) {
   return elf.take();
 }
 
-bool runs_programs_of(std::string_view architecture) {
+bool runs_programs_of(std::string_view architecture, const Entered& entered) {
   const std::string program = probe_program(architecture);
   if (program.empty() || is_forbidden(Feature::kEmulation)) return false;
   // /tmp may be mounted so that nothing in it can be executed: a tmpfs of our own is not.
@@ -187,6 +187,7 @@ bool runs_programs_of(std::string_view architecture) {
     source.path = {place.path()};
     spec.root.lowers.push_back(source);
     spec.argv = {"/probe"};
+    spec.one_id = entered.records_owners();
     UniqueFd nowhere = open_file("/dev/null", O_WRONLY);
     spec.stdout_fd = spec.stderr_fd = nowhere.get();
     Process process = Process::start(spec);
@@ -237,7 +238,8 @@ std::string why_not_emulated(std::string_view architecture, const Entered& enter
   std::lock_guard lock(mutex);
   if (probe_program(architecture).empty())
     return fmt::format("programs of {} are not known here", architecture);
-  if (runs_programs_of(architecture)) return "";
+  if (!entered.has_namespaces()) return "namespaces are not to be had here";
+  if (runs_programs_of(architecture, entered)) return "";
   if (!entered.in_own_user_namespace)
     return fmt::format(
         "binfmt_misc has no handler for programs of {}, and we are in no user namespace of our own that "
@@ -246,7 +248,7 @@ std::string why_not_emulated(std::string_view architecture, const Entered& enter
         architecture);
   std::string why;
   if (!register_emulators(why)) return why;
-  if (runs_programs_of(architecture)) return "";
+  if (runs_programs_of(architecture, entered)) return "";
   return fmt::format("no emulator here runs programs of {}", architecture);
 }
 

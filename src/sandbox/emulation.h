@@ -19,7 +19,7 @@ std::string probe_program(std::string_view architecture);
 inline constexpr int kProbeExitCode = 7;
 
 // Runs it in a box, in the namespaces in which we are. After enter().
-bool runs_programs_of(std::string_view architecture);
+bool runs_programs_of(std::string_view architecture, const Entered& entered);
 
 // Makes programs of that architecture run if it can: as the machine is, else with the emulators that the
 // machine has (qemu-user-static), registered in our own user namespace where the kernel allows that

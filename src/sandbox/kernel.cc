@@ -9,9 +9,11 @@
 namespace corten::sandbox {
 
 namespace {
-constexpr std::array kFeatures = {Feature::kLowerdirPlus, Feature::kOverlayFd,  Feature::kLandlockScope,
-                                  Feature::kFreshProc,    Feature::kFreshSysfs, Feature::kMknod,
-                                  Feature::kEmulation};
+constexpr std::array kFeatures = {
+    Feature::kPrivilegedMounts, Feature::kUserNamespace, Feature::kIdRange,      Feature::kChroot,
+    Feature::kSeccompNotify,    Feature::kWaitKillable,  Feature::kLowerdirPlus, Feature::kOverlayFd,
+    Feature::kLandlockScope,    Feature::kFreshProc,     Feature::kFreshSysfs,   Feature::kMknod,
+    Feature::kEmulation};
 
 uint32_t read_forbidden() {
   const char* text = getenv("CORTEN_FORBID");
@@ -26,6 +28,18 @@ uint32_t read_forbidden() {
 
 std::string_view feature_name(Feature feature) {
   switch (feature) {
+    case Feature::kPrivilegedMounts:
+      return "privileged-mounts";
+    case Feature::kUserNamespace:
+      return "user-namespace";
+    case Feature::kIdRange:
+      return "id-range";
+    case Feature::kChroot:
+      return "chroot";
+    case Feature::kSeccompNotify:
+      return "seccomp-notify";
+    case Feature::kWaitKillable:
+      return "wait-killable";
     case Feature::kLowerdirPlus:
       return "lowerdir+";
     case Feature::kOverlayFd:

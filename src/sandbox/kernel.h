@@ -16,6 +16,14 @@
 namespace corten::sandbox {
 
 enum class Feature {
+  // Rungs of the ladders (privilege.h): forbidding one shows the next.
+  kPrivilegedMounts,  // "privileged-mounts": mounts as root of the machine
+  kUserNamespace,     // "user-namespace"
+  kIdRange,           // "id-range": more than one id in it
+  kChroot,            // "chroot"
+  // Calls.
+  kSeccompNotify,  // "seccomp-notify": calls answered by us (5.0); without it there is no rung with one id
+  kWaitKillable,   // "wait-killable": and not asked anew after a signal (5.19)
   kLowerdirPlus,   // "lowerdir+": layers one by one (6.5)
   kOverlayFd,      // "overlay-fd": layers as descriptors (6.13)
   kLandlockScope,  // "landlock-scope": abstract sockets closed off (6.12, Landlock ABI 6)

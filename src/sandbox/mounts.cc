@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "sandbox/detached.h"
 #include "sandbox/plan.h"
+#include "sandbox/recorder.h"
 #include "sandbox/target.h"
 
 namespace corten::sandbox {
@@ -159,7 +160,10 @@ std::string Plan::add_file(const std::string& text, mode_t mode, uid_t uid, gid_
   UniqueFd fd(openat(files, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!fd) fail_errno("{}: make a private file", what);
   write_fully(fd.get(), text, what);
-  if (fchown(fd.get(), uid, gid) != 0) fail_errno("{}: give a private file to {}:{}", what, uid, gid);
+  if (recorder != nullptr)
+    recorder->record(fd.get(), {.uid = uid, .gid = gid});
+  else if (!one_id && fchown(fd.get(), uid, gid) != 0)
+    fail_errno("{}: give a private file to {}:{}", what, uid, gid);
   if (fchmod(fd.get(), mode) != 0) fail_errno("{}: set the mode of a private file", what);
   return name;
 }
@@ -169,6 +173,8 @@ void plan_root(const Spec& spec, Plan& plan) {
   uint64_t text_bytes = 1 << 20;
   for (const Mount& mount : spec.mounts)
     if (mount.text) text_bytes += mount.text->size() + 8192;
+  plan.one_id = spec.one_id;
+  plan.recorder = spec.recorder;
   plan.files = plan.keep(
       make_tmpfs({.size_bytes = text_bytes, .mode = 0700, .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV},
                  "private files"));

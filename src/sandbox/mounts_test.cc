@@ -334,6 +334,7 @@ TEST_F(Mounts, LinksOfProcAreNotFollowed) {
 
 TEST_F(Mounts, AnEmptyRootHasNoProgramButABox) {
   Spec spec;
+  spec.one_id = TestBox::entered().records_owners();
   spec.argv = {"/bin/sh"};
   Process process = Process::start(spec);
   EXPECT_EQ(process.wait().exec_error, "exec: \"/bin/sh\": stat /bin/sh: no such file or directory");

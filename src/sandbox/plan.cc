@@ -17,6 +17,7 @@ Plan make_plan(const Spec& spec) {
   }
   plan_limits(spec, plan);
   plan_program(spec, plan);
+  plan_one_id(spec, plan);
   plan_landlock(spec, plan);
   plan_seccomp(spec, plan);
   plan_capabilities(spec, plan);

@@ -53,6 +53,8 @@ class Plan {
   uint64_t clone_flags = 0;
   std::vector<Operation> operations;
   int root = -1, files = -1, dev = -1;  // descriptors that this plan owns, as Child has them
+  bool one_id = false;                  // as the Spec has them, for the owners of files
+  Recorder* recorder = nullptr;
 
   // Keeps the descriptor open until the plan is gone.
   int keep(UniqueFd fd) {
@@ -85,6 +87,7 @@ void plan_mounts(const Spec& spec, Plan& plan);        // mounts.cc
 void plan_pivot(const Spec& spec, Plan& plan);         // mounts.cc
 void plan_network(const Spec& spec, Plan& plan);       // network.cc
 void plan_limits(const Spec& spec, Plan& plan);        // limits.cc
+void plan_one_id(const Spec& spec, Plan& plan);        // one_id.cc
 void plan_landlock(const Spec& spec, Plan& plan);      // landlock.cc
 void plan_seccomp(const Spec& spec, Plan& plan);       // seccomp.cc
 void plan_capabilities(const Spec& spec, Plan& plan);  // capabilities.cc

@@ -16,7 +16,6 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <functional>
 
 #include "base/beneath.h"
 #include "base/error.h"
@@ -24,6 +23,8 @@
 #include "base/subprocess.h"
 #include "base/unique_fd.h"
 #include "sandbox/id_mapping.h"
+#include "sandbox/kernel.h"
+#include "sandbox/recorder.h"
 
 namespace corten::sandbox {
 
@@ -185,21 +186,22 @@ void make_mounts_private() {
 Entered enter_mount_namespace() {
   if (unshare(CLONE_NEWNS) != 0) fail_errno("make a mount namespace");
   make_mounts_private();
-  return {.rung = Rung::kRoot, .mapping = {}, .in_own_user_namespace = false};
+  return {.rung = Rung::kRoot, .mapping = {}, .in_own_user_namespace = false, .obstacles = {}};
+}
+
+[[noreturn]] void fail_unshare(int error) {
+  Error failure = errno_error(error, "make a user namespace");
+  failure.set_hint(namespaces_hint(error));
+  throw failure;
 }
 
 Entered enter_user_namespace(const IdMapping& mapping, Writer writer) {
   MapWriter helper(mapping, writer);
-  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) {
-    const int error = errno;
-    Error failure = errno_error(error, "make a user namespace");
-    failure.set_hint(namespaces_hint(error));
-    throw failure;
-  }
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) fail_unshare(errno);
   helper.write();
   become_root_of_namespace();
   make_mounts_private();
-  return {.rung = Rung::kRange, .mapping = mapping, .in_own_user_namespace = true};
+  return {.rung = Rung::kRange, .mapping = mapping, .in_own_user_namespace = true, .obstacles = {}};
 }
 
 // Every id of our own namespace as itself: what the root of a container may give without newuidmap.
@@ -236,41 +238,145 @@ void check_helpers() {
           .with_hint("as root: apt-get install uidmap");
 }
 
-bool in_child(const std::function<bool()>& attempt) {
-  const pid_t pid = fork();
-  if (pid < 0) return false;
-  if (pid == 0) {
-    bool ok = false;
-    try {
-      ok = attempt();
-    } catch (const std::exception&) {
-      ok = false;
+// Goes down the ladder from its top and stays on the first rung that holds.
+class Climber {
+ public:
+  Entered climb() {
+    for (const Step& step : kLadder) {
+      if (is_forbidden(step.feature) || (is_forbidden(Feature::kUserNamespace) &&
+                                         (step.rung == Rung::kRange || step.rung == Rung::kOneId))) {
+        obstacles_.push_back({.rung = step.rung, .what = "forbidden by CORTEN_FORBID", .climb = {}});
+        continue;
+      }
+      rung_ = step.rung;
+      try {
+        if (!(this->*step.attempt)()) continue;
+      } catch (const Error& error) {
+        obstacles_.push_back({.rung = rung_, .what = error.what(), .climb = error.hint()});
+        continue;
+      }
+      return {.rung = rung_,
+              .mapping = std::move(mapping_),
+              .in_own_user_namespace = in_namespace_,
+              .obstacles = std::move(obstacles_)};
     }
-    _exit(ok ? 0 : 1);
+    return {.rung = Rung::kNothing,
+            .mapping = std::move(mapping_),
+            .in_own_user_namespace = in_namespace_,
+            .obstacles = std::move(obstacles_)};
   }
-  int status = 1;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
 
-bool can_mount() {
-  return mount("corten", "/", "tmpfs", 0, nullptr) == 0;
-}
-
-bool try_one_id() {
-  const std::string uid = fmt::format("0 {} 1\n", geteuid()), gid = fmt::format("0 {} 1\n", getegid());
-  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
-  auto write_own = [](const char* path, const std::string& text) {
-    write_fully(open_file(path, O_WRONLY).get(), text, path);
+ private:
+  // False: not meant for us. What stands in the way is thrown.
+  struct Step {
+    Rung rung;
+    Feature feature;
+    bool (Climber::*attempt)();
   };
-  write_own("/proc/self/setgroups", "deny");
-  write_own("/proc/self/uid_map", uid);
-  write_own("/proc/self/gid_map", gid);
-  become_root_of_namespace();
-  make_mounts_private();
-  return can_mount();
-}
+  static const Step kLadder[4];
+
+  bool to_root() {
+    if (uid_ != 0) return false;
+    if (!has_capability(CAP_SYS_ADMIN))
+      throw Error(ErrorCode::kPermission, "root has no CAP_SYS_ADMIN here, so it may not mount")
+          .with_hint("in a container: --privileged");
+    enter_mount_namespace();
+    return true;
+  }
+
+  bool to_range() {
+    IdMapping mapping;
+    Writer writer = Writer::kHelpers;
+    if (uid_ == 0) {
+      for (int capability : {CAP_SETUID, CAP_SETGID, CAP_SETFCAP})
+        if (!has_capability(capability))
+          throw Error(ErrorCode::kPermission,
+                      "root without CAP_SETUID, CAP_SETGID and CAP_SETFCAP cannot map ids")
+              .with_hint("in a container: --cap-add SETUID,SETGID,SETFCAP");
+      mapping = identity_mapping();
+      writer = Writer::kOurselves;
+    } else {
+      const std::optional<IdMapping> planned = planned_mapping();
+      if (!planned)
+        throw Error(
+            ErrorCode::kPermission,
+            fmt::format("/etc/subuid, /etc/subgid: no range of ids for user {} ({})", own_user_name(), uid_))
+            .with_hint(subids_hint());
+      check_helpers();
+      mapping = *planned;
+    }
+    MapWriter helper(mapping, writer);
+    unshare_user();
+    helper.write();
+    mapping_ = std::move(mapping);
+    settle();
+    return true;
+  }
+
+  // Also in the namespace whose maps could not be written a moment ago; not in one where mounts are refused.
+  bool to_one_id() {
+    if (!mapping_.uids.empty()) return false;
+    if (!can_record())
+      throw Error(ErrorCode::kUnsupported,
+                  "seccomp cannot ask a supervisor here, so owners could not be recorded")
+          .with_hint(
+              "run corten outside of whatever supervises its system calls (another build, a debugger)");
+    if (!in_namespace_) unshare_user();
+    prctl(PR_SET_DUMPABLE, 1, 0, 0,
+          0);  // else the maps belong to the machine's root, if we were another just now
+    auto write_own = [](const char* path, const std::string& text) {
+      write_fully(open_file(path, O_WRONLY).get(), text, path);
+    };
+    write_own("/proc/self/setgroups", "deny");
+    write_own("/proc/self/uid_map", fmt::format("0 {} 1\n", uid_));
+    write_own("/proc/self/gid_map", fmt::format("0 {} 1\n", gid_));
+    mapping_ = {.uids = {{.inside = 0, .outside = uid_, .count = 1}},
+                .gids = {{.inside = 0, .outside = gid_, .count = 1}}};
+    settle();
+    return true;
+  }
+
+  // Also as the root of a user namespace that has ids, but no mounts.
+  bool to_chroot() {
+    if (geteuid() != 0) return false;
+    if (!has_capability(CAP_CHOWN) || !has_capability(CAP_SYS_CHROOT))
+      throw Error(ErrorCode::kPermission, "root without CAP_CHOWN and CAP_SYS_CHROOT")
+          .with_hint("in a container: --cap-add CHOWN,SYS_CHROOT");
+    if (chroot("/") != 0) fail_errno("change the root directory");
+    return true;
+  }
+
+  void unshare_user() {
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) fail_unshare(errno);
+    in_namespace_ = true;
+  }
+
+  void settle() {
+    become_root_of_namespace();
+    try {
+      make_mounts_private();
+    } catch (Error& error) {
+      error.set_hint(
+          "a security module refuses mounts in user namespaces; in Docker: --security-opt "
+          "apparmor=unconfined");
+      throw;
+    }
+  }
+
+  const uid_t uid_ = geteuid();  // as the machine, or the container, has them
+  const gid_t gid_ = getegid();
+  bool in_namespace_ = false;
+  Rung rung_ = Rung::kRoot;
+  IdMapping mapping_;
+  std::vector<Obstacle> obstacles_;
+};
+
+const Climber::Step Climber::kLadder[4] = {
+    {Rung::kRoot, Feature::kPrivilegedMounts, &Climber::to_root},
+    {Rung::kRange, Feature::kIdRange, &Climber::to_range},
+    {Rung::kOneId, Feature::kUserNamespace, &Climber::to_one_id},
+    {Rung::kChrootOnly, Feature::kChroot, &Climber::to_chroot},
+};
 
 }  // namespace
 
@@ -291,33 +397,59 @@ std::string_view rung_name(Rung rung) {
 }
 
 Rung probe_privilege() {
-  if (in_child([] { return enter().rung == Rung::kRoot && can_mount(); })) return Rung::kRoot;
-  if (in_child([] { return enter().rung == Rung::kRange && can_mount() && setresuid(1, 1, 1) == 0; }))
-    return Rung::kRange;
-  if (in_child(try_one_id)) return Rung::kOneId;
-  if (in_child([] { return geteuid() == 0 && chroot("/") == 0; })) return Rung::kChrootOnly;
-  return Rung::kNothing;
+  const pid_t pid = fork();
+  if (pid < 0) fail_errno("fork");
+  if (pid == 0) {
+    int rung = static_cast<int>(Rung::kNothing);
+    try {
+      rung = static_cast<int>(enter().rung);
+    } catch (const std::exception&) {
+      rung = static_cast<int>(Rung::kNothing);
+    }
+    _exit(rung);
+  }
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) && WEXITSTATUS(status) <= static_cast<int>(Rung::kNothing)
+             ? static_cast<Rung>(WEXITSTATUS(status))
+             : Rung::kNothing;
 }
 
 Entered enter(const EnterOptions& options) {
-  if (geteuid() == 0) {
-    if (options.user_namespace)
-      return enter_user_namespace(mapping_for_root_with_user_namespace(), Writer::kOurselves);
-    if (options.all_ids) {
-      enter_user_namespace(identity_mapping(), Writer::kOurselves);
-      return {.rung = Rung::kRoot, .mapping = {}, .in_own_user_namespace = true};
-    }
-    if (has_capability(CAP_SYS_ADMIN)) return enter_mount_namespace();
-    return enter_user_namespace(identity_mapping(), Writer::kOurselves);
+  if (geteuid() == 0 && options.user_namespace)
+    return enter_user_namespace(mapping_for_root_with_user_namespace(), Writer::kOurselves);
+  if (geteuid() == 0 && options.all_ids) {
+    enter_user_namespace(identity_mapping(), Writer::kOurselves);
+    return {.rung = Rung::kRoot, .mapping = {}, .in_own_user_namespace = true, .obstacles = {}};
   }
-  const std::optional<IdMapping> mapping = planned_mapping();
-  if (!mapping)
-    throw Error(
-        ErrorCode::kPermission,
-        fmt::format("/etc/subuid, /etc/subgid: no range of ids for user {} ({})", own_user_name(), getuid()))
-        .with_hint(subids_hint());
-  check_helpers();
-  return enter_user_namespace(*mapping, Writer::kHelpers);
+  return Climber().climb();
+}
+
+std::string limits_of(const Entered& entered) {
+  switch (entered.rung) {
+    case Rung::kOneId:
+      return "owners are recorded for the layers, changes of user and device nodes are pretended";
+    case Rung::kChrootOnly:
+      return "steps are not isolated: they have this machine's network and processes, and no /proc";
+    case Rung::kNothing:
+      return "no RUN can be executed";
+    case Rung::kRoot:
+    case Rung::kRange:
+      break;
+  }
+  return {};
+}
+
+void require_namespaces(const Entered& entered, std::string_view who) {
+  if (entered.has_namespaces()) return;
+  std::string what = fmt::format("{}: namespaces are not to be had here", who), climb;
+  for (const Obstacle& obstacle : entered.obstacles)
+    if (obstacle.rung == Rung::kRange || obstacle.rung == Rung::kOneId) {
+      what += fmt::format("; {}", obstacle.what);
+      climb = obstacle.climb;
+    }
+  throw Error(ErrorCode::kUnsupported, what).with_hint(climb.empty() ? "see 'corten doctor'" : climb);
 }
 
 // A process that has just changed its ids and is on its way through exec(2) may not be looked at for a moment
@@ -342,9 +474,13 @@ Entered enter_of(pid_t pid) {
   become_root_of_namespace();
   if (unshare(CLONE_NEWNS) != 0) fail_errno("make a mount namespace");
   make_mounts_private();
-  return {.rung = Rung::kRange,
-          .mapping = {.uids = parse_id_map(read_file("/proc/self/uid_map")),
-                      .gids = parse_id_map(read_file("/proc/self/gid_map"))}};
+  Entered entered{.rung = Rung::kRange,
+                  .mapping = {.uids = parse_id_map(read_file("/proc/self/uid_map")),
+                              .gids = parse_id_map(read_file("/proc/self/gid_map"))},
+                  .in_own_user_namespace = true,
+                  .obstacles = {}};
+  if (entered.mapping.usable_ids() == 1) entered.rung = Rung::kOneId;
+  return entered;
 }
 
 void mount_memory(const HostPath& directory, uint64_t size_bytes) {

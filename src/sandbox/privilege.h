@@ -1,9 +1,9 @@
 // What this process may do, and the way to the most of it.
 //
-// The ladder (each rung is probed by doing it in a child, never by reading sysctls): real root; a user
-// namespace with a range of ids; a user namespace with one id; chroot only; nothing. enter() climbs the first
-// two. Afterwards the process is uid 0 of a private mount namespace on both, and one code mounts, chowns and
-// deletes.
+// The ladder, each rung found by doing it, never by reading sysctls: real root; a user namespace with a range
+// of ids; a user namespace with one id; chroot only; nothing. enter() climbs as high as it can. On the first
+// three the process is then uid 0 of a private mount namespace, and one code mounts and deletes; on the third
+// owners are records (base/recorded_owner.h) and a recorder (recorder.h) answers for them.
 #pragma once
 #include <sys/types.h>
 
@@ -47,28 +47,45 @@ struct IdMapping {
   bool operator==(const IdMapping&) const = default;
 };
 
+// What kept us from a better rung, and the line that climbs it.
+struct Obstacle {
+  Rung rung = Rung::kRoot;  // the one that was not reached
+  std::string what, climb;
+};
+
 struct Entered {
   Rung rung = Rung::kNothing;
   IdMapping mapping;
   bool in_own_user_namespace = false;
+  std::vector<Obstacle> obstacles;  // the lowest rung last
+
+  bool records_owners() const { return rung == Rung::kOneId; }
+  bool has_namespaces() const { return rung != Rung::kChrootOnly && rung != Rung::kNothing; }
 };
+
+// What is different on this rung from what a user may expect, for the first line of a build: "" on the two
+// best.
+std::string limits_of(const Entered& entered);
+
+// Error(kUnsupported) `WHO: ... are not possible here` with the way up, where there are no namespaces.
+void require_namespaces(const Entered& entered, std::string_view who);
 
 struct EnterOptions {
   bool user_namespace = false;  // as root too (`--userns`)
   bool all_ids = false;         // as root a user namespace in which every id is itself
 };
 
-// Climbs: as root a private mount namespace, as an ordinary user also a user namespace with the first range
-// of /etc/subuid and /etc/subgid, where we become 0:0. Once, by a process that has no threads yet; not
-// undone. Throws Error(kPermission or kUnsupported) that names what is missing, with the line that mends it
-// as its hint.
+// Climbs: as root a private mount namespace; as an ordinary user, or as the root of a container, also a user
+// namespace (as the former with the first range of /etc/subuid and /etc/subgid, or the only id there is),
+// where we become 0:0. Once, by a process that has no threads yet; not undone. What is not to be had is among
+// the obstacles; Error(kPermission) when something that `options` ask for is.
 Entered enter(const EnterOptions& options = {});
 
 // Enters the user namespace in which that process lives, if it is not ours, and becomes 0:0 there (for
 // `exec`, `stop`). Gives an Entered as enter() does. No threads yet.
 Entered enter_of(pid_t pid);
 
-// The mapping that enter() would give, without doing it; empty when there is no range.
+// The mapping that enter() wants for an ordinary user, without doing it; empty when there is no range.
 std::optional<IdMapping> planned_mapping();
 
 // A tmpfs at that directory, seen by this process and its children only; for stores on file systems that

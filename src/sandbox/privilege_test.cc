@@ -40,7 +40,7 @@ class Privilege : public ::testing::Test {
  protected:
   void SetUp() override {
     rung = probe_privilege();
-    if (rung == Rung::kRoot || rung == Rung::kRange) return;
+    if (rung <= Rung::kOneId) return;
     const std::string problem = fmt::format("this machine gives: {}", rung_name(rung));
     const char* must_run = getenv("CORTEN_MUST_RUN");
     if (must_run != nullptr && *must_run == '1') FAIL() << problem;
@@ -59,6 +59,7 @@ TEST_F(Privilege, AllIdsOfTheMappingWork) {
   EXPECT_EQ(
       in_child([&] {
         const Entered entered = enter();
+        if (entered.records_owners()) return 0;  // there is only one
         const std::string file = directory / "file";
         write_file_atomic(file, "x");
         for (uint32_t id : {1u, 1000u, std::min(entered.mapping.usable_ids() - 1, 65535u)})
@@ -97,7 +98,10 @@ TEST_F(Privilege, AnotherProcessFindsTheWayIn) {
   pid_t pid = 0;
   ASSERT_EQ(read(pipe.read.get(), &pid, sizeof pid), static_cast<ssize_t>(sizeof pid));
   const Rung expected = rung;
-  const IdMapping mapping = planned_mapping().value_or(IdMapping{});
+  IdMapping mapping = planned_mapping().value_or(IdMapping{});
+  if (rung == Rung::kOneId)
+    mapping = {.uids = {{.inside = 0, .outside = getuid(), .count = 1}},
+               .gids = {{.inside = 0, .outside = getgid(), .count = 1}}};
   EXPECT_EQ(in_child([&] {
               const Entered entered = enter_of(pid);
               if (entered.rung != expected || getuid() != 0) return 1;
@@ -116,23 +120,36 @@ TEST_F(Privilege, WeStayReadableToOurselves) {
             0);
 }
 
-TEST(PrivilegeErrors, NoRangeNamesTheLineThatMends) {
+TEST(PrivilegeLadder, WithoutARangeOneIdIsTakenAndTheLineThatMendsNamed) {
   if (probe_privilege() != Rung::kRoot)
     return;  // only root can become somebody without a range; the run as root sees to it
   EXPECT_EQ(in_child([] {
               if (setgid(64999) != 0 || setuid(64999) != 0) return 1;
-              try {
-                enter();
-              } catch (const Error& error) {
-                const std::string what = error.what();
-                return what.find("64999") != std::string::npos &&
-                               error.hint().find("/etc/subuid") != std::string::npos
-                           ? 0
-                           : 2;
-              }
-              return 3;
+              const Entered entered = enter();
+              if (entered.rung != Rung::kOneId || !entered.records_owners() || getuid() != 0) return 2;
+              if (entered.mapping.to_string() != "64999" || entered.mapping.usable_ids() != 1) return 3;
+              const Obstacle& obstacle = entered.obstacles.back();
+              if (obstacle.rung != Rung::kRange || obstacle.what.find("64999") == std::string::npos) return 4;
+              return obstacle.climb.find("/etc/subuid") != std::string::npos ? 0 : 5;
             }),
             0);
+}
+
+TEST(PrivilegeLadder, WhatHasNoNamespacesIsRefusedByName) {
+  const Entered entered{.rung = Rung::kChrootOnly,
+                        .mapping = {},
+                        .in_own_user_namespace = false,
+                        .obstacles = {{.rung = Rung::kRange, .what = "seccomp says no", .climb = "ask it"}}};
+  try {
+    require_namespaces(entered, "containers");
+    FAIL() << "it was let through";
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()), "containers: namespaces are not to be had here; seccomp says no");
+    EXPECT_EQ(error.hint(), "ask it");
+  }
+  EXPECT_NO_THROW(require_namespaces(
+      {.rung = Rung::kOneId, .mapping = {}, .in_own_user_namespace = true, .obstacles = {}}, "x"));
+  EXPECT_NE(limits_of(entered).find("not isolated"), std::string::npos);
 }
 
 }  // namespace

@@ -24,6 +24,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "sandbox/plan.h"
+#include "sandbox/recorder.h"
 
 namespace corten::sandbox {
 
@@ -199,6 +200,7 @@ void clone_in_joined_namespaces(Start& start, const Stack& stack, const Stack& s
 
 Process Process::start(const Spec& spec) {
   const Plan plan = make_plan(spec);
+  if (spec.recorder != nullptr) spec.recorder->begin(plan.root);
   auto report = std::make_unique<Report>();
   const Stack stack, second_stack;
   Start start{.plan = &plan,
@@ -217,6 +219,7 @@ Process Process::start(const Spec& spec) {
     else
       clone_in_joined_namespaces(start, stack, second_stack);
   }
+  if (spec.recorder != nullptr) spec.recorder->child_has_started();
   Process process;
   process.pid_ = start.pid;
   process.pidfd_ = UniqueFd(start.pidfd);

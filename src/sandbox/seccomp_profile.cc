@@ -157,12 +157,18 @@ class Filter {
     }
   }
 
+  void add(const std::string& name, uint32_t action) {
+    const int number = seccomp_syscall_resolve_name(name.c_str());
+    if (number != __NR_SCMP_ERROR) check(seccomp_rule_add(context_, action, number, 0), name);
+  }
+
+  std::vector<uint8_t> tree() const {
+    const std::string text = exported();
+    return {text.begin(), text.end()};
+  }
+
   std::vector<uint8_t> bytes() const {
-    UniqueFd file(memfd_create("filter", MFD_CLOEXEC));
-    if (!file) fail_errno("seccomp: make a file in memory");
-    check(seccomp_export_bpf(context_, file.get()), "export the filter");
-    if (lseek(file.get(), 0, SEEK_SET) != 0) fail_errno("seccomp: seek");
-    const std::string tree = read_all(file.get(), "seccomp filter");
+    const std::string tree = exported();
     const std::vector<sock_filter> front = front_part();
     std::vector<uint8_t> all(front.size() * sizeof(sock_filter) + tree.size());
     memcpy(all.data(), front.data(), front.size() * sizeof(sock_filter));
@@ -173,6 +179,14 @@ class Filter {
   }
 
  private:
+  std::string exported() const {
+    UniqueFd file(memfd_create("filter", MFD_CLOEXEC));
+    if (!file) fail_errno("seccomp: make a file in memory");
+    check(seccomp_export_bpf(context_, file.get()), "export the filter");
+    if (lseek(file.get(), 0, SEEK_SET) != 0) fail_errno("seccomp: seek");
+    return read_all(file.get(), "seccomp filter");
+  }
+
   static void check(int result, std::string_view what) {
     if (result != 0) throw errno_error(-result, fmt::format("seccomp: {}", what));
   }
@@ -212,6 +226,27 @@ std::vector<uint8_t> compile_seccomp_profile(std::string_view json, uint64_t cap
   for (const Json& rule : rules->as_array())
     if (applies(rule, capabilities)) filter.add(rule);
   return filter.bytes();
+}
+
+std::vector<CallOnArchitecture> numbers_of_call(const std::string& name) {
+  std::vector<CallOnArchitecture> list;
+  auto look = [&](uint32_t architecture, bool is_older) {
+    const int number = seccomp_syscall_resolve_name_arch(architecture, name.c_str());
+    if (number < 0) return;  // not there, or a part of another call (socketcall)
+    // The kernel tells x32 from its 64-bit form by a bit of the number alone.
+    const uint32_t reported = architecture == SCMP_ARCH_X32 ? SCMP_ARCH_X86_64 : architecture;
+    list.push_back({.architecture = reported, .number = static_cast<uint32_t>(number), .is_older = is_older});
+  };
+  look(seccomp_arch_native(), false);
+  for (uint32_t architecture : kOlderForms) look(architecture, true);
+  return list;
+}
+
+std::vector<uint8_t> compile_call_rules(const std::vector<CallRule>& rules) {
+  seccomp_api_set(6);  // what the machine that builds has is of no interest
+  Filter filter(SCMP_ACT_ALLOW);
+  for (const CallRule& rule : rules) filter.add(rule.name, rule.asks ? SCMP_ACT_NOTIFY : SCMP_ACT_ERRNO(0));
+  return filter.tree();
 }
 
 bool is_same_filter(std::string_view json, uint64_t one, uint64_t other) {

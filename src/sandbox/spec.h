@@ -78,6 +78,8 @@ struct ResourceLimit {
   rlim_t soft, hard;
 };
 
+class Recorder;
+
 struct Spec {
   Root root;
   std::vector<Mount> mounts;  // nested ones are ordered by target; of two on one target the later one wins
@@ -90,6 +92,12 @@ struct Spec {
   uid_t uid = 0;  // ids as seen inside
   gid_t gid = 0;
   std::vector<gid_t> groups;  // supplementary
+
+  // Only one id exists (Entered::records_owners()): any uid and gid can be had, but no others beside them,
+  // and no groups. With a recorder, borrowed for the process's life, owners are written down; without, they
+  // and changes of user are only pretended for root, so that programs that ask for them go on.
+  bool one_id = false;
+  Recorder* recorder = nullptr;
 
   std::string hostname = "buildkitsandbox";
   Network network = Network::kHost;

@@ -10,7 +10,6 @@
 #include "base/strings.h"
 #include "base/subprocess.h"
 #include "base/unique_fd.h"
-#include "sandbox/privilege.h"
 
 namespace corten::sandbox {
 
@@ -18,10 +17,11 @@ namespace {
 
 constexpr const char* kBusybox = "/bin/busybox";
 
-std::string climb() {
+std::string climb(Entered& entered) {
   if (!path_exists(kBusybox)) return "busybox (package busybox-static) is not installed";
   try {
-    enter();
+    entered = enter();
+    require_namespaces(entered, "boxes");
   } catch (const Error& error) {
     return fmt::format("{} ({})", error.what(), error.hint());
   }
@@ -30,9 +30,22 @@ std::string climb() {
 
 }  // namespace
 
+namespace {
+struct Climbed {
+  Entered entered;
+  std::string problem = climb(entered);
+};
+const Climbed& climbed() {
+  static const Climbed once;
+  return once;
+}
+}  // namespace
+
 std::string TestBox::problem() {
-  static const std::string problem = climb();
-  return problem;
+  return climbed().problem;
+}
+const Entered& TestBox::entered() {
+  return climbed().entered;
 }
 
 TestBox::TestBox() {
@@ -64,6 +77,7 @@ Spec TestBox::spec(std::vector<std::string> argv) const {
   spec.root.lowers = {{.path = {lower()}, .fd = -1}};
   spec.root.upper = {upper()};
   spec.root.work = {directory_ / "work"};
+  spec.one_id = entered().records_owners();
   spec.argv = std::move(argv);
   spec.environment = {"PATH=/bin"};
   return spec;

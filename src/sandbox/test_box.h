@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/temp_dir.h"
+#include "sandbox/privilege.h"
 #include "sandbox/process.h"
 
 namespace corten::sandbox {
@@ -19,6 +20,8 @@ class TestBox {
   TestBox();
   // Why no box can be made here; "" when one can. The first call climbs (enter()).
   static std::string problem();
+  // On which rung the climb ended.
+  static const Entered& entered();
 
   Spec spec(std::vector<std::string> argv) const;
   Result run(Spec spec) const;

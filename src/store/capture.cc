@@ -117,11 +117,35 @@ class Capture {
     if (!S_ISLNK(st.st_mode)) e.mode = st.st_mode & 07777;
     e.uid = st.st_uid;
     e.gid = st.st_gid;
+    if (options_.owners.recorded) read_owner(path, st, e);
     if (S_ISREG(st.st_mode)) read_capability(path, e);
     int64_t ns = to_ns(st.st_mtim);
     if (options_.keep_times || (ns < options_.started_ns && !options_.foreign_times_ns.contains(ns)))
       e.time_ns = ns;
     return e;
+  }
+
+  // What has no record was made by the step, and gets one, since the upper is to be the layer's body.
+  void read_owner(const RootfsPath& path, const struct stat& st, Entry& e) {
+    RecordedOwner owner = options_.maker;
+    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) {
+      if (auto found = read_recorded_owner(host(path).c_str()))
+        owner = *found;
+      else
+        options_.owners.give(AT_FDCWD, host(path), owner, path.absolute());
+      if (owner.device_type != 0 && S_ISREG(st.st_mode) && st.st_size == 0) {
+        e.type = owner.device_type == S_IFBLK ? EntryType::kBlockDevice : EntryType::kCharDevice;
+        e.device_major = owner.device_major;
+        e.device_minor = owner.device_minor;
+      }
+    } else if (auto said = options_.owner_of_special ? options_.owner_of_special(path) : std::nullopt) {
+      owner = *said;
+    } else if (const Entry* below = options_.below ? options_.below->find(path) : nullptr;
+               below && below->type == e.type && below->link == e.link) {
+      owner = {.uid = below->uid, .gid = below->gid};  // it was copied up as it is
+    }
+    e.uid = owner.uid;
+    e.gid = owner.gid;
   }
 
   bool is_opaque(const RootfsPath& path) {

@@ -36,7 +36,9 @@ class BodyMaker {
     // Times of directories last, deepest first: making a file touched them.
     for (auto entry = manifest.entries().rbegin(); entry != manifest.entries().rend(); ++entry)
       if (entry->is_directory()) set_time(*entry);
-    if (!manifest.find(RootfsPath())) set_time(default_root());
+    if (manifest.find(RootfsPath())) return;
+    if (options_.owners.recorded) options_.owners.give(AT_FDCWD, root_, {}, "/");
+    set_time(default_root());
   }
 
  private:
@@ -60,6 +62,10 @@ class BodyMaker {
       case EntryType::kCharDevice:
       case EntryType::kBlockDevice: {
         mode_t kind = e.type == EntryType::kCharDevice ? S_IFCHR : S_IFBLK;
+        if (options_.owners.recorded) {
+          open_at(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600).close_checked(e.path.absolute());
+          break;
+        }
         if (mknodat(dir, name.c_str(), kind | 0600, makedev(e.device_major, e.device_minor)) != 0) {
           if (errno == EPERM)
             throw Error(ErrorCode::kUnsupported,
@@ -119,20 +125,22 @@ class BodyMaker {
     }
     struct stat st;
     if (fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_nlink == 2 &&
-        fchownat(dir, name.c_str(), e.uid, e.gid, AT_SYMLINK_NOFOLLOW) == 0)
+        (options_.owners.recorded || fchownat(dir, name.c_str(), e.uid, e.gid, AT_SYMLINK_NOFOLLOW) == 0))
       return true;
     if (unlinkat(dir, name.c_str(), 0) != 0) failed("make", e);
     return false;
   }
 
   void set_owner_and_mode(int dir, const std::string& name, const Entry& e) {
-    if (fchownat(dir, name.c_str(), e.uid, e.gid, AT_SYMLINK_NOFOLLOW) != 0) {
-      if (errno == EINVAL)
-        throw Error(ErrorCode::kUnsupported,
-                    fmt::format("{}: owner {}:{} is outside the range of ids that we have", e.path.absolute(),
-                                e.uid, e.gid))
-            .with_hint("give the user a larger range in /etc/subuid and /etc/subgid, or build as root");
-      failed("set owner of", e);
+    const bool has_record = e.type != EntryType::kSymlink && e.type != EntryType::kFifo;
+    if (has_record || !options_.owners.recorded) {
+      RecordedOwner owner{.uid = e.uid, .gid = e.gid};
+      if (e.type == EntryType::kCharDevice || e.type == EntryType::kBlockDevice) {
+        owner.device_type = e.type == EntryType::kCharDevice ? S_IFCHR : S_IFBLK;
+        owner.device_major = e.device_major;
+        owner.device_minor = e.device_minor;
+      }
+      options_.owners.give(dir, name, owner, e.path.absolute());
     }
     if (e.type != EntryType::kSymlink && fchmodat(dir, name.c_str(), e.mode, 0) != 0)
       failed("set mode of", e);

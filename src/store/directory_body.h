@@ -1,16 +1,20 @@
 // A layer as a directory: what an overlay mount can stand on.
 //
 // Whiteouts are character devices 0/0 and opaque directories carry user.overlay.opaque, the one form that
-// every rung can make and that an overlay mounted with `userxattr` reads. Files are hard links to the store's
-// contents while a content has no other body (owner, mode and time belong to the file, so it can be claimed
-// once), else copies.
+// every rung can make and that an overlay mounted with `userxattr` reads. Where only one id exists, owners
+// and device nodes are records (store/owners.h), and every file and directory has one. Files are hard links
+// to the store's contents while a content has no other body (owner, mode and time belong to the file, so it
+// can be claimed once), else copies.
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <set>
 #include <string>
 
 #include "store/contents.h"
 #include "store/manifest.h"
+#include "store/owners.h"
 #include "store/tree.h"
 
 namespace corten::store {
@@ -19,6 +23,7 @@ namespace corten::store {
 // the layer exist (as root, or inside the user namespace).
 struct BodyOptions {
   bool may_link = true;  // false: every file is a copy, which its user may write to
+  Owners owners;
 };
 void make_directory_body(const Manifest& manifest, int64_t time, const Contents& contents,
                          const std::string& path, const BodyOptions& options = {});
@@ -31,6 +36,11 @@ struct CaptureOptions {
   std::set<RootfsPath>
       stub_parents;  // directories that the sandbox touched: left out when nothing else changed in them
   const Tree* below = nullptr;  // what the upper lies on
+  Owners owners;
+  // With recorded owners: who made what has no record, and who owns the link, fifo or socket at a path, as
+  // far as the step said so.
+  RecordedOwner maker;
+  std::function<std::optional<RecordedOwner>(const RootfsPath&)> owner_of_special;
   unsigned threads = 1;
 };
 

@@ -99,6 +99,7 @@ std::string Layers::directory_path(const LayerRef& layer, const std::string& map
   return root_ + "/dirs/" + hex.substr(0, 2) + "/" + name;
 }
 
+<<<<<<< HEAD
 HostPath Layers::directory(const LayerRef& layer, const std::string& mapping) {
   std::string path = directory_path(layer, mapping);
   lease_.hold(Held::kLayer, layer.id);
@@ -111,11 +112,20 @@ HostPath Layers::directory(const LayerRef& layer, const std::string& mapping) {
   TempDir place = TempDir::make(lease_.temporary(), "body-");
   make_directory_body(*manifest, layer.time, contents_, place / "root");
   adopt_directory(layer, mapping, {place / "root"});
+=======
+HostPath Layers::directory(const LayerRef& layer, const Owners& owners) {
+  std::string path = directory_path(layer, owners.mapping);
+  if (path_exists(path)) return {path};
+  auto manifest = load(layer.id);
+  TempDir place = TempDir::make(root_ + "/tmp", "body-");
+  make_directory_body(*manifest, layer.time, contents_, place / "root", {.may_link = true, .owners = owners});
+  adopt_directory(layer, owners, {place / "root"});
+>>>>>>> main
   return {path};
 }
 
-void Layers::adopt_directory(const LayerRef& layer, const std::string& mapping, const HostPath& upper) {
-  std::string path = directory_path(layer, mapping);
+void Layers::adopt_directory(const LayerRef& layer, const Owners& owners, const HostPath& upper) {
+  std::string path = directory_path(layer, owners.mapping);
   make_directories_on_host(HostPath{path}.parent(), 0700);
   // A directory may not replace one that is not empty: whoever comes second keeps what he brought.
   if (rename(upper.c_str(), path.c_str()) != 0 && errno != ENOTEMPTY && errno != EEXIST)
@@ -123,7 +133,7 @@ void Layers::adopt_directory(const LayerRef& layer, const std::string& mapping, 
   database_.prepare("INSERT OR REPLACE INTO bodies(layer,time,mapping,used) VALUES(?,?,?,?)")
       .bind(layer.id)
       .bind(layer.time)
-      .bind(mapping)
+      .bind(owners.mapping)
       .bind(static_cast<int64_t>(time(nullptr)))
       .run();
 }

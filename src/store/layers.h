@@ -12,7 +12,11 @@
 #include "base/path.h"
 #include "store/contents.h"
 #include "store/database.h"
+<<<<<<< HEAD
 #include "store/lease.h"
+=======
+#include "store/owners.h"
+>>>>>>> main
 #include "store/tree.h"
 
 namespace corten::store {
@@ -41,11 +45,10 @@ class Layers {
   std::shared_ptr<const Manifest> load(const Digest& id);
   RootfsView view(const Rootfs& rootfs);
 
-  // The directory body under an id mapping (sandbox::IdMapping::to_string), made from the contents when it is
-  // missing.
-  HostPath directory(const LayerRef& layer, const std::string& mapping);
+  // The directory body with owners as this machine has them, made from the contents when it is missing.
+  HostPath directory(const LayerRef& layer, const Owners& owners);
   // Makes a captured upper the body of its layer, by renaming it; when there is one already, the upper stays.
-  void adopt_directory(const LayerRef& layer, const std::string& mapping, const HostPath& upper);
+  void adopt_directory(const LayerRef& layer, const Owners& owners, const HostPath& upper);
 
   std::optional<LayerDiff> find_diff(const LayerRef& layer);
   void remember_diff(const LayerRef& layer, const LayerDiff& diff);

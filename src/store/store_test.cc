@@ -60,7 +60,7 @@ TEST_F(StoreTest, ADirectoryBodyHasOwnersModesAndTimes) {
   link.path = RootfsPath("d/zlink");
   link.hard_link = RootfsPath("d/own");
   Digest id = store_.layers().save(Manifest({directory, kept, own, link}));
-  std::string body = store_.layers().directory({id, 1000}, "root").value;
+  std::string body = store_.layers().directory({id, 1000}, {}).value;
   struct stat st, other;
   ASSERT_EQ(lstat((body + "/d/kept").c_str(), &st), 0);
   EXPECT_EQ(st.st_mtim.tv_sec, 42);
@@ -76,7 +76,7 @@ TEST_F(StoreTest, ADirectoryBodyHasOwnersModesAndTimes) {
   EXPECT_EQ(st.st_mode & 07777, 0700u);
   // Another layer with the same content in another mode must not disturb the first.
   Digest second = store_.layers().save(Manifest({file("x", "same", 0444)}));
-  store_.layers().directory({second, 2000}, "root");
+  store_.layers().directory({second, 2000}, {});
   ASSERT_EQ(lstat((body + "/d/own").c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, 0755u);
 }
@@ -106,9 +106,9 @@ TEST_F(StoreTest, AnUpperBecomesALayer) {
   ASSERT_EQ(stat((upper + "/etc/new").c_str(), &st), 0);
   EXPECT_EQ(st.st_mtime, 1234);
   Digest id = store_.layers().save(manifest);
-  store_.layers().adopt_directory({id, 1234}, "root", {upper});
+  store_.layers().adopt_directory({id, 1234}, {}, {upper});
   EXPECT_FALSE(path_exists(upper));
-  EXPECT_EQ(read_file(store_.layers().directory({id, 1234}, "root").value + "/etc/new"), "fresh");
+  EXPECT_EQ(read_file(store_.layers().directory({id, 1234}, {}).value + "/etc/new"), "fresh");
 }
 
 TEST_F(StoreTest, ActionsImagesAndTags) {

@@ -1,5 +1,6 @@
 #include "store/upper.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -7,14 +8,15 @@
 
 namespace corten::store {
 
-void make_upper(const std::string& upper, const Tree& view) {
+void make_upper(const std::string& upper, const Tree& view, const Owners& owners) {
   const Entry* root = view.find(RootfsPath());
   if (mkdir(upper.c_str(), 0755) != 0) fail_errno("make directory {}", upper);
-  if (chown(upper.c_str(), root->uid, root->gid) != 0) fail_errno("set owner of {}", upper);
+  owners.give(AT_FDCWD, upper, {.uid = root->uid, .gid = root->gid}, "/");
   if (chmod(upper.c_str(), root->mode) != 0) fail_errno("set mode of {}", upper);
 }
 
-void make_working_directory(const std::string& upper, const RootfsPath& directory, const Tree& view) {
+void make_working_directory(const std::string& upper, const RootfsPath& directory, const Tree& view,
+                            const Owners& owners) {
   RootfsPath target = resolve_links(view, directory);
   if (target.is_root() || view.find(target)) return;
   RootfsPath made;
@@ -23,12 +25,13 @@ void make_working_directory(const std::string& upper, const RootfsPath& director
     std::string path = upper + "/" + made.str();
     if (mkdir(path.c_str(), 0755) != 0) fail_errno("make working directory {}", made.absolute());
     const Entry* there = view.find(made);
+    owners.give(AT_FDCWD, path, {.uid = there ? there->uid : 0, .gid = there ? there->gid : 0},
+                made.absolute());
     if (!there) continue;
     if (!there->is_directory())
       fail(ErrorCode::kInvalid, "working directory {}: {} is not a directory", directory.absolute(),
            made.absolute());
-    if (chown(path.c_str(), there->uid, there->gid) != 0 || chmod(path.c_str(), there->mode) != 0)
-      fail_errno("make working directory {}", made.absolute());
+    if (chmod(path.c_str(), there->mode) != 0) fail_errno("make working directory {}", made.absolute());
   }
 }
 

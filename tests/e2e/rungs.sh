@@ -1,0 +1,66 @@
+# Every rung of the ladders builds the same image, to the last owner, or says what it cannot do.
+. "$(dirname "$0")/lib.sh"
+base bb
+mkdir bb/data bb/var bb/var/old
+echo mine >bb/data/mine
+echo gone >bb/var/old/gone
+echo kept >bb/var/old/kept
+mkdir ctx
+echo hi >ctx/f
+echo secret >token
+cat >ctx/Dockerfile <<'DOCKERFILE'
+FROM base AS main
+COPY --chown=1000:50 f /owned
+RUN mkdir /d && echo x >/d/r && chown 33:34 /d /d/r && ln -s r /d/l && chown -h 7:8 /d/l && mkfifo /d/p && chown 9:9 /d/p \
+ && chmod 4755 /d/r && chown 5 /d/r && stat -c '%n %a %u:%g' /d/r /owned >/seen && echo more >>/owned \
+ && rm -r /var/old && mkdir /var/old && echo new >/var/old/new && rm /data/mine
+RUN --mount=type=cache,target=/cache,uid=12 --mount=type=bind,target=/bound --mount=type=secret,id=token,uid=1000,mode=0440 \
+    --mount=type=tmpfs,target=/tmpfs \
+    stat -c '%u:%g %a' /cache /run/secrets/token /d /d/l /d/p >>/seen && mv /d /e && cp -a /e /f && chgrp 77 /f/r; \
+    find /e /f -exec stat -c '%n %F %a %u:%g' {} + >>/seen && touch /tmpfs/x && cp /bound/f /from-bind && ln /from-bind /linked
+USER app
+WORKDIR /place/deep
+RUN id -u >/tmp/id && id -g >>/tmp/id && mkdir /tmp/w && echo a >/tmp/w/a && ! chown 0 /tmp/w 2>/dev/null && stat -c %u:%g /owned /bin/sh >>/tmp/id
+FROM main AS last
+COPY --from=main --chown=3:4 /tmp/w /w
+DOCKERFILE
+# on FORBIDDEN NAME: builds there, from nothing, and keeps what came out.
+on() {
+  CORTEN_STORE="$T/store-$2" CORTEN_FORBID=$1 "$CORTEN" build --progress plain --build-context base=bb --secret id=token,src=token \
+    -t rung --iidfile "$T/$2.id" -o "type=tar,dest=$T/$2.tar" ctx >"$T/$2.log" 2>&1 || {
+    cat "$T/$2.log" >&2
+    fail "a build with $1 forbidden"
+  }
+  CORTEN_STORE="$T/store-$2" CORTEN_FORBID=$1 "$CORTEN" prune --everything --force >/dev/null
+  [ ! -e "$T/store-$2" ] || fail "$2: the store is still there"
+}
+same() {
+  [ "$(cat "$T/best.id")" = "$(cat "$T/$1.id")" ] || {
+    listing best.tar >best.list
+    listing "$1.tar" >"$1.list"
+    diff best.list "$1.list" >&2 || true
+    fail "$1 built another image"
+  }
+}
+on "" best
+lacks "$(cat best.log)" "owners are recorded"
+tar -xOf best.tar seen >seen
+holds "$(cat seen)" "/d/r 755 5:34"
+holds "$(cat seen)" "/owned 644 1000:50"
+equal "$(tar -xOf best.tar tmp/id | tr '\n' ' ')" "1000 1000 1000:50 0:0 " "who the user app is"
+
+on privileged-mounts range
+same range
+[ "$(id -u)" != 0 ] || holds "$(head -1 range.log)" "building as user namespace with a range of ids"
+
+on privileged-mounts,id-range one
+same one
+holds "$(head -1 one.log)" "building as user namespace with one id: owners are recorded for the layers, changes of user and device nodes are pretended"
+
+# Calls of newer kernels, one by one.
+for call in lowerdir+ overlay-fd landlock-scope fresh-proc fresh-sysfs mknod emulation wait-killable; do
+  on "$call" "without-$call"
+  same "without-$call"
+  on "privileged-mounts,id-range,$call" "one-without-$call"
+  same "one-without-$call"
+done
