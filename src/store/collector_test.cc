@@ -143,7 +143,7 @@ TEST_F(CollectorTest, WhatIsFoundAfterItWasHeldStaysWholeHoweverTheyMeet) {
       for (const Entry& e : manifest->entries())
         ASSERT_NO_THROW(store.contents().open(e.content)) << "round " << round << " of " << c;
       if (c == 'c' && geteuid() == 0) {
-        HostPath body = store.layers().directory({layer, 7}, "root");
+        HostPath body = store.layers().directory({layer, 7}, {});
         ASSERT_TRUE(path_exists(body.value + "/f")) << "round " << round;
       }
     }

@@ -99,28 +99,18 @@ std::string Layers::directory_path(const LayerRef& layer, const std::string& map
   return root_ + "/dirs/" + hex.substr(0, 2) + "/" + name;
 }
 
-<<<<<<< HEAD
-HostPath Layers::directory(const LayerRef& layer, const std::string& mapping) {
-  std::string path = directory_path(layer, mapping);
+HostPath Layers::directory(const LayerRef& layer, const Owners& owners) {
+  std::string path = directory_path(layer, owners.mapping);
   lease_.hold(Held::kLayer, layer.id);
   {
     std::lock_guard lock(mutex_);
-    used_bodies_.emplace(layer.id, layer.time, mapping);
+    used_bodies_.emplace(layer.id, layer.time, owners.mapping);
   }
   if (path_exists(path)) return {path};
   auto manifest = load(layer.id);
   TempDir place = TempDir::make(lease_.temporary(), "body-");
-  make_directory_body(*manifest, layer.time, contents_, place / "root");
-  adopt_directory(layer, mapping, {place / "root"});
-=======
-HostPath Layers::directory(const LayerRef& layer, const Owners& owners) {
-  std::string path = directory_path(layer, owners.mapping);
-  if (path_exists(path)) return {path};
-  auto manifest = load(layer.id);
-  TempDir place = TempDir::make(root_ + "/tmp", "body-");
   make_directory_body(*manifest, layer.time, contents_, place / "root", {.may_link = true, .owners = owners});
   adopt_directory(layer, owners, {place / "root"});
->>>>>>> main
   return {path};
 }
 

@@ -12,11 +12,8 @@
 #include "base/path.h"
 #include "store/contents.h"
 #include "store/database.h"
-<<<<<<< HEAD
 #include "store/lease.h"
-=======
 #include "store/owners.h"
->>>>>>> main
 #include "store/tree.h"
 
 namespace corten::store {
