@@ -21,4 +21,24 @@ TEST(Digest, ParsesOnlyItsOwnForm) {
     EXPECT_THROW(Digest::parse(bad), Error) << bad;
 }
 
+// A hash that is kept in the middle gives the digest of the whole, wherever it was cut.
+TEST(Digest, GoesOnFromASavedState) {
+  std::string text;
+  for (int i = 0; i < 300; i++) text += static_cast<char>(i * 7);
+  for (size_t cut = 0; cut <= text.size(); cut++) {
+    Sha256 first;
+    first.update(std::string_view(text).substr(0, cut));
+    auto second = Sha256::restore(first.save());
+    ASSERT_TRUE(second) << cut;
+    EXPECT_EQ(second->update(std::string_view(text).substr(cut)).finish(), Digest::of(text)) << cut;
+  }
+}
+
+TEST(Digest, RestoresOnlyWhatWasSaved) {
+  std::string saved = Sha256().update("some").save();
+  EXPECT_FALSE(Sha256::restore(""));
+  EXPECT_FALSE(Sha256::restore(saved + "x"));
+  EXPECT_FALSE(Sha256::restore(saved.substr(0, saved.size() - 1)));
+}
+
 }  // namespace corten

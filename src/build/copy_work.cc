@@ -1,4 +1,5 @@
 // COPY, ADD and WORKDIR as steps.
+#include "base/trace.h"
 #include "build/step_key.h"
 #include "build/step_work.h"
 
@@ -10,6 +11,7 @@ static std::string place_name(const TreeRef& ref) {
 }
 
 PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) const {
+  TraceSpan span("COPY and ADD: select, key");
   StageRootfs rootfs = inputs_.rootfs_of(step.base);
   auto source = tree_of(copy.from);
   std::map<size_t, RemoteTree> remotes = fetches_.wait_for(step, events_);
@@ -26,6 +28,7 @@ PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) cons
   prepared.work = [this, &copy, rootfs, source, selection = std::move(selection), files = std::move(files),
                    remotes](Lead&) {
     source->ingest(files);
+    TraceSpan making("COPY and ADD: make the layer");
     store::RootfsView view = executor_.store.layers().view(rootfs.refs());
     store::EmptyTree nothing;
     store::LayerBuilder builder(copy.link ? static_cast<const store::Tree&>(nothing) : view);

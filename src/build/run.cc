@@ -11,6 +11,7 @@
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/trace.h"
 #include "build/run_mounts.h"
 #include "dockerfile/values.h"
 #include "sandbox/recorder.h"
@@ -157,6 +158,30 @@ int64_t start_time(const std::string& upper) {
   return st.st_ctim.tv_sec * 1'000'000'000 + st.st_ctim.tv_nsec;
 }
 
+// The directories of a stack, the uppermost first.
+std::vector<HostPath> stack_lowers(const store::Rootfs& layers, const store::Owners& owners,
+                                   Executor& executor) {
+  // An overlay takes 500 directories: a long stack has one for each layer.
+  constexpr size_t kMaxLayersWithDeltas = 50;
+  TraceSpan span("directories that a RUN stands on");
+  std::vector<HostPath> directories;
+  for (size_t i = layers.size(); i-- > 0;) {
+    if (layers.size() > kMaxLayersWithDeltas) {
+      directories.push_back(executor.store.layers().directory(layers[i], owners));
+      continue;
+    }
+    std::optional<store::RootfsView> beneath;
+    for (HostPath& directory : executor.store.layers().lowers(layers[i], owners, [&](const RootfsPath& path) {
+           if (!beneath)
+             beneath.emplace(
+                 executor.store.layers().view({layers.begin(), layers.begin() + static_cast<long>(i)}));
+           return beneath->find(path) != nullptr;
+         }))
+      directories.push_back(std::move(directory));
+  }
+  return directories;
+}
+
 }  // namespace
 
 store::Owners body_owners(const Executor& executor) {
@@ -164,6 +189,7 @@ store::Owners body_owners(const Executor& executor) {
 }
 
 store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Executor& executor) {
+  TraceSpan span("RUN: prepare and finish");
   int64_t layer_time = inputs.below.newest + 1;
   bool keep_times = executor.request.timestamps == Timestamps::kSource;
   store::RootfsView view = executor.store.layers().view(inputs.below.refs());
@@ -187,8 +213,8 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
     spec.root.lowers.push_back(source);
   };
   if (!mounts.restamped().empty()) add_lower(mounts.restamped());
-  for (auto layer = inputs.below.layers.rbegin(); layer != inputs.below.layers.rend(); ++layer)
-    add_lower(executor.store.layers().directory(layer->ref, owners).value);
+  for (const HostPath& directory : stack_lowers(inputs.below.refs(), owners, executor))
+    add_lower(directory.value);
   spec.root.upper = {upper};
   spec.root.work = {work};
   spec.mounts = mounts.mounts();
@@ -225,11 +251,15 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   if (executor.slots) slot = executor.slots->take(inputs.name, executor.cancellation, inputs.wait);
   int64_t started = start_time(upper);
   executor.cancellation.check();
-  sandbox::Process process = sandbox::Process::start(spec);
+  sandbox::Process process = [&] {
+    TraceSpan starting("RUN: start the sandbox");
+    return sandbox::Process::start(spec);
+  }();
   out.write.reset();
   err.write.reset();
   Forwarder outputs(std::move(out.read), 1, inputs.output), errors(std::move(err.read), 2, inputs.output);
   sandbox::Exit exit = [&] {
+    TraceSpan running_span("RUN: the command itself");
     Running running(process, executor.running);
     return process.wait();
   }();
@@ -245,6 +275,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
     throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: {}",
                                                 quote(shown_command(step.argv)), exit.code));
 
+  TraceSpan capturing("RUN: read what it wrote");
   store::CaptureOptions options;
   options.started_ns = started;
   options.foreign_times_ns = mounts.foreign_times_ns();
@@ -257,10 +288,8 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   if (recorder)
     options.owner_of_special = [&](const RootfsPath& path) { return recorder->owner_of_special(path); };
   options.threads = executor.request.threads;
-  store::Manifest manifest = store::capture_upper(upper, options, executor.store.contents());
-  store::LayerRef layer{executor.store.layers().save(manifest), layer_time};
-  executor.store.layers().adopt_directory(layer, owners, {upper});
-  return layer;
+  store::Manifest manifest = store::capture_upper(upper, options);
+  return executor.store.layers().adopt(manifest, layer_time, owners, {upper});
 }
 
 }  // namespace corten::build

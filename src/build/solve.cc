@@ -198,10 +198,18 @@ class Solver : public Inputs {
     return action ? std::optional(action->layer) : std::nullopt;
   }
 
+  // Steps whose layers are likely to be much alike: this one in later builds of the same thing.
+  Digest family(const Step& step) const {
+    std::string text =
+        executor_.request.project + '\0' + executor_.request.dockerfile_name + '\0' + step.name;
+    return Digest::of(text + '\0' + step.instruction);
+  }
+
   store::LayerRef lead(const Step& step, const Digest& key, const PreparedStep& prepared, Lead& lead) {
     lead.begin(executor_.build, step.name);
     try {
       store::LayerRef layer = prepared.work(lead);
+      executor_.store.layers().succeed(family(step), layer);
       executor_.store.record_action(
           {.key = key, .kind = "exact", .layer = layer, .record = prepared.record.text()});
       lead.ended(Lead::End::kDone);

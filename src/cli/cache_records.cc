@@ -34,14 +34,17 @@ Selector parse_selector(const std::string& text) {
 int64_t duration_of(const Selector& selector) {
   auto ns = parse_duration(selector.value);
   if (!ns || *ns < 0 || selector.operation != "=")
-    throw Error(ErrorCode::kUsage, fmt::format("invalid filter until{}{}", selector.operation, selector.value))
+    throw Error(ErrorCode::kUsage,
+                fmt::format("invalid filter until{}{}", selector.operation, selector.value))
         .with_hint("until=24h: what was not used in the last 24 hours");
   return *ns / 1'000'000'000;
 }
 
 std::function<bool(const std::string&)> matcher(const Selector& selector) {
-  if (selector.operation == "=") return [value = selector.value](const std::string& text) { return text == value; };
-  if (selector.operation == "!=") return [value = selector.value](const std::string& text) { return text != value; };
+  if (selector.operation == "=")
+    return [value = selector.value](const std::string& text) { return text == value; };
+  if (selector.operation == "!=")
+    return [value = selector.value](const std::string& text) { return text != value; };
   std::shared_ptr<regex_t> owned(new regex_t(), [](regex_t* compiled) {
     regfree(compiled);
     delete compiled;
@@ -51,7 +54,7 @@ std::function<bool(const std::string&)> matcher(const Selector& selector) {
   return [owned](const std::string& text) { return regexec(owned.get(), text.c_str(), 0, nullptr, 0) == 0; };
 }
 
-const std::vector<std::string> kKeys = {"until", "id",      "parents", "description", "type",   "inuse",
+const std::vector<std::string> kKeys = {"until",  "id",      "parents", "description", "type",      "inuse",
                                         "shared", "private", "mutable", "immutable",   "unused-for"};
 
 Test parse_test(const std::string& text, int64_t now) {
@@ -68,17 +71,19 @@ Test parse_test(const std::string& text, int64_t now) {
   if (word) {
     bool wanted = (selector.value == "true" || selector.value == "1" || selector.operation.empty()) !=
                   (selector.operation == "!=");
-    bool is_valid = selector.operation.empty() ||
-                    ((selector.operation == "=" || selector.operation == "!=") &&
-                     (selector.value == "true" || selector.value == "1" || selector.value == "false" ||
-                      selector.value == "0"));
+    bool is_valid =
+        selector.operation.empty() || ((selector.operation == "=" || selector.operation == "!=") &&
+                                       (selector.value == "true" || selector.value == "1" ||
+                                        selector.value == "false" || selector.value == "0"));
     if (!is_valid) throw Error(ErrorCode::kUsage, fmt::format("invalid filter {}", quote(text)));
     return [word, wanted](const CacheRecord& r) { return word(r) == wanted; };
   }
   if (selector.operation.empty() || std::find(kKeys.begin(), kKeys.end(), selector.key) == kKeys.end())
     throw Error(ErrorCode::kUsage,
                 fmt::format("invalid filter {}{}", quote(text), did_you_mean(selector.key, kKeys)))
-        .with_hint("filters: until=24h, type=exec.cachemount, id=ID, parents=LAYER, description~=TEXT, inuse, shared, private");
+        .with_hint(
+            "filters: until=24h, type=exec.cachemount, id=ID, parents=LAYER, description~=TEXT, inuse, "
+            "shared, private");
   auto matches = matcher(selector);
   if (selector.key == "id") return [matches](const CacheRecord& r) { return matches(r.id); };
   if (selector.key == "parents") return [matches](const CacheRecord& r) { return matches(r.parent); };
@@ -125,8 +130,8 @@ std::string record_sums(const std::vector<CacheRecord>& records) {
     (r.shared ? shared : own) += r.bytes;
     if (!r.in_use) reclaimable += r.bytes;
   }
-  return fmt::format("Shared:       {}\nPrivate:      {}\nReclaimable:  {}\nTotal:        {}\n", human_size(shared),
-                     human_size(own), human_size(reclaimable), human_size(shared + own));
+  return fmt::format("Shared:       {}\nPrivate:      {}\nReclaimable:  {}\nTotal:        {}\n",
+                     human_size(shared), human_size(own), human_size(reclaimable), human_size(shared + own));
 }
 
 std::string record_blocks(const std::vector<CacheRecord>& records, int64_t now) {
@@ -156,8 +161,8 @@ std::string record_blocks(const std::vector<CacheRecord>& records, int64_t now) 
 std::string record_table(const std::vector<CacheRecord>& records, int64_t now) {
   report::Table table({"ID", "TYPE", "RECLAIMABLE", "SIZE", "LAST USED", "DESCRIPTION"});
   for (const CacheRecord& r : records)
-    table.add({r.id.substr(0, 12), r.type, r.in_use ? "false" : "true", human_size(r.bytes) + (r.shared ? "*" : ""),
-               age(r.used, now), r.description.substr(0, 60)});
+    table.add({r.id.substr(0, 12), r.type, r.in_use ? "false" : "true",
+               human_size(r.bytes) + (r.shared ? "*" : ""), age(r.used, now), r.description.substr(0, 60)});
   return table.text();
 }
 

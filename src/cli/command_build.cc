@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/trace.h"
 #include "build/solve.h"
 #include "build/stage_state.h"
 #include "cli/build_flags.h"
@@ -60,6 +61,7 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
   build::Request request;
   request.dockerfile = sources.dockerfile();
   request.dockerfile_name = sources.dockerfile_name();
+  request.project = flags.tags.empty() ? source::without_credentials(flags.context) : flags.tags.front();
   request.target = flags.target;
   request.threads = threads;
   for (const std::string& text : flags.build_args) {
@@ -236,10 +238,28 @@ FinishedBuild export_result(const build::BuildResult& result, const build::Reque
   }
 }
 
+// Prints where the time went when the command is over, however it ends.
+class Traced {
+ public:
+  Traced() {
+    start_tracing();
+    rest_.emplace("all else");
+  }
+  ~Traced() {
+    rest_.reset();
+    fputs(trace_report().c_str(), stderr);
+  }
+
+ private:
+  std::optional<TraceSpan> rest_;
+};
+
 }  // namespace
 
 int command_build(const Arguments& arguments) {
   BuildFlags flags = parse_build_flags(arguments, "build");
+  std::optional<Traced> traced;
+  if (flags.trace) traced.emplace();
   for (const std::string& tag : flags.tags) {
     try {
       full_name(tag);
@@ -286,7 +306,7 @@ int command_build(const Arguments& arguments) {
                     });
   record.started_ns = session.clock().now_ns();
   record.status = "running";
-  record.name = flags.tags.empty() ? source::without_credentials(flags.context) : flags.tags.front();
+  record.name = request.project;
   std::string directory = session.store().new_build_directory(record.id);
   if (session.entered().rung != sandbox::Rung::kRoot)
     shown.headline = headline(session.entered());
@@ -304,7 +324,10 @@ int command_build(const Arguments& arguments) {
     if (is_talkative) fputs(report::warnings_text(warnings, shown).c_str(), stderr);
   };
   try {
-    build::Plan plan = build::make_plan(request, sources);
+    build::Plan plan = [&] {
+      TraceSpan planning("parse and plan");
+      return build::make_plan(request, sources);
+    }();
     for (const dockerfile::Diagnostic& found : plan.warnings) {
       warnings.push_back({found.rule + ": " + found.message, found.detail, found.url, found.span});
       events.warning(warnings.back());

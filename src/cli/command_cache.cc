@@ -35,7 +35,8 @@ void remove_containers(Session& session) {
 int remove_everything(Session& session, bool force) {
   std::string path = session.store().path();
   if (!force && isatty(0)) {
-    fprintf(stderr, "This removes the whole store %s: images, cache, containers. Go on? [y/N] ", path.c_str());
+    fprintf(stderr, "This removes the whole store %s: images, cache, containers. Go on? [y/N] ",
+            path.c_str());
     int answer = getchar();
     if (answer != 'y' && answer != 'Y') return 1;
   }
@@ -68,7 +69,8 @@ store::Store::PruneOptions prune_options(const PruneFlags& flags, Session& sessi
   collect.max_bytes = size_of(flags.max_used, "--max-used-space");
   collect.min_free_bytes = size_of(flags.min_free, "--min-free-space");
   collect.reserved_bytes = size_of(flags.reserved, "--reserved-space");
-  bool is_chosen = !flags.filters.empty() || collect.max_bytes || collect.min_free_bytes || collect.reserved_bytes;
+  bool is_chosen =
+      !flags.filters.empty() || collect.max_bytes || collect.min_free_bytes || collect.reserved_bytes;
   // Without limits all that may go; --reserved-space alone is docker's --keep-storage: down to that.
   collect.all = !collect.max_bytes && !collect.min_free_bytes && !collect.reserved_bytes;
   if (!collect.max_bytes && !collect.min_free_bytes) collect.max_bytes = collect.reserved_bytes;
@@ -126,8 +128,10 @@ int list_cache(const Arguments& arguments) {
   bool all = false, quiet = false, verbose = false;
   std::string format;
   std::vector<std::string> filters;
-  app.add_flag("-a,--all", all, "all records: the memory of steps, directories, blobs, repositories, images without a name");
-  app.add_option("--filter", filters, "until=24h, type=TYPE, id=ID, description~=TEXT, inuse, shared, private")
+  app.add_flag("-a,--all", all,
+               "all records: the memory of steps, directories, blobs, repositories, images without a name");
+  app.add_option("--filter", filters,
+                 "until=24h, type=TYPE, id=ID, description~=TEXT, inuse, shared, private")
       ->allow_extra_args(false);
   app.add_option("--format", format, "table or json (one object a line)");
   app.add_flag("-q,--quiet", quiet, "ids alone");
@@ -201,11 +205,13 @@ int command_prune(const Arguments& arguments) {
   PruneFlags flags;
   app.add_flag("-a,--all", flags.all, "also images with a name that no container uses");
   app.add_flag("--cache", flags.cache, "also the memory of steps, and cache mounts");
-  app.add_option("--filter", flags.filters,
-                 "of the cache only what matches: until=24h (not used since), type=TYPE, id=ID, parents=LAYER, "
-                 "description~=TEXT, inuse, shared, private; repeatable")
+  app.add_option(
+         "--filter", flags.filters,
+         "of the cache only what matches: until=24h (not used since), type=TYPE, id=ID, parents=LAYER, "
+         "description~=TEXT, inuse, shared, private; repeatable")
       ->allow_extra_args(false);
-  app.add_option("--max-used-space", flags.max_used, "of the cache only what was unused longest, until the store takes no more");
+  app.add_option("--max-used-space", flags.max_used,
+                 "of the cache only what was unused longest, until the store takes no more");
   app.add_option("--min-free-space", flags.min_free, "the same, until so much of its disk is free");
   app.add_option("--reserved-space,--keep-storage", flags.reserved, "always keep so much");
   app.add_flag("--dry-run", flags.dry_run, "say what would go");
@@ -230,7 +236,8 @@ int command_du(const Arguments& arguments) {
   std::string format;
   bool verbose = false;
   std::vector<std::string> filters;
-  app.add_option("--filter", filters, "records that match, as for prune; repeatable")->allow_extra_args(false);
+  app.add_option("--filter", filters, "records that match, as for prune; repeatable")
+      ->allow_extra_args(false);
   app.add_option("--format", format, "table or json");
   app.add_flag("-v,--verbose", verbose, "every record of the cache");
   parse_flags(app, arguments);
@@ -245,10 +252,14 @@ int command_du(const Arguments& arguments) {
     return 0;
   }
   store::Usage usage = session.store().usage();
-  const std::pair<const char*, uint64_t> kRows[] = {
-      {"contents", usage.contents}, {"layer directories", usage.bodies},  {"layer manifests", usage.layers},
-      {"blobs", usage.blobs},       {"cache mounts", usage.cache_mounts}, {"containers", usage.containers},
-      {"index", usage.index},       {"other", usage.other}};
+  const std::pair<const char*, uint64_t> kRows[] = {{"contents", usage.contents},
+                                                    {"layer directories", usage.bodies},
+                                                    {"layer manifests", usage.layers},
+                                                    {"blobs", usage.blobs},
+                                                    {"cache mounts", usage.cache_mounts},
+                                                    {"containers", usage.containers},
+                                                    {"index", usage.index},
+                                                    {"other", usage.other}};
   if (format == "json") {
     Json json = Json::object();
     for (const auto& [name, bytes] : kRows) json.set(name, bytes);
@@ -278,7 +289,8 @@ int command_cache(const Arguments& arguments) {
         "  show   all that is known of a record, with the path of a cache mount\n"
         "  rm     remove records that nothing uses\n\n"
         "'corten prune' removes by filter and by size.\n"};
-  throw Error(ErrorCode::kUsage, verb.empty() ? "cache: ls, show or rm?" : fmt::format("cache {}: no such command", quote(verb)))
+  throw Error(ErrorCode::kUsage,
+              verb.empty() ? "cache: ls, show or rm?" : fmt::format("cache {}: no such command", quote(verb)))
       .with_hint("see 'corten cache --help'");
 }
 

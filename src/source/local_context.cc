@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
+#include "base/trace.h"
 #include "source/git_index.h"
 
 namespace corten::source {
@@ -84,6 +85,7 @@ std::string read_link_at(int dir, const std::string& name) {
 }  // namespace
 
 void LocalContext::read_directory(Node& node) const {
+  TraceSpan span("read the context's directories");
   node.is_listed = true;
   auto fd = open_no_links(root_fd_.get(), node.entry.path.str(), O_RDONLY | O_DIRECTORY);
   if (!fd)
@@ -211,6 +213,7 @@ void LocalContext::hash(Node& node) const {
 }
 
 void LocalContext::compute_digests(std::span<const Entry* const> entries) const {
+  TraceSpan span("digests of context files");
   std::vector<Node*> todo;
   {
     std::lock_guard lock(mutex_);
@@ -236,6 +239,7 @@ void LocalContext::compute_digests(std::span<const Entry* const> entries) const 
 }
 
 void LocalContext::ingest(std::span<const Entry* const> entries) const {
+  TraceSpan span("bring context files into the store");
   parallel_for(entries.size(), options_.threads, [&](size_t i) {
     const Entry& e = *entries[i];
     if (e.type != EntryType::kFile || contents_.has(e.content)) return;

@@ -4,6 +4,7 @@
 
 #include "base/beneath.h"
 #include "base/error.h"
+#include "base/trace.h"
 #include "base/unique_fd.h"
 
 namespace corten::source {
@@ -23,6 +24,7 @@ StatCache::Record StatCache::record_of(const struct stat& st) {
 }
 
 StatCache::StatCache(std::string file) : file_(std::move(file)) {
+  TraceSpan span("read the stat cache");
   if (!path_exists(file_)) return;
   std::string bytes;
   try {
@@ -80,6 +82,7 @@ void StatCache::remember(const std::string& path, const struct stat& st, const D
 }
 
 void StatCache::save() {
+  TraceSpan span("write the stat cache");
   std::lock_guard lock(mutex_);
   if (!changed_ || file_.empty()) return;
   std::string bytes(kMagic);

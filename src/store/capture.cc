@@ -24,8 +24,7 @@ int64_t to_ns(const timespec& ts) {
 
 class Capture {
  public:
-  Capture(std::string upper, const CaptureOptions& options, Contents& contents)
-      : upper_(std::move(upper)), options_(options), contents_(contents) {}
+  Capture(std::string upper, const CaptureOptions& options) : upper_(std::move(upper)), options_(options) {}
 
   Manifest run() {
     visit_directory(RootfsPath());
@@ -205,7 +204,6 @@ class Capture {
       archive::drain(hashing);
       e.content = hashing.digest();
       e.size = hashing.size();
-      contents_.adopt(host(e.path), e.content);
     });
     std::map<RootfsPath, const Entry*> firsts;
     for (const Entry& e : entries_)
@@ -226,15 +224,14 @@ class Capture {
 
   std::string upper_;
   const CaptureOptions& options_;
-  Contents& contents_;
   std::vector<Entry> entries_;
   std::map<std::pair<dev_t, ino_t>, std::vector<RootfsPath>> links_;
 };
 
 }  // namespace
 
-Manifest capture_upper(const std::string& upper, const CaptureOptions& options, Contents& contents) {
-  return Capture(upper, options, contents).run();
+Manifest capture_upper(const std::string& upper, const CaptureOptions& options) {
+  return Capture(upper, options).run();
 }
 
 }  // namespace corten::store

@@ -99,7 +99,7 @@ class Collection {
     for (auto& [id, layer] : stock_.layers) things.push_back(&layer);
     take_away(things);
     things.clear();
-    for (StoredBody& body : stock_.bodies) things.push_back(&body);
+    take_bodies();
     for (StoredBlob& blob : stock_.blobs) things.push_back(&blob);
     for (StoredContent& content : stock_.contents) things.push_back(&content);
     for (StoredPlace& place : stock_.places) things.push_back(&place);
@@ -244,8 +244,13 @@ class Collection {
       layer.stays = true;
       for (uint32_t number : layer.contents) stock_.contents[number].layers++;
     }
+    std::set<std::string> names;
+    for (const StoredBody& body : stock_.bodies) names.insert(body.name);
     for (StoredBody& body : stock_.bodies) {
-      body.stays = stock_.layers.contains(body.layer) || stock_.leases.names(Held::kLayer, body.layer);
+      // A delta whose ground is gone is made again, as whatever is right then.
+      bool has_ground = body.on.empty() || names.contains(body.on) || names.contains(body.on + ".delta");
+      body.stays =
+          (stock_.layers.contains(body.layer) && has_ground) || stock_.leases.names(Held::kLayer, body.layer);
       if (!body.stays) freed_ += body.bytes;
     }
     for (StoredBlob& blob : stock_.blobs) {
@@ -427,7 +432,8 @@ class Collection {
     }
     for (const auto& [id, layer] : stock_.layers) {
       if (layer.stays) continue;
-      for (const char* table : {"layers WHERE id", "bodies WHERE layer", "diffs WHERE layer"})
+      for (const char* table : {"layers WHERE id", "bodies WHERE layer", "diffs WHERE layer",
+                                "predecessors WHERE layer", "lineages WHERE layer"})
         database.prepare(fmt::format("DELETE FROM {}=?", table)).bind(id).run();
     }
     database.execute("DELETE FROM blobs WHERE diff_id NOT IN (SELECT diff_id FROM diffs)");
@@ -444,6 +450,21 @@ class Collection {
       look_again();
       for (size_t i = at; i < std::min(things.size(), at + kPortion); i++)
         if (!things[i]->stays) move_away(*things[i], trash);
+    }
+  }
+
+  // Contents that live in a body and stay get a file of their own first: no byte is written.
+  void take_bodies() {
+    for (StoredBody& body : stock_.bodies) {
+      if (body.stays) continue;
+      std::optional<TempDir> trash;
+      ClosedGate gate(store_.path());
+      look_again();
+      if (body.stays) continue;
+      for (uint32_t number : body.homes)
+        if (const StoredContent& content = stock_.contents[number]; content.stays)
+          store_.contents().leave_home(content.digest, body.path);
+      move_away(body, trash);
     }
   }
 

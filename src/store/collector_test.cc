@@ -224,6 +224,48 @@ TEST_F(CollectorTest, CacheMountsGoByLastUseAndNotWhileTheyAreUsed) {
   EXPECT_EQ(collected.records[0].sharing, "shared");
 }
 
+TEST_F(CollectorTest, AContentThatLivesInABodyMovesOutWhenTheBodyGoes) {
+  const std::string big(400'000, 'x');
+  Digest digest = Digest::of(big);
+  std::string body;
+  {
+    Store store(path());
+    Digest one = store.layers().save(Manifest({file("f", big, store)}));
+    Digest other = store.layers().save(Manifest({file("g", big, store), file("h", text('h'), store)}));
+    store.record_action({Digest::of("one"), "exact", {one, 7}, "{}"});
+    store.record_action({Digest::of("other"), "exact", {other, 7}, "{}"});
+    body = store.layers().directory({one, 7}, {}).value;
+  }
+  struct stat st;
+  ASSERT_EQ(lstat(Store(path()).contents().path(digest).c_str(), &st), 0);
+  ASSERT_TRUE(S_ISLNK(st.st_mode)) << "its home is the body";
+  uint64_t before = collect({}).total_before;
+  CollectOptions bodies = everything();
+  bodies.may_go = [](const CacheRecord& r) { return r.kind == CacheRecord::Kind::kDirectory; };
+  Collected collected = collect(bodies);
+  ASSERT_EQ(collected.records.size(), 1u);
+  EXPECT_LT(collected.bytes, 100'000u) << "what stays is not counted as freed";
+  EXPECT_FALSE(path_exists(body));
+  {
+    Store store(path());
+    EXPECT_EQ(store.contents().read(digest, SIZE_MAX), big);
+    EXPECT_TRUE(store.check(false).empty());
+  }
+  EXPECT_LE(collect({}).total_before, before);
+  // And with the layer whose body it is.
+  {
+    Store again(path());
+    again.layers().directory(again.find_action(Digest::of("one"))->layer, {});
+  }
+  CollectOptions one = everything();
+  one.may_go = [](const CacheRecord& r) { return r.id == Digest::of("one").hex(); };
+  EXPECT_EQ(collect(one).records.size(), 1u);
+  EXPECT_FALSE(path_exists(body));
+  Store last(path());
+  EXPECT_EQ(last.contents().read(digest, SIZE_MAX), big);
+  EXPECT_TRUE(last.check(false).empty());
+}
+
 TEST_F(CollectorTest, TwoCollectTakeTurns) {
   for (char c = 'a'; c < 'k'; c++) step(c, c);
   std::thread one([&] { collect(everything()); }), other([&] { collect(everything()); });

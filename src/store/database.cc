@@ -8,7 +8,7 @@
 namespace corten::store {
 
 // docs/formats.md, "Index". A new version adds a step to migrate(), never edits an old one.
-static constexpr int kVersion = 4;
+static constexpr int kVersion = 5;
 static constexpr const char* kSchema1 = R"(
 CREATE TABLE layers(id BLOB PRIMARY KEY, entries INTEGER, bytes INTEGER, boot TEXT, used INTEGER) WITHOUT ROWID;
 CREATE TABLE bodies(layer BLOB, time INTEGER, mapping TEXT, used INTEGER, PRIMARY KEY(layer, time, mapping)) WITHOUT ROWID;
@@ -26,8 +26,13 @@ static constexpr const char* kSchema2 =
 // `tags.image` is an image's id or an index's.
 static constexpr const char* kSchema3 =
     "CREATE TABLE indexes(id BLOB PRIMARY KEY, members TEXT, added INTEGER) WITHOUT ROWID;";
+// Which layer a step gave last, and which layer came before a layer (store/succession.cc).
+static constexpr const char* kSchema4 = R"(
+CREATE TABLE IF NOT EXISTS lineages(family BLOB PRIMARY KEY, layer BLOB, time INTEGER, used INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS predecessors(layer BLOB, time INTEGER, earlier BLOB, earlier_time INTEGER, PRIMARY KEY(layer, time)) WITHOUT ROWID;
+)";
 // Collecting by last use: when blobs were used, and whose cache mounts are.
-static constexpr const char* kSchema4 =
+static constexpr const char* kSchema5 =
     "ALTER TABLE blobs ADD COLUMN used INTEGER;"
     "ALTER TABLE cache_mounts ADD COLUMN sharing TEXT;"
     "ALTER TABLE cache_mounts ADD COLUMN owner TEXT;";
@@ -131,6 +136,7 @@ static void migrate(Database& database) {
     if (found < 2) database.execute(kSchema2);
     if (found < 3) database.execute(kSchema3);
     if (found < 4) database.execute(kSchema4);
+    if (found < 5) database.execute(kSchema5);
     database.execute(fmt::format("PRAGMA user_version={}", kVersion));
   });
 }

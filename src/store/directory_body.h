@@ -2,15 +2,16 @@
 //
 // Whiteouts are character devices 0/0 and opaque directories carry user.overlay.opaque, the one form that
 // every rung can make and that an overlay mounted with `userxattr` reads. Where only one id exists, owners
-// and device nodes are records (store/owners.h), and every file and directory has one. Files are hard links
-// to the store's contents while a content has no other body (owner, mode and time belong to the file, so it
-// can be claimed once), else copies.
+// and device nodes are records (store/owners.h), and every file and directory has one. Big files are the
+// store's contents themselves while a content has no other body (owner, mode and time belong to the file, so
+// it can be claimed once), the others copies.
 #pragma once
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "store/contents.h"
 #include "store/manifest.h"
@@ -25,8 +26,10 @@ struct BodyOptions {
   bool may_link = true;  // false: every file is a copy, which its user may write to
   Owners owners;
 };
-void make_directory_body(const Manifest& manifest, int64_t time, const Contents& contents,
-                         const std::string& path, const BodyOptions& options = {});
+// Gives the files that are links to the store's contents: they are to become the contents' homes.
+std::vector<const Entry*> make_directory_body(const Manifest& manifest, int64_t time,
+                                              const Contents& contents, const std::string& path,
+                                              const BodyOptions& options = {});
 
 struct CaptureOptions {
   int64_t started_ns = 0;              // times from here on were written by the step: they become the layer's
@@ -44,8 +47,8 @@ struct CaptureOptions {
   unsigned threads = 1;
 };
 
-// Reads the upper of an overlay (userxattr) into a manifest, links its files into the contents, and gives
-// what the step wrote the layer's time. The upper then is the layer's directory body.
-Manifest capture_upper(const std::string& upper, const CaptureOptions& options, Contents& contents);
+// Reads the upper of an overlay (userxattr) into a manifest, and gives what the step wrote the layer's time.
+// The upper then is the layer's directory body: Layers::adopt().
+Manifest capture_upper(const std::string& upper, const CaptureOptions& options);
 
 }  // namespace corten::store

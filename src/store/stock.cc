@@ -1,6 +1,7 @@
 #include "store/stock.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -15,7 +16,8 @@ namespace corten::store {
 uint64_t disk_bytes(const std::string& path, std::set<std::pair<dev_t, ino_t>>& seen) {
   struct stat st;
   if (lstat(path.c_str(), &st) != 0) return 0;
-  if (st.st_nlink > 1 && !S_ISDIR(st.st_mode) && !seen.emplace(st.st_dev, st.st_ino).second) return 0;
+  std::pair<dev_t, ino_t> file(st.st_dev, st.st_ino);
+  if (!S_ISDIR(st.st_mode) && (st.st_nlink > 1 ? !seen.insert(file).second : seen.contains(file))) return 0;
   uint64_t sum = static_cast<uint64_t>(st.st_blocks) * 512;
   if (S_ISDIR(st.st_mode)) {
     std::vector<std::string> names;
@@ -29,6 +31,17 @@ uint64_t disk_bytes(const std::string& path, std::set<std::pair<dev_t, ino_t>>& 
   return sum;
 }
 
+// Of a delta (store/lowers.cc): the name of the body that it stands on; "" of others.
+static std::string standing_of(const std::string& body) {
+  if (!body.ends_with(".delta")) return "";
+  try {
+    std::vector<std::string> lines = split(read_file(body + "/on", 64 << 20), '\n');
+    return lines.size() > 1 ? lines[1] : "?";
+  } catch (const Error&) {
+    return "?";
+  }
+}
+
 Stock Stock::take(Store& store) {
   Stock stock(store.path());
   stock.find_files(store);
@@ -40,11 +53,25 @@ Stock Stock::take(Store& store) {
 
 void Stock::find_files(Store& store) {
   const std::string& root = store.path();
-  std::set<std::pair<dev_t, ino_t>> linked;  // files of bodies that are counted as contents
+  std::set<std::pair<dev_t, ino_t>> linked;            // files of bodies that are counted as contents
+  std::map<std::string, std::vector<uint32_t>> homes;  // by the name of the body
   for_each_named(root + "/contents", [&](const std::string& path, const std::string& name) {
     struct stat st;
     auto digest = Digest::try_parse("sha256:" + name);
     if (!digest || lstat(path.c_str(), &st) != 0) return;
+    if (S_ISLNK(st.st_mode)) {
+      // ../../dirs/ab/BODY/...; a link to what is gone takes no room, and goes when nothing names it.
+      std::string way(4096, '\0');
+      ssize_t n = readlink(path.c_str(), way.data(), way.size());
+      std::vector<std::string> parts = split(way.substr(0, n < 0 ? 0 : static_cast<size_t>(n)), '/');
+      bool is_there = parts.size() > 5 && parts[2] == "dirs" && stat(path.c_str(), &st) == 0;
+      if (is_there) {
+        homes[parts[4]].push_back(static_cast<uint32_t>(contents.size()));
+        linked.emplace(st.st_dev, st.st_ino);
+      } else {
+        st.st_blocks = 0;
+      }
+    }
     StoredContent content;
     content.path = path;
     content.bytes = static_cast<uint64_t>(st.st_blocks) * 512;
@@ -85,6 +112,8 @@ void Stock::find_files(Store& store) {
     body.name = name;
     if (layer) body.layer = *layer;
     body.bytes = disk_bytes(path, linked);
+    body.on = standing_of(path);
+    if (auto at = homes.find(name); at != homes.end()) body.homes = std::move(at->second);
     if (auto at = layer ? layers.find(*layer) : layers.end(); at != layers.end())
       at->second.bodies.push_back(bodies.size());
     bodies.push_back(std::move(body));
@@ -163,9 +192,9 @@ void Stock::read_index(Store& store) {
     Statement row = database.prepare("SELECT layer, time, max(used) FROM bodies GROUP BY layer, time");
     while (row.step()) uses[{row.digest(0), row.integer(1)}] = row.integer(2);
     for (StoredBody& body : bodies) {
-      // LAYER-TIME or LAYER-TIME-MAPPING
+      // LAYER-TIME or LAYER-TIME-MAPPING, and .delta
       std::string_view rest = std::string_view(body.name).substr(std::min<size_t>(65, body.name.size()));
-      body.time = parse_int(rest.substr(0, rest.find('-', 1))).value_or(0);
+      body.time = parse_int(rest.substr(0, rest.find_first_of("-.", 1))).value_or(0);
       if (auto at = uses.find({body.layer, body.time}); at != uses.end()) body.used = at->second;
     }
   }

@@ -25,6 +25,8 @@ struct StoredThing {
 
 struct StoredBody : StoredThing {
   Digest layer;
+  std::string on;               // of a delta: the name of the body that it stands on
+  std::vector<uint32_t> homes;  // contents whose bytes lie in it, counted with them
   std::string name, mapping;
   int64_t time = 0, used = 0;
 };

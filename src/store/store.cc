@@ -13,6 +13,7 @@
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/trace.h"
 
 namespace corten::store {
 
@@ -205,6 +206,7 @@ std::vector<Action> Store::actions() {
 }
 
 void Store::make_durable() {
+  TraceSpan span("sync the store");
   int64_t begun = time(nullptr);
   UniqueFd fd = open_file(path_, O_RDONLY | O_DIRECTORY);
   if (syncfs(fd.get()) != 0) fail_errno("sync {}", path_);
