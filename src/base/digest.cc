@@ -125,4 +125,16 @@ std::optional<Sha256> Sha256::restore(std::string_view saved) {
 
 #pragma GCC diagnostic pop
 
+Digest keyed_digest(std::string_view key, std::string_view bytes) {
+  constexpr size_t kBlock = 64;
+  if (key.size() > kBlock) fail(ErrorCode::kInternal, "a key of {} bytes is too long", key.size());
+  auto padded = [&](char mask) {
+    std::string block(kBlock, mask);
+    for (size_t i = 0; i < key.size(); i++) block[i] = static_cast<char>(key[i] ^ mask);
+    return block;
+  };
+  Digest inner = Sha256().update(padded(0x36)).update(bytes).finish();
+  return Sha256().update(padded(0x5c)).update(inner.bytes().data(), inner.bytes().size()).finish();
+}
+
 }  // namespace corten

@@ -61,6 +61,9 @@ class Sha256 {
   alignas(8) std::array<std::byte, 112> state_;  // the library's context
 };
 
+// HMAC-SHA-256 (RFC 2104); a key of 64 bytes at most.
+Digest keyed_digest(std::string_view key, std::string_view bytes);
+
 }  // namespace corten
 
 template <>

@@ -21,6 +21,14 @@ TEST(Digest, ParsesOnlyItsOwnForm) {
     EXPECT_THROW(Digest::parse(bad), Error) << bad;
 }
 
+// RFC 4231, test cases 1 and 2.
+TEST(Digest, Keyed) {
+  EXPECT_EQ(keyed_digest(std::string(20, '\x0b'), "Hi There").hex(),
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+  EXPECT_EQ(keyed_digest("Jefe", "what do ya want for nothing?").hex(),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+}
+
 // A hash that is kept in the middle gives the digest of the whole, wherever it was cut.
 TEST(Digest, GoesOnFromASavedState) {
   std::string text;

@@ -22,11 +22,12 @@ PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) cons
   PreparedStep prepared{.record = copy_key(copy, rootfs, content, executor_.request),
                         .below = rootfs,
                         .layer = {.is_link = copy.link}};
+  prepared.record.note("from", shown_place(copy.from));
   prepared.selections.emplace(content, selection);
   prepared.trees.push_back(source);
   for (const auto& [position, remote] : remotes) prepared.trees.push_back(remote.tree);
   prepared.work = [this, &copy, rootfs, source, selection = std::move(selection), files = std::move(files),
-                   remotes](Lead&) {
+                   remotes](Lead&, sandbox::ResourceUse&) {
     source->ingest(files);
     TraceSpan making("COPY and ADD: make the layer");
     store::RootfsView view = executor_.store.layers().view(rootfs.refs());
@@ -47,7 +48,7 @@ PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) cons
 PreparedStep StepWork::prepare_workdir(const Step& step, const WorkdirStep& workdir) const {
   StageRootfs rootfs = inputs_.rootfs_of(step.base);
   PreparedStep prepared{.record = workdir_key(workdir, rootfs, executor_.request), .below = rootfs};
-  prepared.work = [this, &workdir, rootfs](Lead&) {
+  prepared.work = [this, &workdir, rootfs](Lead&, sandbox::ResourceUse&) {
     store::RootfsView view = executor_.store.layers().view(rootfs.refs());
     store::LayerBuilder builder(view);
     make_workdir(workdir.path,

@@ -263,6 +263,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
     Running running(process, executor.running);
     return process.wait();
   }();
+  if (inputs.used) inputs.used(exit.use);
   outputs.finish();
   errors.finish();
   executor.cancellation.check();

@@ -14,6 +14,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/trace.h"
+#include "build/explainer.h"
+#include "build/journal.h"
 #include "build/solve.h"
 #include "build/stage_state.h"
 #include "cli/build_flags.h"
@@ -191,17 +193,14 @@ report::ProgressOptions progress_options(const BuildFlags& flags) {
   throw error;
 }
 
-Json step_records(const build::BuildResult& result) {
-  Json steps = Json::array();
-  for (const build::Step& step : result.plan.steps) {
-    const build::StepResult& done = result.steps[static_cast<size_t>(step.id)];
-    steps.push_back(Json::object({{"name", step.name},
-                                  {"line", step.span.line},
-                                  {"key", done.key.hex()},
-                                  {"cached", done.was_cached},
-                                  {"duration_ns", done.duration_ns}}));
+// As it names this build in the history: a directory by its whole path, an address without its password.
+std::string shown_context(const BuildFlags& flags) {
+  if (char* real = realpath(flags.context.c_str(), nullptr)) {
+    std::string path = real;
+    free(real);
+    return path;
   }
-  return steps;
+  return source::without_credentials(flags.context);
 }
 
 std::string shown_platforms(const build::Request& request) {
@@ -287,6 +286,16 @@ int command_build(const Arguments& arguments) {
 
   store::BuildRecord record;
   record.id = new_build_id();
+  record.started_ns = session.clock().now_ns();
+  record.status = "running";
+  std::string context = shown_context(flags);
+  record.name = flags.tags.empty() ? context : flags.tags.front();
+  record.details =
+      Json::object({{"context", context}, {"file", request.dockerfile_name}, {"target", flags.target}});
+  store::BuildPlace place = session.store().begin_build(record.id);
+  build::Explainer explainer(session.store(),
+                             {record.id, record.name, context, request.dockerfile_name, flags.target});
+  build::Journal journal(place.directory + "/steps");
   build::ProcessorSlots slots(build::slots_directory(session.store().path()),
                               build::steps_at_once(threads) - 1, record.id);
   build::Executor executor{.store = session.store(),
@@ -297,6 +306,8 @@ int command_build(const Arguments& arguments) {
                            .running = running,
                            .max_unpacked_bytes = max_unpacked_bytes(),
                            .build = record.id,
+                           .explainer = &explainer,
+                           .journal = &journal,
                            .slots = &slots};
 
   KeptLimits limits(session.store(), store_limits(flags.max_size, flags.min_free, session.config()),
@@ -304,17 +315,13 @@ int command_build(const Arguments& arguments) {
                       cancellation.cancel();
                       running.kill_all();
                     });
-  record.started_ns = session.clock().now_ns();
-  record.status = "running";
-  record.name = request.project;
-  std::string directory = session.store().new_build_directory(record.id);
   if (session.entered().rung != sandbox::Rung::kRoot)
     shown.headline = headline(session.entered());
   else if (session.entered().in_own_user_namespace)
     shown.headline = "building as root in a user namespace, so that other processors can be emulated";
   shown.source = request.dockerfile;
   auto progress = report::make_progress(shown);
-  report::BuildLog log(directory + "/log");
+  report::BuildLog log(place.directory + "/log");
   report::Fan events({progress.get(), &log});
   session.store().save_build(record);
   std::vector<build::Warning> warnings;
@@ -346,10 +353,9 @@ int command_build(const Arguments& arguments) {
     std::string remarks = limits.finish(result.executed_steps > 0);
     record.status = "done";
     record.finished_ns = session.clock().now_ns();
-    record.details = Json::object({{"image", finished.id},
-                                   {"steps", step_records(result)},
-                                   {"cached", static_cast<int64_t>(result.cached_steps)},
-                                   {"executed", static_cast<int64_t>(result.executed_steps)}});
+    record.details.set("image", finished.id);
+    record.details.set("cached", result.cached_steps);
+    record.details.set("executed", result.executed_steps);
     session.store().save_build(record);
     if (!flags.iidfile.empty()) write_file_atomic(flags.iidfile, finished.id);
     if (!flags.metadata_file.empty()) write_metadata(flags.metadata_file, finished, record.id);
@@ -368,7 +374,7 @@ int command_build(const Arguments& arguments) {
     limits.explain(error);
     record.status = error.code() == ErrorCode::kCancelled ? "cancelled" : "failed";
     record.finished_ns = session.clock().now_ns();
-    record.details = Json::object({{"error", error.what()}});
+    record.details.set("error", error.what());
     session.store().save_build(record);
     print_warnings();
     report_failure(error, log, request.dockerfile);

@@ -83,6 +83,7 @@ store::Store::PruneOptions prune_options(const PruneFlags& flags, Session& sessi
   // Images with names are chosen by --all, and by time if it is given; the other words are about the cache.
   options.images = !flags.cache_only && !is_chosen;
   options.all_images = flags.all && options.images;
+  options.lists = (flags.cache || flags.cache_only) && !is_chosen;
   if (flags.all && is_chosen && !flags.cache_only && !has_other_filters(flags.filters) && collect.all) {
     int64_t before = until_of(flags.filters, now);
     for (const store::Image& image : session.store().images())

@@ -60,7 +60,10 @@ Store::Pruned Store::prune(const PruneOptions& options) {
   for (const CacheRecord& record : pruned.collected.records)
     if (record.kind == CacheRecord::Kind::kMount)
       pruned.deleted.push_back("cache mount " + record.description);
-  if (!wanted.only_plan) remove_unused_locks();
+  if (wanted.only_plan) return pruned;
+  remove_unused_locks();
+  if (options.lists)
+    for (const std::string& name : names_in(path_ + "/lists")) unlink((path_ + "/lists/" + name).c_str());
   return pruned;
 }
 
@@ -102,7 +105,7 @@ Usage Store::usage() {
   usage.cache_mounts = bytes("mounts");
   usage.containers = bytes("containers");
   usage.index = bytes("index.db") + bytes("index.db-wal") + bytes("locks") + bytes("leases");
-  usage.other = bytes("git") + bytes("builds") + bytes("tmp") + bytes("stat");
+  usage.other = bytes("git") + bytes("builds") + bytes("tmp") + bytes("stat") + bytes("lists");
   return usage;
 }
 

@@ -141,7 +141,8 @@ void Stock::find_files(Store& store) {
       place.bytes = disk_bytes(place.path, seen);
       places.push_back(std::move(place));
     }
-  for (const char* name : {"builds", "tmp", "stat"}) other_bytes += disk_bytes(root + "/" + name, seen);
+  for (const char* name : {"builds", "tmp", "stat", "lists"})
+    other_bytes += disk_bytes(root + "/" + name, seen);
 }
 
 void Stock::read_index(Store& store) {

@@ -121,7 +121,7 @@ void Store::open_directories() {
   if (path_exists(path_ + "/tmp") && !path_exists(path_ + "/leases"))
     lock_ = exclusive_lock(), lock_.downgrade();
   for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "volumes",
-                           "git", "locks", "stat", "tmp", "leases"})
+                           "git", "lists", "locks", "stat", "tmp", "leases"})
     if (mkdir((path_ + "/" + name).c_str(), 0700) != 0 && errno != EEXIST)
       fail_errno("store {}/{}", path_, name);
 }
@@ -375,34 +375,6 @@ TempDir Store::temporary(const std::string& prefix) {
 
 std::string Store::lock_path(std::string_view name) const {
   return path_ + "/locks/" + std::string(name);
-}
-
-std::string Store::new_build_directory(const std::string& id) {
-  std::string directory = path_ + "/builds/" + id;
-  make_directories_on_host(directory, 0700);
-  return directory;
-}
-
-void Store::save_build(const BuildRecord& record) {
-  database_
-      ->prepare("INSERT OR REPLACE INTO builds(id,started,finished,status,name,record) VALUES(?,?,?,?,?,?)")
-      .bind(record.id)
-      .bind(record.started_ns)
-      .bind(record.finished_ns)
-      .bind(record.status)
-      .bind(record.name)
-      .bind(record.details.dump())
-      .run();
-}
-
-std::vector<BuildRecord> Store::builds() {
-  std::vector<BuildRecord> found;
-  Statement row = database_->prepare(
-      "SELECT id, started, finished, status, name, record FROM builds ORDER BY started DESC");
-  while (row.step())
-    found.push_back(
-        {row.text(0), row.integer(1), row.integer(2), row.text(3), row.text(4), Json::parse(row.text(5))});
-  return found;
 }
 
 void Store::hold_git(std::string_view remote) {

@@ -1,14 +1,16 @@
 // The store: everything that outlives a command, in one directory.
 //
 //   format             the version of this layout
-//   lock               held shared by every command that uses the store, exclusively by fsck and prune
-//   --everything index.db           what is where (SQLite; database.h) contents/ab/...    file contents by
-//   digest          layers/ab/...  layer manifests by id dirs/ab/...        directory bodies blobs/ab/...
-//   configs, manifests, compressed layers mounts/ID/         cache mounts                     builds/ID/ logs
-//   of builds containers/ID/     containers                       volumes/NAME/  named volumes git/ID/ what
-//   was fetched from a repository locks/             one file a key while a step runs stat/          stat
-//   caches of contexts leases/ID          what a command that runs needs (lease.h) tmp/ID/            what it
-//   is making; without a living lease it is rubbish
+//   lock               held shared by every command that uses the store; exclusively by fsck
+//   index.db           what is where (SQLite; database.h)
+//   contents/ab/...    file contents by digest          layers/ab/...  layer manifests by id
+//   dirs/ab/...        directory bodies                 blobs/ab/...   configs, manifests, compressed layers
+//   mounts/ID/         cache mounts                     builds/ID/     logs of builds
+//   containers/ID/     containers                       volumes/NAME/  named volumes
+//   git/ID/            what was fetched from a repository
+//   locks/             one file a key while a step runs stat/          stat caches of contexts
+//   lists/             what steps read, for `why`       history-key    for digests of secrets beside keys
+//   leases/ID          what a command that runs needs   tmp/ID/        what it is making (lease.h)
 //
 // Writes go to tmp/ and are renamed, so a name is always whole. Contents and layers are not synced one by
 // one: an image is, once, before its name is written (make_durable). What a crash of the machine may have
@@ -75,9 +77,15 @@ struct ImageIndex {
 struct BuildRecord {
   std::string id;
   int64_t started_ns = 0, finished_ns = 0;  // 0: not finished
-  std::string status;                       // "running", "done", "failed", "cancelled"
+  std::string status;                       // "running", "done", "failed", "cancelled", "killed"
   std::string name;                         // the first tag, or what else it is known by
   Json details;
+};
+
+// Where a running build writes. The lock says that it runs.
+struct BuildPlace {
+  std::string directory;
+  FileLock lock;
 };
 
 struct Usage {
@@ -120,7 +128,6 @@ class Store {
 
   std::optional<Action> find_action(const Digest& key);
   void record_action(const Action& action);
-  // The newest other action whose record has this name (its step), for `why`.
   std::vector<Action> actions();
 
   // Makes config, layers and tags durable in this order. A tag that another image has moves here.
@@ -156,9 +163,23 @@ class Store {
   // A lock by name (locks/NAME); the file stays.
   std::string lock_path(std::string_view name) const;
 
-  std::string new_build_directory(const std::string& id);
+  // --- History (history.cc) ---
+  // Makes the directory of a new build; of the oldest builds some hundreds are kept.
+  BuildPlace begin_build(const std::string& id);
+  std::string build_directory(std::string_view id) const;
   void save_build(const BuildRecord& record);
-  std::vector<BuildRecord> builds();  // newest first
+  // Newest first. One that says it runs and does not has the status "killed".
+  std::vector<BuildRecord> builds(size_t most = 1 << 20);
+  // By id or its unique prefix of at least 3 digits, by name (the newest), ^N (the N-th before the newest),
+  // "" (the newest). Error(kNotFound).
+  BuildRecord find_build(std::string_view text);
+  void delete_build(const std::string& id);
+  // 32 random bytes of this store, for digests that nobody else can guess.
+  std::string history_key();
+  // What a step read, in full, under the digest that its key holds (build/read_list.h). Those that were not
+  // used for the longest time give way to new ones.
+  void save_list(const Digest& digest, const std::function<std::string()>& make);
+  std::optional<std::string> read_list(const Digest& digest) const;
 
   // The directory of a cache mount, made when missing, and held. `sharing` and `owner` are for people.
   std::string cache_mount_directory(std::string_view id, std::string_view sharing = "",
@@ -178,6 +199,7 @@ class Store {
   struct PruneOptions {
     bool images = true;          // those without a name
     bool all_images = false;     // also tagged ones that no container uses
+    bool lists = false;          // what steps read, for `why`
     std::vector<Digest> in_use;  // images of containers
     CollectOptions collect = {};
   };
@@ -210,6 +232,8 @@ class Store {
   void remove_unused_locks();
   void forget_known_bytes();
   std::optional<Image> read_image(const Digest& id);
+  void forget_old_builds();
+  void trim_lists(uint64_t coming);
   std::string fact(std::string_view name);
   void set_fact(std::string_view name, std::string_view value);
   Image read_image_row(Statement& row);
