@@ -11,6 +11,7 @@
 
 #include "dockerfile/ignore.h"
 #include "oci/platform.h"
+#include "sandbox/cgroup.h"
 #include "source/base_image.h"
 #include "source/ssh_agent.h"
 #include "store/tree.h"
@@ -93,6 +94,8 @@ struct Request {
   std::optional<int64_t> source_date_epoch;                      // seconds
   std::vector<std::pair<std::string, std::string>> extra_hosts;  // name, address
   std::vector<std::string> ulimits;                              // "nofile=1024:2048"
+  sandbox::ResourceLimits limits;  // of each RUN; change no result, so they are in no key
+  int64_t step_timeout_ns = 0;     // of each RUN, from the start of its process; 0: none
   uint64_t shm_bytes = 64 << 20;
   std::map<std::string, std::string> proxies;  // HTTP_PROXY ... as the host has them; never part of a key
   unsigned threads = 1;

@@ -12,10 +12,10 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/trace.h"
+#include "build/run_limits.h"
 #include "build/run_mounts.h"
 #include "dockerfile/values.h"
 #include "sandbox/recorder.h"
-#include "sandbox/ulimit.h"
 #include "store/accounts.h"
 #include "store/directory_body.h"
 #include "store/upper.h"
@@ -234,7 +234,6 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   spec.etc_resolv_conf = resolver_file();
   spec.shm_bytes = executor.request.shm_bytes;
   if (step.insecure) spec.security = sandbox::Security::kInsecure;
-  for (const std::string& text : executor.request.ulimits) spec.limits.push_back(sandbox::parse_ulimit(text));
   spec.lock_fd = inputs.lock_fd;
   std::optional<sandbox::Recorder> recorder;
   if (owners.recorded) {
@@ -249,6 +248,8 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   spec.stderr_fd = err.write.get();
   ProcessorSlots::Slot slot;
   if (executor.slots) slot = executor.slots->take(inputs.name, executor.cancellation, inputs.wait);
+  RunLimits limits(executor.request, executor.store.path());
+  limits.add_to(spec);
   int64_t started = start_time(upper);
   executor.cancellation.check();
   sandbox::Process process = [&] {
@@ -261,7 +262,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   sandbox::Exit exit = [&] {
     TraceSpan running_span("RUN: the command itself");
     Running running(process, executor.running);
-    return process.wait();
+    return limits.wait(process);
   }();
   if (inputs.used) inputs.used(exit.use);
   outputs.finish();
@@ -272,9 +273,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
     throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: 1: {}",
                                                 quote(shown_command(step.argv)), exit.exec_error));
   }
-  if (!exit.is_success())
-    throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: {}",
-                                                quote(shown_command(step.argv)), exit.code));
+  if (!exit.is_success()) throw limits.failure(shown_command(step.argv), exit);
 
   TraceSpan capturing("RUN: read what it wrote");
   store::CaptureOptions options;

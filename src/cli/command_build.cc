@@ -16,6 +16,7 @@
 #include "base/trace.h"
 #include "build/explainer.h"
 #include "build/journal.h"
+#include "build/run_limits.h"
 #include "build/solve.h"
 #include "build/stage_state.h"
 #include "cli/build_flags.h"
@@ -106,6 +107,8 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
   request.timestamps = flags.timestamps == "source" ? build::Timestamps::kSource : build::Timestamps::kLayer;
   for (const std::string& text : flags.extra_hosts) request.extra_hosts.push_back(parse_extra_host(text));
   request.ulimits = flags.ulimits;
+  request.limits = flags.limits;
+  request.step_timeout_ns = flags.step_timeout_ns;
   if (!flags.shm_size.empty()) {
     auto bytes = parse_size(flags.shm_size);
     if (!bytes) fail(ErrorCode::kUsage, "invalid shm size {}", quote(flags.shm_size));
@@ -283,6 +286,7 @@ int command_build(const Arguments& arguments) {
   };
   if (flags.call.name != "build") return run_call(flags.call, request, sources);
   check_outputs(request, flags);
+  build::check_limits(request);
 
   store::BuildRecord record;
   record.id = new_build_id();

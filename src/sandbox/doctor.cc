@@ -20,6 +20,7 @@
 #include "base/subprocess.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
+#include "sandbox/cgroup.h"
 #include "sandbox/detached.h"
 #include "sandbox/emulation.h"
 #include "sandbox/kernel.h"
@@ -221,6 +222,16 @@ Finding cgroup_finding() {
           .climb = "boot with systemd.unified_cgroup_hierarchy=1"};
 }
 
+Finding limits_finding() {
+  return attempt("limits", State::kLimited, "", [] {
+    ResourceLimits limits;
+    limits.memory_bytes = 1 << 30;
+    limits.cpu_quota_us = 100'000;
+    ControlGroup::make(limits);
+    return std::string("memory and processor time of RUN steps can be bounded (--resource)");
+  });
+}
+
 // A whole box: an empty root cannot execute anything, and that very answer shows that all of the setting up
 // worked.
 Finding box_finding(const Entered& entered) {
@@ -258,6 +269,7 @@ std::vector<Finding> inside(const HostPath& store) {
   }));
   findings.push_back(kernel_finding());
   findings.push_back(network_finding());
+  findings.push_back(limits_finding());
   findings.push_back(box_finding(entered));
   return findings;
 }

@@ -77,6 +77,7 @@ class Plan {
 Plan make_plan(const Spec& spec);
 
 // The parts, in the order in which the child applies them.
+void plan_cgroup(const Spec& spec, Plan& plan);        // cgroup.cc
 void plan_namespaces(const Spec& spec, Plan& plan);    // namespaces.cc
 void plan_root(const Spec& spec, Plan& plan);          // mounts.cc
 void plan_proc(const Spec& spec, Plan& plan);          // proc.cc

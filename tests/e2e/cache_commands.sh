@@ -33,6 +33,7 @@ done
 
 # In use by a running step: it stays, and says so.
 printf 'FROM base\nRUN --mount=type=cache,id=objects,target=/c,uid=1000,gid=50 echo begun && sleep 60\n' >ctx/Dockerfile
+: >log.running
 "$CORTEN" build --progress plain --build-context base=bb ctx >log.running 2>&1 &
 running=$!
 n=0
