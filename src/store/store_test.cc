@@ -224,12 +224,9 @@ TEST_F(StoreTest, WhatAKilledCommandLeftGoesAway) {
 
 TEST_F(StoreTest, AnIndexOfAnOlderVersionIsBroughtUp) {
   store_.database().execute(
-      "DROP TABLE facts; DROP TABLE indexes; DROP TABLE blobs; DROP TABLE cache_mounts;"
-      "CREATE TABLE blobs(diff_id BLOB, format TEXT, digest BLOB, size INTEGER, PRIMARY KEY(diff_id, "
-      "format)) "
-      "WITHOUT ROWID;"
-      "CREATE TABLE cache_mounts(id TEXT PRIMARY KEY, name TEXT, created INTEGER, used INTEGER) WITHOUT "
-      "ROWID;"
+      "DROP TABLE facts; DROP TABLE indexes; ALTER TABLE diffs DROP COLUMN checkpoints; "
+      "ALTER TABLE blobs DROP COLUMN recipe; ALTER TABLE blobs DROP COLUMN used; "
+      "ALTER TABLE cache_mounts DROP COLUMN sharing; ALTER TABLE cache_mounts DROP COLUMN owner; "
       "PRAGMA user_version=1");
   Store again(dir_ / "store");
   EXPECT_NO_THROW(again.make_durable());
