@@ -26,6 +26,7 @@
 #include "cli/config_file.h"
 #include "cli/platforms.h"
 #include "cli/session.h"
+#include "cli/store_limits.h"
 #include "dockerfile/excerpt.h"
 #include "report/build_log.h"
 #include "sandbox/emulation.h"
@@ -313,6 +314,11 @@ int command_build(const Arguments& arguments) {
                            .journal = &journal,
                            .slots = &slots};
 
+  KeptLimits limits(session.store(), store_limits(flags.max_size, flags.min_free, session.config()),
+                    [cancellation, &running]() mutable {
+                      cancellation.cancel();
+                      running.kill_all();
+                    });
   if (session.entered().rung != sandbox::Rung::kRoot)
     shown.headline = headline(session.entered());
   else if (session.entered().in_own_user_namespace)
@@ -348,6 +354,7 @@ int command_build(const Arguments& arguments) {
     sources.save_stat_caches();
     FinishedBuild finished = export_result(result, request, flags, session.store(), events, exporting.id);
     progress->finish();
+    std::string remarks = limits.finish(result.executed_steps > 0);
     record.status = "done";
     record.finished_ns = session.clock().now_ns();
     record.details.set("image", finished.id);
@@ -357,6 +364,7 @@ int command_build(const Arguments& arguments) {
     if (!flags.iidfile.empty()) write_file_atomic(flags.iidfile, finished.id);
     if (!flags.metadata_file.empty()) write_metadata(flags.metadata_file, finished, record.id);
     print_warnings();
+    if (is_talkative) fputs(remarks.c_str(), stderr);
     if (is_talkative)
       fprintf(stderr, "built %s%s%s, %s, %zu of %zu steps cached, %s\n",
               finished.names.empty() ? "" : (short_name(finished.names.front()) + " ").c_str(),
@@ -367,6 +375,7 @@ int command_build(const Arguments& arguments) {
     return 0;
   } catch (Error& error) {
     progress->finish();
+    limits.explain(error);
     record.status = error.code() == ErrorCode::kCancelled ? "cancelled" : "failed";
     record.finished_ns = session.clock().now_ns();
     record.details.set("error", error.what());

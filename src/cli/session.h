@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "cli/config_file.h"
 #include "oci/reference.h"
 #include "sandbox/privilege.h"
 #include "store/store.h"
@@ -30,6 +31,7 @@ class Session {
   store::Store& store() { return *store_; }
   const sandbox::Entered& entered() const { return entered_; }
   const Clock& clock() const { return clock_; }
+  const ConfigFile& config() const { return config_; }
   // An image by name or id; of an index the one for `platform` (default: this machine's). Error(kNotFound)
   // with near names, or with the platforms that there are.
   store::Image image(std::string_view name_or_id, const std::string& platform = "");
@@ -41,6 +43,7 @@ class Session {
   sandbox::Entered entered_;
   std::unique_ptr<store::Store> store_;
   SystemClock clock_;
+  ConfigFile config_;
 };
 
 // "name" to docker.io/library/name:latest.
