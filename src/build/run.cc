@@ -75,7 +75,7 @@ std::set<RootfsPath> remove_stubs(const std::string& upper, const std::vector<sa
   for (auto stub = stubs.rbegin(); stub != stubs.rend(); ++stub) {
     std::string path = upper + "/" + stub->path.str();
     struct stat st;
-    if (lstat(path.c_str(), &st) == 0) {
+    if (!stub->was_there && lstat(path.c_str(), &st) == 0) {
       if (S_ISDIR(st.st_mode))
         rmdir(path.c_str());
       else if (S_ISREG(st.st_mode) && st.st_size == 0)
@@ -151,9 +151,11 @@ std::vector<sandbox::Recorder::Special> specials_below(const store::Tree& view, 
   return list;
 }
 
-int64_t start_time(const std::string& upper) {
+// What the store's file system takes for now.
+int64_t start_time(const std::string& marker) {
   struct stat st;
-  if (stat(upper.c_str(), &st) != 0) fail_errno("stat {}", upper);
+  UniqueFd file = open_file(marker, O_WRONLY | O_CREAT | O_EXCL);
+  if (fstat(file.get(), &st) != 0) fail_errno("stat {}", marker);
   return st.st_ctim.tv_sec * 1'000'000'000 + st.st_ctim.tv_nsec;
 }
 
@@ -168,29 +170,21 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   bool keep_times = executor.request.timestamps == Timestamps::kSource;
   store::RootfsView view = executor.store.layers().view(inputs.below.refs());
   TempDir place = executor.store.temporary("run");
-  std::string upper = place / "upper", work = place / "work";
   const store::Owners owners = body_owners(executor);
-  store::make_upper(upper, view, owners);
-  if (mkdir(work.c_str(), 0700) != 0) fail_errno("make directory {}", work);
-  store::make_working_directory(upper, step.directory, view, owners);
-
   store::RunUser user = store::Accounts::load(view, executor.store.contents()).run_user(step.user);
   RunMounts mounts(step, inputs, executor, layer_time, place.path());
+  std::unique_ptr<StepRoot> root = StepRoot::make(executor.uppers, {.store = executor.store,
+                                                                    .trees = *executor.trees,
+                                                                    .below = inputs.below,
+                                                                    .view = view,
+                                                                    .owners = owners,
+                                                                    .place = place.path(),
+                                                                    .restamped = mounts.restamped(),
+                                                                    .layer_time = layer_time});
+  store::make_working_directory(root->writable(), step.directory, view, owners);
 
   sandbox::Spec spec;
-  std::vector<UniqueFd> layers;
-  auto add_lower = [&](const std::string& directory) {
-    layers.push_back(open_file(directory, O_PATH | O_DIRECTORY));
-    sandbox::Source source;
-    source.fd = layers.back().get();
-    source.path = {directory};
-    spec.root.lowers.push_back(source);
-  };
-  if (!mounts.restamped().empty()) add_lower(mounts.restamped());
-  for (auto layer = inputs.below.layers.rbegin(); layer != inputs.below.layers.rend(); ++layer)
-    add_lower(executor.store.layers().directory(layer->ref, owners).value);
-  spec.root.upper = {upper};
-  spec.root.work = {work};
+  root->describe(spec.root);
   spec.mounts = mounts.mounts();
   spec.argv = step.argv;
   spec.environment = step.environment;
@@ -210,6 +204,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   if (step.insecure) spec.security = sandbox::Security::kInsecure;
   for (const std::string& text : executor.request.ulimits) spec.limits.push_back(sandbox::parse_ulimit(text));
   spec.lock_fd = inputs.lock_fd;
+  spec.has_namespaces = executor.entered.has_namespaces();
   std::optional<sandbox::Recorder> recorder;
   if (owners.recorded) {
     recorder.emplace(
@@ -223,7 +218,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   spec.stderr_fd = err.write.get();
   ProcessorSlots::Slot slot;
   if (executor.slots) slot = executor.slots->take(inputs.name, executor.cancellation, inputs.wait);
-  int64_t started = start_time(upper);
+  int64_t started = start_time(place / "started");
   executor.cancellation.check();
   sandbox::Process process = sandbox::Process::start(spec);
   out.write.reset();
@@ -243,23 +238,26 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   }
   if (!exit.is_success())
     throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: {}",
-                                                quote(shown_command(step.argv)), exit.code));
+                                                quote(shown_command(step.argv)), exit.code))
+        .with_hint(root->why_it_may_have_failed());
 
   store::CaptureOptions options;
   options.started_ns = started;
   options.foreign_times_ns = mounts.foreign_times_ns();
   options.layer_time = layer_time;
   options.keep_times = keep_times;
-  options.stub_parents = remove_stubs(upper, process.stubs());
+  options.stub_parents = remove_stubs(root->writable(), process.stubs());
+  for (const sandbox::Stub& stub : process.stubs())
+    if (stub.was_there) options.put_back.insert(stub.path);
   options.below = &view;
   options.owners = owners;
   options.maker = {.uid = user.uid, .gid = user.gid};
   if (recorder)
     options.owner_of_special = [&](const RootfsPath& path) { return recorder->owner_of_special(path); };
   options.threads = executor.request.threads;
-  store::Manifest manifest = store::capture_upper(upper, options, executor.store.contents());
+  store::Manifest manifest = root->capture(options);
   store::LayerRef layer{executor.store.layers().save(manifest), layer_time};
-  executor.store.layers().adopt_directory(layer, owners, {upper});
+  root->keep(layer);
   return layer;
 }
 

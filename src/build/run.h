@@ -12,6 +12,7 @@
 #include "build/layer_time.h"
 #include "build/plan.h"
 #include "build/processor_slots.h"
+#include "build/step_root.h"
 #include "sandbox/privilege.h"
 #include "sandbox/process.h"
 #include "store/layer_tar.h"
@@ -43,6 +44,8 @@ struct Executor {
   uint64_t max_unpacked_bytes = store::kUsualUnpackedBytes;  // of an archive that ADD unpacks
   std::string build = "";                                    // its id
   ProcessorSlots* slots = nullptr;                           // null: as many RUNs at once as there are
+  sandbox::Uppers uppers = sandbox::Uppers::kOnStore;
+  std::shared_ptr<StepTrees> trees = std::make_shared<StepTrees>();
 };
 
 // How the bodies that this executor makes have their owners.

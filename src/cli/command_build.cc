@@ -216,9 +216,15 @@ std::string new_build_id() {
 }
 
 // The rung, if it is not the best, with what is different on it.
-std::string headline(const sandbox::Entered& entered) {
-  std::string text = fmt::format("building as {}", sandbox::rung_name(entered.rung));
+std::string headline(const sandbox::Entered& entered, const sandbox::FoundUppers& uppers) {
+  std::string text;
+  if (entered.rung != sandbox::Rung::kRoot)
+    text = fmt::format("building as {}", sandbox::rung_name(entered.rung));
+  else if (entered.in_own_user_namespace)
+    text = "building as root in a user namespace, so that other processors can be emulated";
   if (std::string limits = sandbox::limits_of(entered); !limits.empty()) text += ": " + limits;
+  if (uppers.uppers != sandbox::Uppers::kOnStore && entered.rung != sandbox::Rung::kNothing)
+    text += fmt::format("{}with {}", text.empty() ? "building " : ", ", sandbox::uppers_name(uppers.uppers));
   return text;
 }
 
@@ -264,6 +270,7 @@ int command_build(const Arguments& arguments) {
   if (flags.call.name != "build") return run_call(flags.call, request, sources);
   check_outputs(request, flags);
 
+  const sandbox::FoundUppers uppers = session.find_uppers();
   store::BuildRecord record;
   record.id = new_build_id();
   build::ProcessorSlots slots(build::slots_directory(session.store().path()),
@@ -276,16 +283,14 @@ int command_build(const Arguments& arguments) {
                            .running = running,
                            .max_unpacked_bytes = max_unpacked_bytes(),
                            .build = record.id,
-                           .slots = &slots};
+                           .slots = &slots,
+                           .uppers = uppers.uppers};
 
   record.started_ns = session.clock().now_ns();
   record.status = "running";
   record.name = flags.tags.empty() ? source::without_credentials(flags.context) : flags.tags.front();
   std::string directory = session.store().new_build_directory(record.id);
-  if (session.entered().rung != sandbox::Rung::kRoot)
-    shown.headline = headline(session.entered());
-  else if (session.entered().in_own_user_namespace)
-    shown.headline = "building as root in a user namespace, so that other processors can be emulated";
+  shown.headline = headline(session.entered(), uppers);
   shown.source = request.dockerfile;
   auto progress = report::make_progress(shown);
   report::BuildLog log(directory + "/log");

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "oci/reference.h"
 #include "sandbox/privilege.h"
+#include "sandbox/uppers.h"
 #include "store/store.h"
 
 namespace corten::cli {
@@ -29,6 +30,8 @@ class Session {
 
   store::Store& store() { return *store_; }
   const sandbox::Entered& entered() const { return entered_; }
+  // Where the writes of a step can go here. Tried each time.
+  sandbox::FoundUppers find_uppers() const;
   const Clock& clock() const { return clock_; }
   // An image by name or id; of an index the one for `platform` (default: this machine's). Error(kNotFound)
   // with near names, or with the platforms that there are.
