@@ -42,23 +42,27 @@ struct DiffId {
   auto operator<=>(const DiffId&) const = default;
 };
 
-// A running SHA-256. Movable; not thread-safe.
+// A running SHA-256 (FIPS 180-4). A value: a copy goes on from the same place. Not thread-safe.
 class Sha256 {
  public:
   Sha256();
-  ~Sha256();
-  Sha256(Sha256&&) noexcept;
-  Sha256& operator=(Sha256&&) noexcept;
 
   Sha256& update(std::string_view bytes) { return update(bytes.data(), bytes.size()); }
   Sha256& update(const void* data, size_t size);
   // Ends the hash; update() may not be called afterwards.
   Digest finish();
 
+  // The state as bytes, from which another process may go on: docs/formats, "SHA-256 state". restore() gives
+  // nothing for bytes that save() does not write.
+  std::string save() const;
+  static std::optional<Sha256> restore(std::string_view saved);
+
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  alignas(8) std::array<std::byte, 112> state_;  // the library's context
 };
+
+// HMAC-SHA-256 (RFC 2104); a key of 64 bytes at most.
+Digest keyed_digest(std::string_view key, std::string_view bytes);
 
 }  // namespace corten
 

@@ -1,4 +1,5 @@
 // COPY, ADD and WORKDIR as steps.
+#include "base/trace.h"
 #include "build/step_key.h"
 #include "build/step_work.h"
 
@@ -10,6 +11,7 @@ static std::string place_name(const TreeRef& ref) {
 }
 
 PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) const {
+  TraceSpan span("COPY and ADD: select, key");
   StageRootfs rootfs = inputs_.rootfs_of(step.base);
   auto source = tree_of(copy.from);
   std::map<size_t, RemoteTree> remotes = fetches_.wait_for(step, events_);
@@ -20,12 +22,14 @@ PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) cons
   PreparedStep prepared{.record = copy_key(copy, rootfs, content, executor_.request),
                         .below = rootfs,
                         .layer = {.is_link = copy.link}};
+  prepared.record.note("from", shown_place(copy.from));
   prepared.selections.emplace(content, selection);
   prepared.trees.push_back(source);
   for (const auto& [position, remote] : remotes) prepared.trees.push_back(remote.tree);
   prepared.work = [this, &copy, rootfs, source, selection = std::move(selection), files = std::move(files),
-                   remotes](Lead&) {
+                   remotes](Lead&, sandbox::ResourceUse&) {
     source->ingest(files);
+    TraceSpan making("COPY and ADD: make the layer");
     store::RootfsView view = executor_.store.layers().view(rootfs.refs());
     store::EmptyTree nothing;
     store::LayerBuilder builder(copy.link ? static_cast<const store::Tree&>(nothing) : view);
@@ -44,7 +48,7 @@ PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) cons
 PreparedStep StepWork::prepare_workdir(const Step& step, const WorkdirStep& workdir) const {
   StageRootfs rootfs = inputs_.rootfs_of(step.base);
   PreparedStep prepared{.record = workdir_key(workdir, rootfs, executor_.request), .below = rootfs};
-  prepared.work = [this, &workdir, rootfs](Lead&) {
+  prepared.work = [this, &workdir, rootfs](Lead&, sandbox::ResourceUse&) {
     store::RootfsView view = executor_.store.layers().view(rootfs.refs());
     store::LayerBuilder builder(view);
     make_workdir(workdir.path,

@@ -10,10 +10,10 @@ Digest KeyRecord::digest() const {
   return Digest::of(std::string(kVersion) + Json(members_).dump());
 }
 
-std::string KeyRecord::text() const {
+Json KeyRecord::json() const {
   Json record(members_);
   if (!notes_.empty()) record.set("beside", Json(notes_));
-  return record.dump();
+  return record;
 }
 
 }  // namespace corten::build

@@ -21,8 +21,9 @@ class KeyRecord {
   // Beside the key: compared by `why`, no part of the digest.
   void note(std::string name, Json value) { notes_.emplace_back(std::move(name), std::move(value)); }
   Digest digest() const;
-  // The record as JSON text, notes under "beside".
-  std::string text() const;
+  // The record, notes under "beside".
+  Json json() const;
+  std::string text() const { return json().dump(); }
 
  private:
   Json::Object members_, notes_;

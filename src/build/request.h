@@ -71,6 +71,7 @@ class Sources {
 struct Request {
   std::string dockerfile;       // the text
   std::string dockerfile_name;  // as errors show it
+  std::string project;  // tells builds of one thing from others: a tag, or the context; no part of any key
   std::string target;
   bool all_stages = false;  // look at every stage, not only at what the target needs
   std::map<std::string, std::string> build_args;

@@ -11,6 +11,7 @@
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/trace.h"
 #include "build/run_mounts.h"
 #include "dockerfile/values.h"
 #include "sandbox/recorder.h"
@@ -166,6 +167,7 @@ store::Owners body_owners(const Executor& executor) {
 }
 
 store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Executor& executor) {
+  TraceSpan span("RUN: prepare and finish");
   int64_t layer_time = inputs.below.newest + 1;
   bool keep_times = executor.request.timestamps == Timestamps::kSource;
   store::RootfsView view = executor.store.layers().view(inputs.below.refs());
@@ -220,14 +222,19 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   if (executor.slots) slot = executor.slots->take(inputs.name, executor.cancellation, inputs.wait);
   int64_t started = start_time(place / "started");
   executor.cancellation.check();
-  sandbox::Process process = sandbox::Process::start(spec);
+  sandbox::Process process = [&] {
+    TraceSpan starting("RUN: start the sandbox");
+    return sandbox::Process::start(spec);
+  }();
   out.write.reset();
   err.write.reset();
   Forwarder outputs(std::move(out.read), 1, inputs.output), errors(std::move(err.read), 2, inputs.output);
   sandbox::Exit exit = [&] {
+    TraceSpan running_span("RUN: the command itself");
     Running running(process, executor.running);
     return process.wait();
   }();
+  if (inputs.used) inputs.used(exit.use);
   outputs.finish();
   errors.finish();
   executor.cancellation.check();
@@ -241,6 +248,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
                                                 quote(shown_command(step.argv)), exit.code))
         .with_hint(root->why_it_may_have_failed());
 
+  TraceSpan capturing("RUN: read what it wrote");
   store::CaptureOptions options;
   options.started_ns = started;
   options.foreign_times_ns = mounts.foreign_times_ns();
@@ -255,10 +263,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   if (recorder)
     options.owner_of_special = [&](const RootfsPath& path) { return recorder->owner_of_special(path); };
   options.threads = executor.request.threads;
-  store::Manifest manifest = root->capture(options);
-  store::LayerRef layer{executor.store.layers().save(manifest), layer_time};
-  root->keep(layer);
-  return layer;
+  return root->keep(root->capture(options));
 }
 
 }  // namespace corten::build

@@ -20,6 +20,9 @@
 
 namespace corten::build {
 
+class Explainer;
+class Journal;
+
 // Kills what runs when a build is cancelled. Thread-safe.
 class RunningProcesses {
  public:
@@ -43,6 +46,8 @@ struct Executor {
   RunningProcesses& running;
   uint64_t max_unpacked_bytes = store::kUsualUnpackedBytes;  // of an archive that ADD unpacks
   std::string build = "";                                    // its id
+  Explainer* explainer = nullptr;                            // null: misses are not explained
+  Journal* journal = nullptr;                                // null: none is kept
   ProcessorSlots* slots = nullptr;                           // null: as many RUNs at once as there are
   sandbox::Uppers uppers = sandbox::Uppers::kOnStore;
   std::shared_ptr<StepTrees> trees = std::make_shared<StepTrees>();
@@ -63,7 +68,8 @@ struct RunInputs {
   std::vector<MountSource> sources;  // for each mount of the step; empty where it has none
   int lock_fd = -1;                  // kept open by the step's processes
   std::function<void(int stream, std::string_view)> output;
-  std::function<void(std::string_view)> wait;  // a named wait begins; "": it is over
+  std::function<void(std::string_view)> wait;             // a named wait begins; "": it is over
+  std::function<void(const sandbox::ResourceUse&)> used;  // when its process has ended; may be empty
 };
 
 // Runs the step and captures its layer. Error(kFailed) `process "/bin/sh -c ..." did not complete

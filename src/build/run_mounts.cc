@@ -105,9 +105,13 @@ RunMounts::RunMounts(const RunStep& step, const RunInputs& inputs, Executor& exe
   remember_sources();
 }
 
+std::string secret_id(const dockerfile::Mount& mount) {
+  if (!mount.id.empty()) return mount.id;
+  return mount.source.empty() ? HostPath{mount.target}.filename() : mount.source;
+}
+
 void RunMounts::add_secret(const dockerfile::Mount& mount) {
-  std::string id =
-      mount.id.empty() ? (mount.source.empty() ? HostPath{mount.target}.filename() : mount.source) : mount.id;
+  std::string id = secret_id(mount);
   auto secret = executor_.request.secrets.find(id);
   if (secret == executor_.request.secrets.end()) {
     if (mount.required)

@@ -10,6 +10,9 @@
 
 namespace corten::build {
 
+// The id of a secret's mount, or what it takes for one.
+std::string secret_id(const dockerfile::Mount& mount);
+
 // Holds what must live as long as the step: directories, locks, descriptors.
 class RunMounts {
  public:

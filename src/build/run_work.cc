@@ -1,6 +1,7 @@
 // RUN as a step: what its mounts show is part of its key; run.cc executes it.
 #include "base/error.h"
 #include "base/strings.h"
+#include "build/run_mounts.h"
 #include "build/step_key.h"
 #include "build/step_work.h"
 
@@ -34,6 +35,21 @@ bool shows_a_tree(const MountUse& use) {
 
 }  // namespace
 
+// A secret is in no key; that it changed is told by a digest that only this store can make, cut short.
+Json StepWork::secret_digests(const RunStep& run) const {
+  constexpr size_t kHexDigits = 16;
+  Json digests = Json::object();
+  for (const MountUse& use : run.mounts) {
+    if (use.mount.type != dockerfile::MountType::kSecret) continue;
+    std::string id = secret_id(use.mount);
+    auto secret = executor_.request.secrets.find(id);
+    if (secret == executor_.request.secrets.end()) continue;
+    digests.set(
+        id, keyed_digest(executor_.store.history_key(), secret->second.value).hex().substr(0, kHexDigits));
+  }
+  return digests;
+}
+
 PreparedStep StepWork::prepare_run(const Step& step, const RunStep& run) const {
   RunInputs inputs;
   inputs.name = step.name;
@@ -42,6 +58,7 @@ PreparedStep StepWork::prepare_run(const Step& step, const RunStep& run) const {
   std::vector<std::vector<const store::Entry*>> files;
   std::map<Digest, Selection> selections;
   std::vector<std::shared_ptr<const store::Tree>> trees;
+  Json places = Json::object();
   for (const MountUse& use : run.mounts) {
     MountSource& source = inputs.sources.emplace_back();
     digests.emplace_back();
@@ -54,6 +71,7 @@ PreparedStep StepWork::prepare_run(const Step& step, const RunStep& run) const {
     source.tree->compute_digests(files.back());
     digests.back() = selection_digest(selection, use.from.kind != TreeRef::Kind::kContext);
     selections.emplace(*digests.back(), std::move(selection));
+    places.set(use.mount.target, shown_place(use.from));
   }
   PreparedStep prepared{.record = run_key(run, inputs.below, digests, executor_.request),
                         .below = inputs.below,
@@ -61,8 +79,10 @@ PreparedStep StepWork::prepare_run(const Step& step, const RunStep& run) const {
                         .selections = std::move(selections),
                         .work = {},
                         .trees = std::move(trees)};
-  prepared.work = [this, id = step.id, &run, inputs = std::move(inputs),
-                   files = std::move(files)](Lead& lead) mutable {
+  if (places.size()) prepared.record.note("mounts_from", std::move(places));
+  if (Json secrets = secret_digests(run); secrets.size()) prepared.record.note("secrets", std::move(secrets));
+  prepared.work = [this, id = step.id, &run, inputs = std::move(inputs), files = std::move(files)](
+                      Lead& lead, sandbox::ResourceUse& use) mutable {
     for (size_t i = 0; i < files.size(); i++)
       if (inputs.sources[i].tree) inputs.sources[i].tree->ingest(files[i]);
     inputs.lock_fd = lead.lock_fd();
@@ -70,6 +90,7 @@ PreparedStep StepWork::prepare_run(const Step& step, const RunStep& run) const {
       lead.write(stream, bytes);
       events_.output(id, stream, bytes);
     };
+    inputs.used = [&](const sandbox::ResourceUse& used) { use = used; };
     inputs.wait = [&](std::string_view text) { events_.note(id, text); };
     return execute_run(run, inputs, executor_);
   };

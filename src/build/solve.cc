@@ -11,6 +11,9 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "build/explainer.h"
+#include "build/journal.h"
+#include "build/read_list.h"
 #include "build/remote_fetches.h"
 #include "build/single_flight.h"
 #include "build/step_state.h"
@@ -125,11 +128,12 @@ class Solver : public Inputs {
     } else {
       int64_t began = monotonic_ns();
       std::string text;
+      JournalStep entry{.id = id, .name = step.name, .line = step.span.line};
+      entry.started_ns = executor_.clock.now_ns();
       try {
         events_.started(id);
         life.enter(StepState::kKeying);
-        solve_step(step, life);
-        result_.steps[index(id)].duration_ns = monotonic_ns() - began;
+        solve_step(step, life, entry);
       } catch (Error& e) {
         if (!e.span()) e.set_span(step.span);
         life.enter(e.code() == ErrorCode::kCancelled ? StepState::kCancelled : StepState::kFailed);
@@ -140,7 +144,11 @@ class Solver : public Inputs {
         text = e.what();
         error = std::current_exception();
       }
+      entry.duration_ns = monotonic_ns() - began;
+      entry.state = state_name(life.state());
+      entry.error = text;
       try {
+        if (executor_.journal) executor_.journal->add(entry);
         events_.finished(id, outcome_of(life.state()), text);
       } catch (const std::exception&) {
         if (!error) error = std::current_exception();
@@ -165,8 +173,9 @@ class Solver : public Inputs {
   }
 
   // From keying to an end that has a layer; any other end is an exception.
-  void solve_step(const Step& step, StepLife& life) {
+  void solve_step(const Step& step, StepLife& life, JournalStep& entry) {
     if (auto* from = std::get_if<FromStep>(&step.work)) {
+      entry.key = from->image.identity.hex();
       finish(step, rootfs_of_image(step, *from), from->image.identity);
       life.enter(StepState::kKeyed);
       life.enter(StepState::kCached);
@@ -174,6 +183,8 @@ class Solver : public Inputs {
     }
     PreparedStep prepared = work_->prepare(step);
     const Digest key = prepared.record.digest();
+    entry.key = key.hex();
+    entry.record = prepared.record.json();
     life.enter(StepState::kKeyed);
     std::optional<store::LayerRef> layer = find(step, key);
     if (!layer) {
@@ -183,7 +194,7 @@ class Solver : public Inputs {
       if (!layer) {
         life.enter(StepState::kLeading);
         tell_followed(step.id, turn.followed);
-        layer = lead(step, key, prepared, *turn.lead);
+        layer = lead(step, key, prepared, *turn.lead, entry);
       }
     }
     prepared.layer.ref = *layer;
@@ -198,19 +209,53 @@ class Solver : public Inputs {
     return action ? std::optional(action->layer) : std::nullopt;
   }
 
-  store::LayerRef lead(const Step& step, const Digest& key, const PreparedStep& prepared, Lead& lead) {
+  // Steps whose layers are likely to be much alike: this one in later builds of the same thing.
+  Digest family(const Step& step) const {
+    std::string text =
+        executor_.request.project + '\0' + executor_.request.dockerfile_name + '\0' + step.name;
+    return Digest::of(text + '\0' + step.instruction);
+  }
+
+  store::LayerRef lead(const Step& step, const Digest& key, const PreparedStep& prepared, Lead& lead,
+                       JournalStep& entry) {
     lead.begin(executor_.build, step.name);
+    explain(step, key, prepared, entry);
+    sandbox::ResourceUse use;
     try {
-      store::LayerRef layer = prepared.work(lead);
+      store::LayerRef layer = prepared.work(lead, use);
+      note_use(use, entry);
+      executor_.store.layers().succeed(family(step), layer);
       executor_.store.record_action(
           {.key = key, .kind = "exact", .layer = layer, .record = prepared.record.text()});
       lead.ended(Lead::End::kDone);
       return layer;
     } catch (const Error& error) {
+      note_use(use, entry);
       lead.ended(error.code() == ErrorCode::kCancelled ? Lead::End::kCancelled : Lead::End::kFailed,
                  error.what());
       throw;
     }
+  }
+
+  static void note_use(const sandbox::ResourceUse& use, JournalStep& entry) {
+    entry.peak_bytes = use.max_resident_bytes;
+    entry.processor_ns = use.user_ns + use.system_ns;
+  }
+
+  // What it read is written down for the next build's explanation; this one is made from what earlier builds
+  // wrote. A store that is full of other things must not fail a build for it.
+  void explain(const Step& step, const Digest& key, const PreparedStep& prepared, JournalStep& entry) {
+    if (!executor_.explainer) return;
+    try {
+      for (const auto& [digest, selection] : prepared.selections)
+        executor_.store.save_list(digest, [&, &selection = selection] { return serialize_list(selection); });
+      entry.miss = executor_.explainer->explain(step, key, entry.record);
+    } catch (const Error&) {
+      return;
+    }
+    if (entry.miss->reason == Miss::Reason::kNoCache) return;  // who asked for it knows
+    if (std::string text = miss_text(*entry.miss, executor_.clock.now_ns()); !text.empty())
+      events_.remark(step.id, text);
   }
 
   FollowerWatch watch_of(StepId id) {

@@ -18,7 +18,6 @@ struct StepResult {
   StageRootfs rootfs;
   bool was_cached = false;
   Digest key;
-  int64_t duration_ns = 0;
 };
 
 struct BuildResult {

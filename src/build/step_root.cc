@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/trace.h"
 #include "store/layers.h"
 #include "store/upper.h"
 
@@ -22,6 +23,38 @@ namespace {
 using store::Entry;
 using store::EntryType;
 
+// The directories of a stack, the uppermost first.
+std::vector<HostPath> stack_lowers(const store::Rootfs& layers, const store::Owners& owners,
+                                   store::Layers& store) {
+  // An overlay takes 500 directories: a long stack has one for each layer.
+  constexpr size_t kMaxLayersWithDeltas = 50;
+  TraceSpan span("directories that a RUN stands on");
+  std::vector<HostPath> directories;
+  for (size_t i = layers.size(); i-- > 0;) {
+    if (layers.size() > kMaxLayersWithDeltas) {
+      directories.push_back(store.directory(layers[i], owners));
+      continue;
+    }
+    std::optional<store::RootfsView> beneath;
+    for (HostPath& directory : store.lowers(layers[i], owners, [&](const RootfsPath& path) {
+           if (!beneath) beneath.emplace(store.view({layers.begin(), layers.begin() + static_cast<long>(i)}));
+           return beneath->find(path) != nullptr;
+         }))
+      directories.push_back(std::move(directory));
+  }
+  return directories;
+}
+
+// Into the store, from a directory that is not to be the layer's body.
+void add_contents(const store::Manifest& manifest, const std::string& directory, store::Contents& contents) {
+  for (const Entry& e : manifest.entries()) {
+    if (e.type != EntryType::kFile || e.is_hard_link() || contents.has(e.content)) continue;
+    UniqueFd file = open_file(directory + "/" + e.path.str(), O_RDONLY | O_NOFOLLOW);
+    if (contents.add_file(file.get(), e.path.absolute()).digest != e.content)
+      fail(ErrorCode::kCorrupt, "{}: changed while it was stored", e.path.absolute());
+  }
+}
+
 class OverlayRoot : public StepRoot {
  public:
   explicit OverlayRoot(const StepRootOptions& options) : OverlayRoot(options, options.place) {}
@@ -30,18 +63,17 @@ class OverlayRoot : public StepRoot {
 
   void describe(sandbox::Root& root) override {
     if (!options_.restamped.empty()) add_lower(options_.restamped, root);
-    for (auto layer = options_.below.layers.rbegin(); layer != options_.below.layers.rend(); ++layer)
-      add_layer(layer->ref, root);
+    add_layers(root);
     root.upper = {upper_};
     root.work = {work_};
   }
 
   store::Manifest capture(const store::CaptureOptions& options) override {
-    return store::capture_upper(upper_, options, options_.store.contents());
+    return store::capture_upper(upper_, options);
   }
 
-  void keep(const store::LayerRef& layer) override {
-    options_.store.layers().adopt_directory(layer, options_.owners, {upper_});
+  store::LayerRef keep(const store::Manifest& manifest) override {
+    return options_.store.layers().adopt(manifest, options_.layer_time, options_.owners, {upper_});
   }
 
  protected:
@@ -51,8 +83,10 @@ class OverlayRoot : public StepRoot {
     if (mkdir(work_.c_str(), 0700) != 0) fail_errno("make directory {}", work_);
   }
 
-  virtual void add_layer(const store::LayerRef& layer, sandbox::Root& root) {
-    add_lower(options_.store.layers().directory(layer, options_.owners).value, root);
+  virtual void add_layers(sandbox::Root& root) {
+    for (const HostPath& directory :
+         stack_lowers(options_.below.refs(), options_.owners, options_.store.layers()))
+      add_lower(directory.value, root);
   }
 
   void add_lower(const std::string& directory, sandbox::Root& root) {
@@ -128,7 +162,11 @@ class MemoryRoot : private StepMemory, public OverlayRoot {
   explicit MemoryRoot(const StepRootOptions& options)
       : StepMemory(options.place), OverlayRoot(options, StepMemory::directory()) {}
 
-  void keep(const store::LayerRef&) override {}  // the next step's body is made from the contents
+  // The next step's body is made from the contents.
+  store::LayerRef keep(const store::Manifest& manifest) override {
+    add_contents(manifest, writable(), options_.store.contents());
+    return {options_.store.layers().save(manifest), options_.layer_time};
+  }
 
   std::string why_it_may_have_failed() const override {
     struct statvfs st;
@@ -141,15 +179,22 @@ class MemoryRoot : private StepMemory, public OverlayRoot {
   }
 
  protected:
-  void add_layer(const store::LayerRef& layer, sandbox::Root& root) override {
-    const auto manifest = options_.store.layers().load(layer.id);
-    const store::Manifest hiding = only_whiteouts(*manifest);
-    if (hiding.empty()) return OverlayRoot::add_layer(layer, root);
-    OverlayRoot::add_layer({options_.store.layers().save(without_whiteouts(*manifest)), layer.time}, root);
-    const std::string place = fmt::format("{}/whiteouts-{}", directory(), count_++);
-    store::make_directory_body(hiding, layer.time, options_.store.contents(), place,
-                               {.may_link = false, .owners = options_.owners});
-    add_lower(place, root);
+  void add_layers(sandbox::Root& root) override {
+    store::Layers& layers = options_.store.layers();
+    for (auto layer = options_.below.layers.rbegin(); layer != options_.below.layers.rend(); ++layer) {
+      const auto manifest = layers.load(layer->ref.id);
+      const store::Manifest hiding = only_whiteouts(*manifest);
+      if (hiding.empty()) {
+        add_lower(layers.directory(layer->ref, options_.owners).value, root);
+        continue;
+      }
+      const store::LayerRef rest{layers.save(without_whiteouts(*manifest)), layer->ref.time};
+      add_lower(layers.directory(rest, options_.owners).value, root);
+      const std::string place = fmt::format("{}/whiteouts-{}", directory(), count_++);
+      store::make_directory_body(hiding, layer->ref.time, options_.store.contents(), place,
+                                 {.may_link = false, .owners = options_.owners});
+      add_lower(place, root);
+    }
   }
 
  private:
@@ -216,14 +261,17 @@ class CopiedRoot : public StepRoot {
   void describe(sandbox::Root& root) override { root.plain.path = {root_}; }
 
   store::Manifest capture(const store::CaptureOptions& options) override {
-    return store::capture_changes(root_, *before_, options, options_.store.contents());
+    return store::capture_changes(root_, *before_, options);
   }
 
-  void keep(const store::LayerRef& layer) override {
-    if (!options_.restamped.empty()) return;  // its times are one step's
+  store::LayerRef keep(const store::Manifest& manifest) override {
+    add_contents(manifest, root_, options_.store.contents());
+    const store::LayerRef layer{options_.store.layers().save(manifest), options_.layer_time};
+    if (!options_.restamped.empty()) return layer;  // its times are one step's
     store::Rootfs rootfs = options_.below.refs();
     rootfs.push_back(layer);
     options_.trees.give(store::rootfs_digest(rootfs), std::move(tree_));
+    return layer;
   }
 
  private:

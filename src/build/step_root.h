@@ -50,8 +50,8 @@ class StepRoot {
   // Borrows descriptors of ours.
   virtual void describe(sandbox::Root& root) = 0;
   virtual store::Manifest capture(const store::CaptureOptions& options) = 0;
-  // The layer is in the store: what we have can serve the next step.
-  virtual void keep(const store::LayerRef& layer) = 0;
+  // Brings the layer into the store; what we have may serve the next step.
+  virtual store::LayerRef keep(const store::Manifest& manifest) = 0;
   // What may have made the step fail, as a hint; "" usually.
   virtual std::string why_it_may_have_failed() const { return {}; }
 };

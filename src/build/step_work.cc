@@ -1,6 +1,6 @@
 #include "build/step_work.h"
 
-#include "base/error.h"
+#include "build/journal.h"
 
 namespace corten::build {
 
@@ -26,6 +26,17 @@ std::shared_ptr<const store::Tree> StepWork::tree_of(const TreeRef& ref) const {
   }
   auto tree = ref.context.empty() ? sources_.main_context() : sources_.named_tree(ref.context);
   return tree ? tree : std::make_shared<store::EmptyTree>();
+}
+
+std::string StepWork::shown_place(const TreeRef& ref) const {
+  if (ref.kind == TreeRef::Kind::kContext) return ref.context.empty() ? "context" : "context " + ref.context;
+  if (ref.kind == TreeRef::Kind::kScratch || ref.step == kNoStep) return "scratch";
+  Json origin = inputs_.origin_of(ref.step);
+  if (std::string image = origin.get_string("image"); !image.empty()) return "image " + image;
+  JournalStep step;
+  step.name = origin.get_string("step");
+  std::string stage = step.place().stage;
+  return stage.empty() ? "stage" : "stage " + stage;
 }
 
 // --timestamps=source: what has no time of its own was made now.

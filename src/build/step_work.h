@@ -23,8 +23,8 @@ struct PreparedStep {
   StageLayer layer;  // how its layer lies in the stage; the reference is set when it is known
   // What the record knows by a digest alone, in full, for `why`: digest to selection.
   std::map<Digest, Selection> selections;
-  // Makes the layer, under the lead of the key.
-  std::function<store::LayerRef(Lead&)> work;
+  // Makes the layer, under the lead of the key; tells what that took.
+  std::function<store::LayerRef(Lead&, sandbox::ResourceUse&)> work;
   std::vector<std::shared_ptr<const store::Tree>> trees;  // that selections point into
 };
 
@@ -50,6 +50,8 @@ class StepWork {
   PreparedStep prepare_workdir(const Step& step, const WorkdirStep& workdir) const;  // copy_work.cc
   PreparedStep prepare_run(const Step& step, const RunStep& run) const;              // run_work.cc
   std::shared_ptr<const store::Tree> tree_of(const TreeRef& ref) const;
+  std::string shown_place(const TreeRef& ref) const;  // "context", "stage build", "image debian:12"
+  Json secret_digests(const RunStep& run) const;
   store::Manifest with_clock_times(store::Manifest manifest) const;
 
   Sources& sources_;

@@ -136,6 +136,7 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   app.add_option("--add-host", flags.extra_hosts, "NAME:ADDRESS for /etc/hosts of RUN steps")
       ->allow_extra_args(false);
   app.add_option("--shm-size", flags.shm_size, "size of /dev/shm in RUN steps");
+  app.add_flag("--trace", flags.trace, "print where the time went, at the end");
   app.add_option("--ulimit", flags.ulimits, "NAME=SOFT[:HARD] for RUN steps")->allow_extra_args(false);
   app.add_option("--size-budget", flags.size_budget,
                  "fail when the image's files are larger than this (100MB)");

@@ -25,7 +25,7 @@ struct BuildFlags {
   std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size,
                       size_budget;
   Call call;  // --call, --check
-  bool no_cache = false, allows_insecure = false, load = false, quiet = false;
+  bool no_cache = false, allows_insecure = false, load = false, quiet = false, trace = false;
 };
 
 // Error(kUsage) for what cannot be read, Error(kUnsupported) for what is not executed yet.

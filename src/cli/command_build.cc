@@ -13,6 +13,9 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/trace.h"
+#include "build/explainer.h"
+#include "build/journal.h"
 #include "build/solve.h"
 #include "build/stage_state.h"
 #include "cli/build_flags.h"
@@ -59,6 +62,7 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
   build::Request request;
   request.dockerfile = sources.dockerfile();
   request.dockerfile_name = sources.dockerfile_name();
+  request.project = flags.tags.empty() ? source::without_credentials(flags.context) : flags.tags.front();
   request.target = flags.target;
   request.threads = threads;
   for (const std::string& text : flags.build_args) {
@@ -188,17 +192,14 @@ report::ProgressOptions progress_options(const BuildFlags& flags) {
   throw error;
 }
 
-Json step_records(const build::BuildResult& result) {
-  Json steps = Json::array();
-  for (const build::Step& step : result.plan.steps) {
-    const build::StepResult& done = result.steps[static_cast<size_t>(step.id)];
-    steps.push_back(Json::object({{"name", step.name},
-                                  {"line", step.span.line},
-                                  {"key", done.key.hex()},
-                                  {"cached", done.was_cached},
-                                  {"duration_ns", done.duration_ns}}));
+// As it names this build in the history: a directory by its whole path, an address without its password.
+std::string shown_context(const BuildFlags& flags) {
+  if (char* real = realpath(flags.context.c_str(), nullptr)) {
+    std::string path = real;
+    free(real);
+    return path;
   }
-  return steps;
+  return source::without_credentials(flags.context);
 }
 
 std::string shown_platforms(const build::Request& request) {
@@ -241,10 +242,28 @@ FinishedBuild export_result(const build::BuildResult& result, const build::Reque
   }
 }
 
+// Prints where the time went when the command is over, however it ends.
+class Traced {
+ public:
+  Traced() {
+    start_tracing();
+    rest_.emplace("all else");
+  }
+  ~Traced() {
+    rest_.reset();
+    fputs(trace_report().c_str(), stderr);
+  }
+
+ private:
+  std::optional<TraceSpan> rest_;
+};
+
 }  // namespace
 
 int command_build(const Arguments& arguments) {
   BuildFlags flags = parse_build_flags(arguments, "build");
+  std::optional<Traced> traced;
+  if (flags.trace) traced.emplace();
   for (const std::string& tag : flags.tags) {
     try {
       full_name(tag);
@@ -273,6 +292,16 @@ int command_build(const Arguments& arguments) {
   const sandbox::FoundUppers uppers = session.find_uppers();
   store::BuildRecord record;
   record.id = new_build_id();
+  record.started_ns = session.clock().now_ns();
+  record.status = "running";
+  std::string context = shown_context(flags);
+  record.name = flags.tags.empty() ? context : flags.tags.front();
+  record.details =
+      Json::object({{"context", context}, {"file", request.dockerfile_name}, {"target", flags.target}});
+  store::BuildPlace place = session.store().begin_build(record.id);
+  build::Explainer explainer(session.store(),
+                             {record.id, record.name, context, request.dockerfile_name, flags.target});
+  build::Journal journal(place.directory + "/steps");
   build::ProcessorSlots slots(build::slots_directory(session.store().path()),
                               build::steps_at_once(threads) - 1, record.id);
   build::Executor executor{.store = session.store(),
@@ -283,17 +312,15 @@ int command_build(const Arguments& arguments) {
                            .running = running,
                            .max_unpacked_bytes = max_unpacked_bytes(),
                            .build = record.id,
+                           .explainer = &explainer,
+                           .journal = &journal,
                            .slots = &slots,
                            .uppers = uppers.uppers};
 
-  record.started_ns = session.clock().now_ns();
-  record.status = "running";
-  record.name = flags.tags.empty() ? source::without_credentials(flags.context) : flags.tags.front();
-  std::string directory = session.store().new_build_directory(record.id);
   shown.headline = headline(session.entered(), uppers);
   shown.source = request.dockerfile;
   auto progress = report::make_progress(shown);
-  report::BuildLog log(directory + "/log");
+  report::BuildLog log(place.directory + "/log");
   report::Fan events({progress.get(), &log});
   session.store().save_build(record);
   std::vector<build::Warning> warnings;
@@ -303,7 +330,10 @@ int command_build(const Arguments& arguments) {
     if (is_talkative) fputs(report::warnings_text(warnings, shown).c_str(), stderr);
   };
   try {
-    build::Plan plan = build::make_plan(request, sources);
+    build::Plan plan = [&] {
+      TraceSpan planning("parse and plan");
+      return build::make_plan(request, sources);
+    }();
     for (const dockerfile::Diagnostic& found : plan.warnings) {
       warnings.push_back({found.rule + ": " + found.message, found.detail, found.url, found.span});
       events.warning(warnings.back());
@@ -321,10 +351,9 @@ int command_build(const Arguments& arguments) {
     progress->finish();
     record.status = "done";
     record.finished_ns = session.clock().now_ns();
-    record.details = Json::object({{"image", finished.id},
-                                   {"steps", step_records(result)},
-                                   {"cached", static_cast<int64_t>(result.cached_steps)},
-                                   {"executed", static_cast<int64_t>(result.executed_steps)}});
+    record.details.set("image", finished.id);
+    record.details.set("cached", result.cached_steps);
+    record.details.set("executed", result.executed_steps);
     session.store().save_build(record);
     if (!flags.iidfile.empty()) write_file_atomic(flags.iidfile, finished.id);
     if (!flags.metadata_file.empty()) write_metadata(flags.metadata_file, finished, record.id);
@@ -341,7 +370,7 @@ int command_build(const Arguments& arguments) {
     progress->finish();
     record.status = error.code() == ErrorCode::kCancelled ? "cancelled" : "failed";
     record.finished_ns = session.clock().now_ns();
-    record.details = Json::object({{"error", error.what()}});
+    record.details.set("error", error.what());
     session.store().save_build(record);
     print_warnings();
     report_failure(error, log, request.dockerfile);

@@ -21,6 +21,7 @@ int command_buildx(const Arguments& arguments) {
     command_version({});
     return 0;
   }
+  if (verb == "history") return command_builds(rest);
   if (verb == "du") return command_du(rest);
   if (verb == "prune") return command_prune({"--cache"});
   if (verb == "ls") {
@@ -46,8 +47,8 @@ int command_buildx(const Arguments& arguments) {
              oci::host_platform().format().c_str());
     return 0;
   }
-  const std::vector<std::string> kVerbs = {"build", "create", "use",     "inspect", "ls",
-                                           "rm",    "stop",   "version", "du",      "prune"};
+  const std::vector<std::string> kVerbs = {"build", "create",  "use", "inspect", "ls",     "rm",
+                                           "stop",  "version", "du",  "prune",   "history"};
   if (verb.empty() || verb == "--help" || verb == "-h") {
     printf(
         "Usage: corten buildx %s ...\n\n'build' is 'corten build'; the others are taken for scripts, for no "

@@ -6,6 +6,8 @@ namespace corten::cli {
 
 int command_base(const Arguments& arguments);
 int command_build(const Arguments& arguments);
+int command_builds(const Arguments& arguments);
+int command_why(const Arguments& arguments);
 int command_lint(const Arguments& arguments);
 int command_buildx(const Arguments& arguments);
 int command_images(const Arguments& arguments);

@@ -7,6 +7,8 @@ using namespace corten::cli;
 int main(int argc, char** argv) {
   static const std::vector<Command> kCommands = {
       {"build", "build an image from a Dockerfile", command_build, "Images"},
+      {"why", "say why a step was cached or not", command_why, "Images"},
+      {"builds", "list and show builds, their logs", command_builds, "Images"},
       {"lint", "look for mistakes in Dockerfiles", command_lint, "Images"},
       {"base", "make a base image from Debian packages", command_base, "Images"},
       {"images", "list images", command_images, "Images"},

@@ -11,6 +11,7 @@
 #include "archive/tar.h"
 #include "base/beneath.h"
 #include "base/error.h"
+#include "base/trace.h"
 #include "image/export.h"
 #include "oci/config.h"
 #include "oci/layout.h"
@@ -175,6 +176,7 @@ oci::Descriptor write_archive(const std::vector<ImageSet>& sets, const ExportOpt
     if (docker) docker_manifest.push_back(docker_entry(set, options, store));
     if (!first) first = std::move(exported.root);
   }
+  TraceSpan span("write the archive");
   archive::TarWriter tar(to);
   tar.add(member("blobs", archive::TarType::kDirectory, 0), std::string_view());
   tar.add(member("blobs/sha256", archive::TarType::kDirectory, 0), std::string_view());

@@ -9,6 +9,7 @@
 #include "archive/zlib_writer.h"
 #include "archive/zstd_writer.h"
 #include "base/error.h"
+#include "base/trace.h"
 #include "store/layer_tar.h"
 
 namespace corten::image {
@@ -100,6 +101,7 @@ void write_tar(const store::LayerRef& layer, store::Store& store, archive::ByteS
 
 store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store) {
   if (auto known = store.layers().find_diff(layer)) return *known;
+  TraceSpan span("diff id of a layer");
   archive::HashingSink hash;
   write_own_tar(layer, store, hash, nullptr);
   uint64_t size = hash.size();
@@ -118,6 +120,7 @@ oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& com
     if (auto known = store.layers().find_blob(diff->diff_id, format); known && store.has_blob(known->digest))
       return descriptor_of(*known, compression.kind);
 
+  TraceSpan span("compress a layer");
   TempDir place = store.temporary("blob");
   UniqueFd file = open_file(place / "blob", O_WRONLY | O_CREAT | O_EXCL, 0644);
   archive::FdSink disk(file.get(), place / "blob");

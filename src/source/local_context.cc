@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
+#include "base/trace.h"
 #include "source/git_index.h"
 
 namespace corten::source {
@@ -27,6 +29,7 @@ struct LocalContext::Node {
   bool is_listed = false;
   bool is_hidden = false;  // ignored itself, but kept because something below may be taken back in
   bool has_digest = false;
+  bool is_stable = false;  // stat(2) can be believed
   dockerfile::IgnoreMatcher::State state;
   std::map<std::string, std::unique_ptr<Node>, std::less<>> children;
 };
@@ -84,6 +87,7 @@ std::string read_link_at(int dir, const std::string& name) {
 }  // namespace
 
 void LocalContext::read_directory(Node& node) const {
+  TraceSpan span("read the context's directories");
   node.is_listed = true;
   auto fd = open_no_links(root_fd_.get(), node.entry.path.str(), O_RDONLY | O_DIRECTORY);
   if (!fd)
@@ -96,6 +100,8 @@ void LocalContext::read_directory(Node& node) const {
     DIR* stream;
     ~Closer() { closedir(stream); }
   } closer{stream};
+  struct stat own;
+  bool is_stable = fstat(dir, &own) == 0 && can_believe_stat(own.st_dev, dir);
   while (dirent* item = readdir(stream)) {
     std::string name = item->d_name;
     if (name == "." || name == "..") continue;
@@ -110,6 +116,7 @@ void LocalContext::read_directory(Node& node) const {
       fail_errno("stat {}", directory_.value + e.path.absolute());
     }
     const struct stat& st = child->st;
+    child->is_stable = is_stable && st.st_dev == own.st_dev;  // a file may be a mount of its own
     e.type = type_of(st.st_mode);
     if (match.is_ignored && !e.is_directory()) continue;
     child->is_hidden = match.is_ignored;
@@ -144,6 +151,16 @@ void LocalContext::read_directory(Node& node) const {
       ++child;
     }
   }
+}
+
+bool LocalContext::can_believe_stat(dev_t device, int directory) const {
+  auto known = stable_devices_.find(device);
+  if (known != stable_devices_.end()) return known->second;
+  struct statfs fs;
+  int64_t kind = options_.file_system           ? options_.file_system(directory)
+                 : fstatfs(directory, &fs) == 0 ? static_cast<int64_t>(fs.f_type)
+                                                : 0x65735546;
+  return stable_devices_[device] = has_stable_inodes(kind);
 }
 
 LocalContext::Node* LocalContext::node_at(const RootfsPath& path) const {
@@ -193,11 +210,11 @@ void LocalContext::hash(Node& node) const {
     node.entry.content = Digest::of("");
     return;
   }
-  if (auto known = stat_cache_.find(path, node.st)) {
+  int64_t now = (options_.clock ? *options_.clock : system_clock_).now_ns();
+  if (auto known = node.is_stable ? stat_cache_.find(path, node.st, now) : std::nullopt) {
     node.entry.content = *known;
     return;
   }
-  int64_t now = SystemClock().now_ns();
   auto fd = open_no_links(root_fd_.get(), path, O_RDONLY | O_NONBLOCK);
   struct stat before, after;
   if (!fd || fstat(fd->get(), &before) != 0 || !same_file(before, node.st)) changed_while_read(path);
@@ -207,10 +224,11 @@ void LocalContext::hash(Node& node) const {
   if (fstat(fd->get(), &after) != 0 || !same_file(before, after) || size != node.entry.size)
     changed_while_read(path);
   node.entry.content = hashing.digest();
-  stat_cache_.remember(path, before, node.entry.content, now);
+  if (node.is_stable) stat_cache_.remember(path, before, node.entry.content, now);
 }
 
 void LocalContext::compute_digests(std::span<const Entry* const> entries) const {
+  TraceSpan span("digests of context files");
   std::vector<Node*> todo;
   {
     std::lock_guard lock(mutex_);
@@ -225,6 +243,7 @@ void LocalContext::compute_digests(std::span<const Entry* const> entries) const 
   parallel_for(todo.size(), options_.threads, [&](size_t i) {
     results[i].entry = todo[i]->entry;
     results[i].st = todo[i]->st;
+    results[i].is_stable = todo[i]->is_stable;
     hash(results[i]);
   });
   std::lock_guard lock(mutex_);
@@ -236,6 +255,7 @@ void LocalContext::compute_digests(std::span<const Entry* const> entries) const 
 }
 
 void LocalContext::ingest(std::span<const Entry* const> entries) const {
+  TraceSpan span("bring context files into the store");
   parallel_for(entries.size(), options_.threads, [&](size_t i) {
     const Entry& e = *entries[i];
     if (e.type != EntryType::kFile || contents_.has(e.content)) return;

@@ -5,6 +5,7 @@
 // unless `keep_times`. Files that git tracks are 0644 or 0755, directories that hold such files 0755.
 #pragma once
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -12,6 +13,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "base/clock.h"
 #include "base/path.h"
 #include "base/unique_fd.h"
 #include "dockerfile/ignore.h"
@@ -26,6 +28,10 @@ struct LocalContextOptions {
   bool keep_times = false;
   std::string stat_cache;  // a file; "": none
   unsigned threads = 1;
+
+  // What tests hand in: the kind of a directory's file system (statfs(2), f_type), and the clock.
+  std::function<int64_t(int directory)> file_system = {};
+  const Clock* clock = nullptr;
 };
 
 // Thread-safe. A file that changes between hashing and ingesting is Error(kIo) with its name.
@@ -51,6 +57,7 @@ class LocalContext : public store::Tree {
   Node* node_at(const RootfsPath& path) const;
   void read_directory(Node& node) const;
   void hash(Node& node) const;
+  bool can_believe_stat(dev_t device, int directory) const;
 
   HostPath directory_;
   LocalContextOptions options_;
@@ -59,11 +66,13 @@ class LocalContext : public store::Tree {
   UniqueFd root_fd_;
   std::unordered_set<std::string> tracked_;
   std::unordered_set<std::string> tracked_directories_;
+  SystemClock system_clock_;
   mutable StatCache stat_cache_;
   mutable std::mutex mutex_;
   std::unique_ptr<Node> root_;
   mutable std::map<const store::Entry*, Node*> nodes_;
   mutable std::map<std::pair<dev_t, ino_t>, RootfsPath> first_names_;
+  mutable std::map<dev_t, bool> stable_devices_;
 };
 
 }  // namespace corten::source

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include "base/beneath.h"
@@ -85,6 +86,52 @@ TEST_F(LocalContextTest, TheStatCacheBelievesOnlyOldFiles) {
     fd.close_checked("old");
     ASSERT_EQ(utimensat(AT_FDCWD, (root_ + "/old").c_str(), past, 0), 0);
   }
+}
+
+// Edits that leave size and mtime as they were, as fast as they can be made: within one tick of the clock
+// ctime does not tell them apart either.
+TEST_F(LocalContextTest, RacyEditsAreSeen) {
+  timespec past[2] = {{1000, 0}, {1000, 0}};
+  std::string text = "0000";
+  write("f", text);
+  for (int round = 0; round < 200; round++) {
+    LocalContext context = open({.stat_cache = dir_ / "cache"});
+    const store::Entry* f = context.find(RootfsPath("f"));
+    context.compute_digests(std::array{f});
+    ASSERT_EQ(f->content, Digest::of(text)) << round;
+    context.save_stat_cache();
+    text = fmt::format("{:04}", round);
+    UniqueFd fd = open_file(root_ + "/f", O_WRONLY);
+    write_fully(fd.get(), text, "f");
+    fd.close_checked("f");
+    ASSERT_EQ(utimensat(AT_FDCWD, (root_ + "/f").c_str(), past, 0), 0);
+  }
+}
+
+// The cache is told another digest for the very file that lies there: whoever believes it says so.
+TEST_F(LocalContextTest, WhatMakesUpInodesIsAlwaysHashed) {
+  write("f", "hello");
+  struct stat st;
+  ASSERT_EQ(stat((root_ + "/f").c_str(), &st), 0);
+  int64_t written = st.st_ctim.tv_sec * 1'000'000'000 + st.st_ctim.tv_nsec;
+  FakeClock later(written + 10'000'000'000);
+  StatCache cache(dir_ / "cache");
+  cache.remember("f", st, Digest::of("what the cache says"), later.now_ns());
+  cache.save();
+  auto digest_on = [&](int64_t file_system, const Clock& clock) {
+    LocalContext context = open(
+        {.stat_cache = dir_ / "cache", .file_system = [=](int) { return file_system; }, .clock = &clock});
+    const store::Entry* f = context.find(RootfsPath("f"));
+    context.compute_digests(std::array{f});
+    return f->content;
+  };
+  constexpr int64_t kExt4 = 0xEF53, kFuse = 0x65735546, kFat = 0x4D44, kNfs = 0x6969, k9p = 0x01021997;
+  EXPECT_EQ(digest_on(kExt4, later), Digest::of("what the cache says"));
+  for (int64_t file_system : {kFuse, kFat, kNfs, k9p})
+    EXPECT_EQ(digest_on(file_system, later), Digest::of("hello")) << file_system;
+  // The clock was set back to before the digest was made.
+  FakeClock earlier(written + 9'000'000'000);
+  EXPECT_EQ(digest_on(kExt4, earlier), Digest::of("hello"));
 }
 
 TEST_F(LocalContextTest, ModesOfTrackedFilesAreGits) {

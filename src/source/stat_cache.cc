@@ -4,6 +4,7 @@
 
 #include "base/beneath.h"
 #include "base/error.h"
+#include "base/trace.h"
 #include "base/unique_fd.h"
 
 namespace corten::source {
@@ -23,6 +24,7 @@ StatCache::Record StatCache::record_of(const struct stat& st) {
 }
 
 StatCache::StatCache(std::string file) : file_(std::move(file)) {
+  TraceSpan span("read the stat cache");
   if (!path_exists(file_)) return;
   std::string bytes;
   try {
@@ -57,7 +59,7 @@ StatCache::StatCache(std::string file) : file_(std::move(file)) {
   }
 }
 
-std::optional<Digest> StatCache::find(const std::string& path, const struct stat& st) const {
+std::optional<Digest> StatCache::find(const std::string& path, const struct stat& st, int64_t now_ns) const {
   std::lock_guard lock(mutex_);
   auto at = records_.find(path);
   if (at == records_.end()) return std::nullopt;
@@ -66,6 +68,7 @@ std::optional<Digest> StatCache::find(const std::string& path, const struct stat
   bool same = now.device == then.device && now.inode == then.inode && now.size == then.size &&
               now.mtime_ns == then.mtime_ns && now.ctime_ns == then.ctime_ns && now.mode == then.mode;
   if (!same || std::max(then.mtime_ns, then.ctime_ns) + kRacyNs > then.hashed_at_ns) return std::nullopt;
+  if (then.hashed_at_ns > now_ns) return std::nullopt;
   return then.digest;
 }
 
@@ -80,6 +83,7 @@ void StatCache::remember(const std::string& path, const struct stat& st, const D
 }
 
 void StatCache::save() {
+  TraceSpan span("write the stat cache");
   std::lock_guard lock(mutex_);
   if (!changed_ || file_.empty()) return;
   std::string bytes(kMagic);
@@ -96,6 +100,27 @@ void StatCache::save() {
   put(sum.bytes().data(), 32);
   write_file_atomic(file_, bytes, 0600);
   changed_ = false;
+}
+
+bool has_stable_inodes(int64_t file_system) {
+  // linux/magic.h, and those that only their drivers name.
+  switch (static_cast<uint32_t>(file_system)) {
+    case 0x65735546:  // FUSE, virtiofs
+    case 0x01021997:  // 9p
+    case 0x6969:      // NFS
+    case 0x517B:      // SMB
+    case 0xFF534D42:  // CIFS
+    case 0xFE534D42:  // SMB2
+    case 0x00C36400:  // Ceph
+    case 0x5346414F:  // AFS
+    case 0x4D44:      // FAT
+    case 0x2011BAB0:  // exFAT
+    case 0x786F4256:  // VirtualBox's shared folders
+    case 0xBACBACBC:  // VMware's
+      return false;
+    default:
+      return true;
+  }
 }
 
 }  // namespace corten::source

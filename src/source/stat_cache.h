@@ -2,7 +2,12 @@
 //
 // A file is believed unchanged when device, inode, size, mode, mtime and ctime are what they were, and both
 // times lay at least two seconds before the digest was made: a file that was written in the same tick as it
-// was hashed may change once more without a trace.
+// was hashed may change once more without a trace. A digest that was made later than now is not believed
+// either: the clock was set back, and may pass the same ticks again.
+//
+// All of this needs a file system whose inode numbers mean something and whose times are our clock's. Of
+// those that make numbers up (FUSE, 9p, FAT, shared folders of virtual machines) or live elsewhere (NFS, SMB,
+// Ceph, AFS), every file is read each time.
 #pragma once
 #include <sys/stat.h>
 
@@ -21,7 +26,7 @@ class StatCache {
  public:
   StatCache() = default;
   explicit StatCache(std::string file);
-  std::optional<Digest> find(const std::string& path, const struct stat& st) const;
+  std::optional<Digest> find(const std::string& path, const struct stat& st, int64_t now_ns) const;
   void remember(const std::string& path, const struct stat& st, const Digest& digest, int64_t hashed_at_ns);
   // Writes it when something was added; paths that were not asked for since it was read are kept.
   void save();
@@ -40,5 +45,8 @@ class StatCache {
   std::map<std::string, Record> records_;
   bool changed_ = false;
 };
+
+// Whether stat(2) can be believed on a file system of this kind (statfs(2), f_type).
+bool has_stable_inodes(int64_t file_system);
 
 }  // namespace corten::source

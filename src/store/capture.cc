@@ -31,9 +31,8 @@ timespec to_timespec(int64_t ns) {
 class Capture {
  public:
   // `before`: the upper is a whole tree, of which what is as before does not count.
-  Capture(std::string upper, const CaptureOptions& options, Contents& contents,
-          const TreeSnapshot* before = nullptr)
-      : upper_(std::move(upper)), options_(options), contents_(contents), before_(before) {}
+  Capture(std::string upper, const CaptureOptions& options, const TreeSnapshot* before = nullptr)
+      : upper_(std::move(upper)), options_(options), before_(before) {}
 
   Manifest run() {
     visit_directory(RootfsPath(), false);
@@ -266,13 +265,6 @@ class Capture {
       archive::drain(hashing);
       e.content = hashing.digest();
       e.size = hashing.size();
-      if (before_) {
-        UniqueFd again = open_file(host(e.path), O_RDONLY | O_NOFOLLOW);
-        if (contents_.add_file(again.get(), e.path.absolute()).digest != e.content)
-          fail(ErrorCode::kCorrupt, "{}: changed while it was stored", e.path.absolute());
-      } else {
-        contents_.adopt(host(e.path), e.content);
-      }
     });
     std::map<RootfsPath, const Entry*> firsts;
     for (const Entry& e : entries_)
@@ -293,7 +285,6 @@ class Capture {
 
   std::string upper_;
   const CaptureOptions& options_;
-  Contents& contents_;
   const TreeSnapshot* before_;
   std::vector<Entry> entries_;
   std::map<std::pair<dev_t, ino_t>, std::vector<RootfsPath>> links_;
@@ -301,13 +292,12 @@ class Capture {
 
 }  // namespace
 
-Manifest capture_changes(const std::string& tree, const TreeSnapshot& before, const CaptureOptions& options,
-                         Contents& contents) {
-  return Capture(tree, options, contents, &before).run();
+Manifest capture_changes(const std::string& tree, const TreeSnapshot& before, const CaptureOptions& options) {
+  return Capture(tree, options, &before).run();
 }
 
-Manifest capture_upper(const std::string& upper, const CaptureOptions& options, Contents& contents) {
-  return Capture(upper, options, contents).run();
+Manifest capture_upper(const std::string& upper, const CaptureOptions& options) {
+  return Capture(upper, options).run();
 }
 
 }  // namespace corten::store

@@ -127,16 +127,40 @@ Contents::Added Contents::add_file(int fd, std::string_view what) {
   return added;
 }
 
-void Contents::adopt(const std::string& file, const Digest& digest) {
-  std::string target = path(digest);
-  for (int attempt = 0; attempt < 2; attempt++) {
-    if (link(file.c_str(), target.c_str()) == 0 || errno == EEXIST) return;
-    if (errno != ENOENT) break;
-    make_directories_on_host(HostPath{target}.parent(), 0700);
+namespace {
+// The way from contents/ab/abcd... to a file of the store.
+std::string way_to(const std::string& directory, const std::string& file) {
+  std::string store = HostPath{directory}.parent() + "/";
+  if (!file.starts_with(store)) fail(ErrorCode::kInternal, "{} is outside the store {}", file, store);
+  return "../../" + file.substr(store.size());
+}
+}  // namespace
+
+void Contents::set_home(const Digest& digest, const std::string& file) {
+  std::string way = way_to(directory_, file);
+  std::string name = temporary_name();
+  if (symlink(way.c_str(), name.c_str()) == 0) {
+    try {
+      place(name, digest);
+    } catch (...) {
+      unlink(name.c_str());
+      throw;
+    }
+    return;
   }
+  // A path that is too long for a link: the bytes are copied.
+  if (errno != ENAMETOOLONG) fail_errno("store content {}", digest.to_string());
   UniqueFd fd = open_file(file, O_RDONLY);
-  Added added = add_file(fd.get(), file);
-  if (added.digest != digest) fail(ErrorCode::kCorrupt, "{}: changed while it was stored", file);
+  if (add_file(fd.get(), file).digest != digest)
+    fail(ErrorCode::kCorrupt, "{}: changed while it was stored", file);
+}
+
+void Contents::take_home(const Digest& digest, const std::string& file) {
+  std::string name = path(digest), way = way_to(directory_, file);
+  std::string found(way.size() + 1, '\0');
+  ssize_t n = readlink(name.c_str(), found.data(), found.size());
+  if (n < 0 || std::string_view(found).substr(0, static_cast<size_t>(n)) != way) return;
+  if (rename(file.c_str(), name.c_str()) != 0) fail_errno("store content {}", digest.to_string());
 }
 
 }  // namespace corten::store

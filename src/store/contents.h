@@ -32,9 +32,13 @@ class Contents {
   Added add_stream(archive::ByteSource& from);
   // Copies an open file (a reflink where the file system can). Reads the size from the descriptor.
   Added add_file(int fd, std::string_view what);
-  // Gives a file that will never be written again a second name here. `digest` must be right. When the file
-  // system refuses (links used up, another device) it is copied.
-  void adopt(const std::string& file, const Digest& digest);
+  // A content has one home: its own file here, or a file of a directory body, which its name here then points
+  // to. So nothing is written twice, and a file in a body has no second name that a process could count
+  // (docs/decisions, "Contents linked into bodies"). `file` lies in the store, never changes again, and
+  // `digest` must be right; another home is replaced.
+  void set_home(const Digest& digest, const std::string& file);
+  // Moves the content's bytes from that file to a file of their own, when the file is their home.
+  void take_home(const Digest& digest, const std::string& file);
 
  private:
   void place(const std::string& temporary, const Digest& digest);

@@ -8,7 +8,7 @@
 namespace corten::store {
 
 // docs/formats.md, "Index". A new version adds a step to migrate(), never edits an old one.
-static constexpr int kVersion = 3;
+static constexpr int kVersion = 4;
 static constexpr const char* kSchema1 = R"(
 CREATE TABLE layers(id BLOB PRIMARY KEY, entries INTEGER, bytes INTEGER, boot TEXT, used INTEGER) WITHOUT ROWID;
 CREATE TABLE bodies(layer BLOB, time INTEGER, mapping TEXT, used INTEGER, PRIMARY KEY(layer, time, mapping)) WITHOUT ROWID;
@@ -26,6 +26,11 @@ static constexpr const char* kSchema2 =
 // `tags.image` is an image's id or an index's.
 static constexpr const char* kSchema3 =
     "CREATE TABLE indexes(id BLOB PRIMARY KEY, members TEXT, added INTEGER) WITHOUT ROWID;";
+// Which layer a step gave last, and which layer came before a layer (store/succession.cc).
+static constexpr const char* kSchema4 = R"(
+CREATE TABLE IF NOT EXISTS lineages(family BLOB PRIMARY KEY, layer BLOB, time INTEGER, used INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS predecessors(layer BLOB, time INTEGER, earlier BLOB, earlier_time INTEGER, PRIMARY KEY(layer, time)) WITHOUT ROWID;
+)";
 
 struct Database::State {
   sqlite3* handle = nullptr;
@@ -125,6 +130,7 @@ static void migrate(Database& database) {
     if (found < 1) database.execute(kSchema1);
     if (found < 2) database.execute(kSchema2);
     if (found < 3) database.execute(kSchema3);
+    if (found < 4) database.execute(kSchema4);
     database.execute(fmt::format("PRAGMA user_version={}", kVersion));
   });
 }

@@ -29,16 +29,18 @@ class BodyMaker {
   BodyMaker(int64_t time, const Contents& contents, std::string root, const BodyOptions& options)
       : time_ns_(time * 1'000'000'000), contents_(contents), root_(std::move(root)), options_(options) {}
 
-  void make(const Manifest& manifest) {
+  std::vector<const Entry*> make(const Manifest& manifest) {
     if (mkdir(root_.c_str(), 0755) != 0) fail_errno("make directory {}", root_);
     top_ = open_file(root_, O_RDONLY | O_DIRECTORY);
     for (const Entry& entry : manifest.entries()) add(entry);
     // Times of directories last, deepest first: making a file touched them.
     for (auto entry = manifest.entries().rbegin(); entry != manifest.entries().rend(); ++entry)
       if (entry->is_directory()) set_time(*entry);
-    if (manifest.find(RootfsPath())) return;
-    if (options_.owners.recorded) options_.owners.give(AT_FDCWD, root_, {}, "/");
-    set_time(default_root());
+    if (!manifest.find(RootfsPath())) {
+      if (options_.owners.recorded) options_.owners.give(AT_FDCWD, root_, {}, "/");
+      set_time(default_root());
+    }
+    return std::move(linked_);
   }
 
  private:
@@ -114,9 +116,12 @@ class BodyMaker {
     to.close_checked(e.path.absolute());
   }
 
-  // Links the content here if no other body has; the link count is looked at after linking, so of two that
-  // try at once none or one claims it.
+  // Links the content here if no other body has: then its own name is the only other one, and is to point
+  // here. The link count is looked at after linking, so of two that try at once none or one claims it. A
+  // small file is copied sooner than moved.
   bool claim(int dir, const std::string& name, const Entry& e) {
+    constexpr uint64_t kWorthMoving = 256 << 10;
+    if (e.size < kWorthMoving) return false;
     if (linkat(AT_FDCWD, contents_.path(e.content).c_str(), dir, name.c_str(), 0) != 0) {
       if (errno == ENOENT)
         fail(ErrorCode::kCorrupt, "{}: its content {} is not in the store", e.path.absolute(),
@@ -124,9 +129,12 @@ class BodyMaker {
       return false;
     }
     struct stat st;
-    if (fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_nlink == 2 &&
-        (options_.owners.recorded || fchownat(dir, name.c_str(), e.uid, e.gid, AT_SYMLINK_NOFOLLOW) == 0))
+    if (fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+        st.st_nlink == 2 &&
+        (options_.owners.recorded || fchownat(dir, name.c_str(), e.uid, e.gid, AT_SYMLINK_NOFOLLOW) == 0)) {
+      linked_.push_back(&e);
       return true;
+    }
     if (unlinkat(dir, name.c_str(), 0) != 0) failed("make", e);
     return false;
   }
@@ -167,6 +175,7 @@ class BodyMaker {
   const Contents& contents_;
   std::string root_;
   const BodyOptions& options_;
+  std::vector<const Entry*> linked_;
   UniqueFd top_;
   std::optional<UniqueFd> parent_;
   RootfsPath parent_path_;
@@ -174,9 +183,10 @@ class BodyMaker {
 
 }  // namespace
 
-void make_directory_body(const Manifest& manifest, int64_t time, const Contents& contents,
-                         const std::string& path, const BodyOptions& options) {
-  BodyMaker(time, contents, path, options).make(manifest);
+std::vector<const Entry*> make_directory_body(const Manifest& manifest, int64_t time,
+                                              const Contents& contents, const std::string& path,
+                                              const BodyOptions& options) {
+  return BodyMaker(time, contents, path, options).make(manifest);
 }
 
 }  // namespace corten::store

@@ -2,9 +2,9 @@
 //
 // Whiteouts are character devices 0/0 and opaque directories carry user.overlay.opaque, the one form that
 // every rung can make and that an overlay mounted with `userxattr` reads. Where only one id exists, owners
-// and device nodes are records (store/owners.h), and every file and directory has one. Files are hard links
-// to the store's contents while a content has no other body (owner, mode and time belong to the file, so it
-// can be claimed once), else copies.
+// and device nodes are records (store/owners.h), and every file and directory has one. Big files are the
+// store's contents themselves while a content has no other body (owner, mode and time belong to the file, so
+// it can be claimed once), the others copies.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -27,8 +27,10 @@ struct BodyOptions {
   bool may_link = true;  // false: every file is a copy, which its user may write to
   Owners owners;
 };
-void make_directory_body(const Manifest& manifest, int64_t time, const Contents& contents,
-                         const std::string& path, const BodyOptions& options = {});
+// Gives the files that are links to the store's contents: they are to become the contents' homes.
+std::vector<const Entry*> make_directory_body(const Manifest& manifest, int64_t time,
+                                              const Contents& contents, const std::string& path,
+                                              const BodyOptions& options = {});
 
 struct CaptureOptions {
   int64_t started_ns = 0;              // times from here on were written by the step: they become the layer's
@@ -47,9 +49,9 @@ struct CaptureOptions {
   unsigned threads = 1;
 };
 
-// Reads the upper of an overlay (userxattr) into a manifest, links its files into the contents, and gives
-// what the step wrote the layer's time. The upper then is the layer's directory body.
-Manifest capture_upper(const std::string& upper, const CaptureOptions& options, Contents& contents);
+// Reads the upper of an overlay (userxattr) into a manifest, and gives what the step wrote the layer's time.
+// The upper then is the layer's directory body: Layers::adopt().
+Manifest capture_upper(const std::string& upper, const CaptureOptions& options);
 
 // What a whole tree holds before a step writes to it. Where nothing can be mounted, a step's layer is what
 // differs afterwards.
@@ -79,8 +81,7 @@ class TreeSnapshot {
 };
 
 // Reads what changed in the tree into a manifest, as if it had been written to an upper, and gives it the
-// layer's time. Contents are copied: the tree may be written to again.
-Manifest capture_changes(const std::string& tree, const TreeSnapshot& before, const CaptureOptions& options,
-                         Contents& contents);
+// layer's time.
+Manifest capture_changes(const std::string& tree, const TreeSnapshot& before, const CaptureOptions& options);
 
 }  // namespace corten::store

@@ -39,7 +39,9 @@ void for_each_named(const std::string& directory,
 namespace {
 
 Digest digest_of_file(const std::string& path) {
-  UniqueFd fd = open_file(path, O_RDONLY | O_NOFOLLOW);
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd && errno == ENOENT) return {};  // a content whose home is gone
+  if (!fd) fail_errno("open {}", path);
   archive::FdSource from(fd.get(), path);
   archive::HashingSource hashing(from);
   archive::drain(hashing);
@@ -68,7 +70,7 @@ void Store::recover_after_crash() {
         if (!expected || digest_of_file(path) != *expected) remove_tree(path);
       });
     for_each_named(path_ + "/dirs", [&](const std::string& path, const std::string&) {
-      if (changed_at(path) >= durable) remove_tree(path);
+      if (changed_at(path) >= durable) layers_->remove_body(path);
     });
     make_durable();
     database_->durable_transaction([&] { set_fact("boot", boot_id()); });

@@ -10,6 +10,7 @@
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/temp_dir.h"
+#include "base/trace.h"
 #include "store/directory_body.h"
 #include "store/store.h"
 
@@ -24,6 +25,7 @@ std::string Layers::manifest_path(const Digest& id) const {
 }
 
 Digest Layers::save(const Manifest& manifest) {
+  TraceSpan span("write a layer's manifest");
   std::string bytes = manifest.serialize();
   Digest id = Digest::of(bytes);
   std::string path = manifest_path(id);
@@ -67,6 +69,7 @@ std::shared_ptr<const Manifest> Layers::load(const Digest& id) {
     std::lock_guard lock(mutex_);
     if (auto found = loaded_.find(id); found != loaded_.end()) return found->second;
   }
+  TraceSpan span("read a layer's manifest");
   std::string bytes;
   try {
     bytes = read_file(manifest_path(id));
@@ -99,18 +102,23 @@ std::string Layers::directory_path(const LayerRef& layer, const std::string& map
 HostPath Layers::directory(const LayerRef& layer, const Owners& owners) {
   std::string path = directory_path(layer, owners.mapping);
   if (path_exists(path)) return {path};
+  TraceSpan span("make a layer's directory");
   auto manifest = load(layer.id);
   TempDir place = TempDir::make(root_ + "/tmp", "body-");
-  make_directory_body(*manifest, layer.time, contents_, place / "root", {.may_link = true, .owners = owners});
-  adopt_directory(layer, owners, {place / "root"});
+  std::vector<const Entry*> linked = make_directory_body(*manifest, layer.time, contents_, place / "root",
+                                                         {.may_link = true, .owners = owners});
+  if (place_body(layer, owners, place / "root"))
+    for (const Entry* e : linked) contents_.set_home(e->content, path + "/" + e->path.str());
   return {path};
 }
 
-void Layers::adopt_directory(const LayerRef& layer, const Owners& owners, const HostPath& upper) {
+// False: another process was faster, and what it made is as good.
+bool Layers::place_body(const LayerRef& layer, const Owners& owners, const std::string& made) {
   std::string path = directory_path(layer, owners.mapping);
   make_directories_on_host(HostPath{path}.parent(), 0700);
-  // A directory may not replace one that is not empty: whoever comes second keeps what he brought.
-  if (rename(upper.c_str(), path.c_str()) != 0 && errno != ENOTEMPTY && errno != EEXIST)
+  // A directory may not replace one that is not empty.
+  bool is_placed = rename(made.c_str(), path.c_str()) == 0;
+  if (!is_placed && errno != ENOTEMPTY && errno != EEXIST)
     fail_errno("store directory of layer {}", layer.id.short_hex());
   database_.prepare("INSERT OR REPLACE INTO bodies(layer,time,mapping,used) VALUES(?,?,?,?)")
       .bind(layer.id)
@@ -118,6 +126,29 @@ void Layers::adopt_directory(const LayerRef& layer, const Owners& owners, const 
       .bind(owners.mapping)
       .bind(static_cast<int64_t>(time(nullptr)))
       .run();
+  return is_placed;
+}
+
+LayerRef Layers::adopt(const Manifest& manifest, int64_t time, const Owners& owners, const HostPath& upper) {
+  LayerRef layer{manifest.id(), time};
+  place_body(layer, owners, upper.value);
+  std::string path = directory_path(layer, owners.mapping);
+  for (const Entry& e : manifest.entries())
+    if (e.type == EntryType::kFile && !e.is_hard_link() && !contents_.has(e.content))
+      contents_.set_home(e.content, path + "/" + e.path.str());
+  save(manifest);
+  return layer;
+}
+
+void Layers::remove_body(const std::string& path) {
+  std::string name = HostPath{path}.filename();
+  std::string tree = path_exists(path + "/on") && path.ends_with(".delta") ? path + "/tree" : path;
+  auto id = Digest::try_parse("sha256:" + name.substr(0, 64));
+  if (id && path_exists(manifest_path(*id)))
+    for (const Entry& e : load(*id)->entries())
+      if (e.type == EntryType::kFile && !e.is_hard_link())
+        contents_.take_home(e.content, tree + "/" + e.path.str());
+  remove_tree(path);
 }
 
 std::optional<LayerDiff> Layers::find_diff(const LayerRef& layer) {

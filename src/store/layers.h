@@ -1,5 +1,6 @@
 // Layers and their bodies: the manifest, the directory that an overlay stands on, the tar and the blobs.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -40,8 +41,22 @@ class Layers {
 
   // The directory body with owners as this machine has them, made from the contents when it is missing.
   HostPath directory(const LayerRef& layer, const Owners& owners);
-  // Makes a captured upper the body of its layer, by renaming it; when there is one already, the upper stays.
-  void adopt_directory(const LayerRef& layer, const Owners& owners, const HostPath& upper);
+  // Saves the manifest of a captured upper, which becomes the layer's directory body and the home of its
+  // contents; when there is a body already, the upper stays.
+  LayerRef adopt(const Manifest& manifest, int64_t time, const Owners& owners, const HostPath& upper);
+  // Removes a directory body, or a delta; contents that have their home in it get a file of their own first.
+  void remove_body(const std::string& path);
+
+  // What an overlay stands on for this layer, the uppermost first: its directory body, or small directories
+  // over the body of an earlier version of it (store/delta.h). `is_below` tells whether the layers beneath,
+  // in the stack that is meant, have that path.
+  std::vector<HostPath> lowers(const LayerRef& layer, const Owners& owners,
+                               const std::function<bool(const RootfsPath&)>& is_below);
+
+  // The layer is what a step of this family gave now: the family's last layer is its predecessor. A family is
+  // whatever is likely to give much the same layer the next time; a wrong guess costs a comparison.
+  void succeed(const Digest& family, const LayerRef& layer);
+  std::optional<LayerRef> predecessor(const LayerRef& layer);
 
   std::optional<LayerDiff> find_diff(const LayerRef& layer);
   void remember_diff(const LayerRef& layer, const LayerDiff& diff);
@@ -53,6 +68,10 @@ class Layers {
  private:
   std::string manifest_path(const Digest& id) const;
   std::string directory_path(const LayerRef& layer, const std::string& mapping) const;
+  bool place_body(const LayerRef& layer, const Owners& owners, const std::string& made);
+  std::optional<std::vector<HostPath>> known_lowers(
+      const std::string& body, size_t depth, const std::function<bool(const RootfsPath&)>& is_below) const;
+  bool make_delta_body(const LayerRef& layer, const Owners& owners);
 
   std::string root_;
   Database& database_;

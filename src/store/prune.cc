@@ -78,6 +78,11 @@ Store::Pruned Store::prune(const PruneOptions& options) {
       pruned.deleted.push_back("cache mount " + name);
       remove_tree(path_ + "/mounts/" + name);
     }
+    for (const std::string& name : names_in(path_ + "/lists")) {
+      std::set<std::pair<dev_t, ino_t>> seen;
+      pruned.bytes += disk_bytes(path_ + "/lists/" + name, seen);
+      remove_tree(path_ + "/lists/" + name);
+    }
     for (const std::string& name : names_in(git_directory())) {
       std::set<std::pair<dev_t, ino_t>> seen;
       pruned.bytes += disk_bytes(git_directory() + "/" + name, seen);
@@ -114,7 +119,10 @@ Store::Pruned Store::prune(const PruneOptions& options) {
     return digest && kept.contains(*digest);
   };
   for_each_named(path_ + "/dirs", [&](const std::string& path, const std::string& name) {
-    if (!keep(layers, name)) drop(path);
+    if (keep(layers, name)) return;
+    std::set<std::pair<dev_t, ino_t>> seen;
+    pruned.bytes += disk_bytes(path, seen);
+    layers_->remove_body(path);
   });
   for_each_named(path_ + "/layers", [&](const std::string& path, const std::string& name) {
     if (!keep(layers, name)) drop(path);
@@ -167,7 +175,7 @@ Usage Store::usage() {
   usage.cache_mounts = bytes("mounts");
   usage.containers = bytes("containers");
   usage.other = bytes("git") + bytes("builds") + bytes("tmp") + bytes("index.db") + bytes("index.db-wal") +
-                bytes("locks");
+                bytes("locks") + bytes("lists");
   return usage;
 }
 

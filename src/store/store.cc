@@ -13,6 +13,7 @@
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/trace.h"
 
 namespace corten::store {
 
@@ -84,7 +85,7 @@ void Store::open_directories() {
         .with_hint("use another store: CORTEN_STORE=DIR");
   }
   for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "volumes",
-                           "git", "locks", "stat", "tmp"})
+                           "git", "lists", "locks", "stat", "tmp"})
     if (mkdir((path_ + "/" + name).c_str(), 0700) != 0 && errno != EEXIST)
       fail_errno("store {}/{}", path_, name);
 }
@@ -161,6 +162,7 @@ std::vector<Action> Store::actions() {
 }
 
 void Store::make_durable() {
+  TraceSpan span("sync the store");
   int64_t begun = time(nullptr);
   UniqueFd fd = open_file(path_, O_RDONLY | O_DIRECTORY);
   if (syncfs(fd.get()) != 0) fail_errno("sync {}", path_);
@@ -312,34 +314,6 @@ TempDir Store::temporary(const std::string& prefix) {
 
 std::string Store::lock_path(std::string_view name) const {
   return path_ + "/locks/" + std::string(name);
-}
-
-std::string Store::new_build_directory(const std::string& id) {
-  std::string directory = path_ + "/builds/" + id;
-  make_directories_on_host(directory, 0700);
-  return directory;
-}
-
-void Store::save_build(const BuildRecord& record) {
-  database_
-      ->prepare("INSERT OR REPLACE INTO builds(id,started,finished,status,name,record) VALUES(?,?,?,?,?,?)")
-      .bind(record.id)
-      .bind(record.started_ns)
-      .bind(record.finished_ns)
-      .bind(record.status)
-      .bind(record.name)
-      .bind(record.details.dump())
-      .run();
-}
-
-std::vector<BuildRecord> Store::builds() {
-  std::vector<BuildRecord> found;
-  Statement row = database_->prepare(
-      "SELECT id, started, finished, status, name, record FROM builds ORDER BY started DESC");
-  while (row.step())
-    found.push_back(
-        {row.text(0), row.integer(1), row.integer(2), row.text(3), row.text(4), Json::parse(row.text(5))});
-  return found;
 }
 
 std::string Store::cache_mount_directory(std::string_view id) {

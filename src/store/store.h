@@ -9,6 +9,7 @@
 //   containers/ID/     containers                       volumes/NAME/  named volumes
 //   git/ID/            what was fetched from a repository
 //   locks/             one file a key while a step runs stat/          stat caches of contexts
+//   lists/             what steps read, for `why`       history-key    for digests of secrets beside keys
 //   tmp/               what is being made; anything in it that no process holds is rubbish
 //
 // Writes go to tmp/ and are renamed, so a name is always whole. Contents and layers are not synced one by
@@ -72,9 +73,15 @@ struct ImageIndex {
 struct BuildRecord {
   std::string id;
   int64_t started_ns = 0, finished_ns = 0;  // 0: not finished
-  std::string status;                       // "running", "done", "failed", "cancelled"
+  std::string status;                       // "running", "done", "failed", "cancelled", "killed"
   std::string name;                         // the first tag, or what else it is known by
   Json details;
+};
+
+// Where a running build writes. The lock says that it runs.
+struct BuildPlace {
+  std::string directory;
+  FileLock lock;
 };
 
 struct Usage {
@@ -116,7 +123,6 @@ class Store {
 
   std::optional<Action> find_action(const Digest& key);
   void record_action(const Action& action);
-  // The newest other action whose record has this name (its step), for `why`.
   std::vector<Action> actions();
 
   // Makes config, layers and tags durable in this order. A tag that another image has moves here.
@@ -152,9 +158,23 @@ class Store {
   // A lock by name (locks/NAME); the file stays.
   std::string lock_path(std::string_view name) const;
 
-  std::string new_build_directory(const std::string& id);
+  // --- History (history.cc) ---
+  // Makes the directory of a new build; of the oldest builds some hundreds are kept.
+  BuildPlace begin_build(const std::string& id);
+  std::string build_directory(std::string_view id) const;
   void save_build(const BuildRecord& record);
-  std::vector<BuildRecord> builds();  // newest first
+  // Newest first. One that says it runs and does not has the status "killed".
+  std::vector<BuildRecord> builds(size_t most = 1 << 20);
+  // By id or its unique prefix of at least 3 digits, by name (the newest), ^N (the N-th before the newest),
+  // "" (the newest). Error(kNotFound).
+  BuildRecord find_build(std::string_view text);
+  void delete_build(const std::string& id);
+  // 32 random bytes of this store, for digests that nobody else can guess.
+  std::string history_key();
+  // What a step read, in full, under the digest that its key holds (build/read_list.h). Those that were not
+  // used for the longest time give way to new ones.
+  void save_list(const Digest& digest, const std::function<std::string()>& make);
+  std::optional<std::string> read_list(const Digest& digest) const;
 
   // The directory of a cache mount, made when missing.
   std::string cache_mount_directory(std::string_view id);
@@ -189,6 +209,8 @@ class Store {
 
  private:
   void open_directories();
+  void forget_old_builds();
+  void trim_lists(uint64_t coming);
   std::string fact(std::string_view name);
   void set_fact(std::string_view name, std::string_view value);
   Image read_image_row(Statement& row);

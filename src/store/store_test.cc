@@ -90,18 +90,47 @@ TEST_F(StoreTest, AnUpperBecomesALayer) {
   options.layer_time = 1234;
   EmptyTree below;
   options.below = &below;
-  Manifest manifest = capture_upper(upper, options, store_.contents());
+  Manifest manifest = capture_upper(upper, options);
   EXPECT_FALSE(manifest.find(RootfsPath("etc/new"))->time_ns);
   EXPECT_EQ(manifest.find(RootfsPath("old"))->time_ns, 500'000'000'000);
   EXPECT_EQ(manifest.find(RootfsPath("old"))->hard_link.str(), "etc/aaa");
   EXPECT_EQ(manifest.find(RootfsPath("gone"))->type, EntryType::kWhiteout);
-  EXPECT_EQ(store_.contents().read(manifest.find(RootfsPath("etc/new"))->content, 100), "fresh");
   ASSERT_EQ(stat((upper + "/etc/new").c_str(), &st), 0);
   EXPECT_EQ(st.st_mtime, 1234);
-  Digest id = store_.layers().save(manifest);
-  store_.layers().adopt_directory({id, 1234}, {}, {upper});
+  LayerRef layer = store_.layers().adopt(manifest, 1234, {}, {upper});
+  EXPECT_EQ(layer, (LayerRef{manifest.id(), 1234}));
   EXPECT_FALSE(path_exists(upper));
-  EXPECT_EQ(read_file(store_.layers().directory({id, 1234}, {}).value + "/etc/new"), "fresh");
+  std::string body = store_.layers().directory(layer, {}).value;
+  EXPECT_EQ(read_file(body + "/etc/new"), "fresh");
+  Digest content = manifest.find(RootfsPath("etc/new"))->content;
+  EXPECT_EQ(store_.contents().read(content, 100), "fresh");
+  // A process that stands on the body counts one name; when the body goes, the content stays.
+  ASSERT_EQ(stat((body + "/etc/new").c_str(), &st), 0);
+  EXPECT_EQ(st.st_nlink, 1u);
+  store_.layers().remove_body(body);
+  EXPECT_FALSE(path_exists(body));
+  EXPECT_EQ(store_.contents().read(content, 100), "fresh");
+  EXPECT_EQ(read_file(store_.layers().directory(layer, {}).value + "/etc/new"), "fresh");
+}
+
+TEST_F(StoreTest, ABigContentMovesIntoTheFirstBodyThatNeedsIt) {
+  std::string big(1 << 20, 'b');
+  Digest id = store_.layers().save(Manifest({file("big", big)}));
+  Digest content = Digest::of(big);
+  std::string first = store_.layers().directory({id, 1000}, {}).value,
+              second = store_.layers().directory({id, 2000}, {}).value;
+  struct stat st, other;
+  ASSERT_EQ(lstat(store_.contents().path(content).c_str(), &st), 0);
+  EXPECT_TRUE(S_ISLNK(st.st_mode));
+  ASSERT_EQ(stat((first + "/big").c_str(), &st), 0);
+  ASSERT_EQ(stat((second + "/big").c_str(), &other), 0);
+  EXPECT_EQ(st.st_nlink, 1u);
+  EXPECT_EQ(other.st_nlink, 1u);
+  EXPECT_NE(st.st_ino, other.st_ino);
+  EXPECT_EQ(st.st_mtime, 1000);
+  store_.layers().remove_body(first);
+  EXPECT_EQ(store_.contents().read(content, SIZE_MAX), big);
+  EXPECT_EQ(read_file(second + "/big"), big);
 }
 
 TEST_F(StoreTest, ActionsImagesAndTags) {

@@ -17,7 +17,11 @@ first=$("$CORTEN" build -q --build-context base=bb ctx)
 printf '// a comment\nint main() {}\n' >ctx/main.c
 build ctx --build-context base=bb -o out
 log=$(cat log)
-state() { printf '%s\n' "$log" | grep -A1 -F "[$1] " | tail -1; }
+# How the step ended whose name begins so: CACHED or DONE.
+state() {
+  number=$(printf '%s\n' "$log" | grep -F "[$1] " | head -1 | cut -d' ' -f1)
+  printf '%s\n' "$log" | grep "^$number \(CACHED\|DONE\)"
+}
 holds "$(state 'sources 2/3')" DONE
 holds "$(state 'sources 3/3')" DONE
 holds "$(state 'stage-1 2/4')" CACHED

@@ -1,0 +1,97 @@
+#include "source/stat_cache.h"
+
+#include <gtest/gtest.h>
+
+#include "base/temp_dir.h"
+#include "base/unique_fd.h"
+
+namespace corten::source {
+namespace {
+
+constexpr int64_t kSecond = 1'000'000'000, kNow = 1'000'000 * kSecond;
+const Digest kDigest = Digest::of("content");
+
+struct stat file_at(int64_t mtime_ns, int64_t ctime_ns) {
+  struct stat st {};
+  st.st_dev = 1;
+  st.st_ino = 2;
+  st.st_size = 3;
+  st.st_mode = S_IFREG | 0644;
+  st.st_mtim = {mtime_ns / kSecond, mtime_ns % kSecond};
+  st.st_ctim = {ctime_ns / kSecond, ctime_ns % kSecond};
+  return st;
+}
+
+TEST(StatCache, AnOldFileIsBelieved) {
+  StatCache cache;
+  struct stat st = file_at(kNow - 10 * kSecond, kNow - 10 * kSecond);
+  cache.remember("f", st, kDigest, kNow);
+  EXPECT_EQ(cache.find("f", st, kNow), kDigest);
+  EXPECT_EQ(cache.find("f", st, kNow + 1000 * kSecond), kDigest);
+  EXPECT_FALSE(cache.find("g", st, kNow));
+}
+
+TEST(StatCache, AFileOfTheSameTickIsNot) {
+  StatCache cache;
+  for (int64_t age : {int64_t{0}, kSecond, 2 * kSecond - 1}) {
+    struct stat st = file_at(kNow - age, kNow - age);
+    cache.remember("f", st, kDigest, kNow);
+    EXPECT_FALSE(cache.find("f", st, kNow + 100 * kSecond)) << age;
+  }
+  // Also when only one of the two times is young: an mtime that was set back, or one from the future.
+  for (auto [mtime, ctime] : {std::pair(kSecond, kNow), std::pair(kNow + 50 * kSecond, kNow - 9 * kSecond)}) {
+    struct stat st = file_at(mtime, ctime);
+    cache.remember("f", st, kDigest, kNow);
+    EXPECT_FALSE(cache.find("f", st, kNow + 100 * kSecond));
+  }
+}
+
+TEST(StatCache, EachFieldCounts) {
+  StatCache cache;
+  const struct stat st = file_at(kNow - 10 * kSecond, kNow - 10 * kSecond);
+  cache.remember("f", st, kDigest, kNow);
+  auto changed = [&](auto change) {
+    struct stat other = st;
+    change(other);
+    return !cache.find("f", other, kNow).has_value();
+  };
+  EXPECT_TRUE(changed([](struct stat& s) { s.st_dev++; }));
+  EXPECT_TRUE(changed([](struct stat& s) { s.st_ino++; }));
+  EXPECT_TRUE(changed([](struct stat& s) { s.st_size++; }));
+  EXPECT_TRUE(changed([](struct stat& s) { s.st_mode ^= 0100; }));
+  EXPECT_TRUE(changed([](struct stat& s) { s.st_mtim.tv_nsec++; }));
+  EXPECT_TRUE(changed([](struct stat& s) { s.st_ctim.tv_nsec++; }));  // same size, mtime set back by hand
+}
+
+TEST(StatCache, ADigestFromTheFutureIsNotBelieved) {
+  StatCache cache;
+  struct stat st = file_at(kNow - 10 * kSecond, kNow - 10 * kSecond);
+  cache.remember("f", st, kDigest, kNow);
+  EXPECT_FALSE(cache.find("f", st, kNow - 1));
+  EXPECT_EQ(cache.find("f", st, kNow), kDigest);
+}
+
+TEST(StatCache, IsKeptAndADamagedOneIsEmpty) {
+  TempDir place = TempDir::for_test();
+  struct stat st = file_at(kNow - 10 * kSecond, kNow - 10 * kSecond);
+  {
+    StatCache cache(place / "cache");
+    cache.remember("a/b", st, kDigest, kNow);
+    cache.save();
+  }
+  EXPECT_EQ(StatCache(place / "cache").find("a/b", st, kNow), kDigest);
+  std::string bytes = read_file(place / "cache");
+  for (size_t at = 0; at < bytes.size(); at++) {
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x40);
+    write_file_atomic(place / "damaged", damaged);
+    EXPECT_FALSE(StatCache(place / "damaged").find("a/b", st, kNow)) << at;
+  }
+  for (size_t length = 0; length < bytes.size(); length++) {
+    write_file_atomic(place / "short", bytes.substr(0, length));
+    EXPECT_FALSE(StatCache(place / "short").find("a/b", st, kNow)) << length;
+  }
+}
+
+}  // namespace
+}  // namespace corten::source
