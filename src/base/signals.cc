@@ -1,5 +1,7 @@
 #include "base/signals.h"
 
+#include <string.h>
+
 #include <cstdint>
 #include <map>
 
@@ -37,6 +39,11 @@ std::optional<int> parse_signal(std::string_view text) {
     return static_cast<int>(*number);
   }
   return signal_by_name(std::string(text));
+}
+
+std::string signal_name(int number) {
+  const char* name = sigabbrev_np(number);
+  return name ? std::string("SIG") + name : "signal " + std::to_string(number);
 }
 
 }  // namespace corten

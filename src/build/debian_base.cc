@@ -132,7 +132,12 @@ class MinbaseMaker {
     store::Action action;
     action.record = record.dump();
     action.key = Digest::of(action.record);
-    FileLock lock = wait_for_lock(executor_.store.lock_path(action.key.hex()), executor_.cancellation);
+    FileLock lock;
+    std::string lock_path = executor_.store.lock_path(action.key.hex());
+    if (!FileLock::try_exclusive(lock_path, lock)) {
+      progress_.note("waiting for another 'corten base' that makes the same");
+      lock = wait_for_lock(lock_path, executor_.cancellation);
+    }
     if (auto known = executor_.store.find_action(action.key);
         known && executor_.store.layers().has(known->layer.id))
       return known->layer;

@@ -49,7 +49,10 @@ JournalStep JournalStep::from_json(const Json& json) {
   step.processor_ns = json.get_int("processor_ns");
   step.error = json.get_string("error");
   if (const Json* why = json.find("why")) step.miss = Miss::from_json(*why);
-  if (const Json* record = json.find("record"); record && record->is_object()) step.record = *record;
+  if (const Json* record = json.find("record"); record && record->is_object()) {
+    record->get_string("step");  // of the right type, or the line cannot be read
+    step.record = *record;
+  }
   return step;
 }
 

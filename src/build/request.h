@@ -11,6 +11,7 @@
 
 #include "dockerfile/ignore.h"
 #include "oci/platform.h"
+#include "sandbox/cgroup.h"
 #include "source/base_image.h"
 #include "source/ssh_agent.h"
 #include "store/tree.h"
@@ -83,6 +84,8 @@ struct Request {
   // Why programs of another architecture cannot be run here; "" when they can. Asked only for a RUN that
   // needs it; unset: nothing but our own architecture runs.
   std::function<std::string(const oci::Platform&)> why_not_run;
+  // Why no RUN at all can be executed here, and the line that mends it; "" when it can.
+  std::string no_run, no_run_hint;
   std::map<std::string, Secret> secrets;
   std::map<std::string, std::shared_ptr<source::SshAgent>> ssh;  // by id
   std::string network = "default";                               // default, none, host
@@ -93,6 +96,8 @@ struct Request {
   std::optional<int64_t> source_date_epoch;                      // seconds
   std::vector<std::pair<std::string, std::string>> extra_hosts;  // name, address
   std::vector<std::string> ulimits;                              // "nofile=1024:2048"
+  sandbox::ResourceLimits limits;  // of each RUN; change no result, so they are in no key
+  int64_t step_timeout_ns = 0;     // of each RUN, from the start of its process; 0: none
   uint64_t shm_bytes = 64 << 20;
   std::map<std::string, std::string> proxies;  // HTTP_PROXY ... as the host has them; never part of a key
   unsigned threads = 1;

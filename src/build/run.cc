@@ -12,10 +12,10 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/trace.h"
+#include "build/run_limits.h"
 #include "build/run_mounts.h"
 #include "dockerfile/values.h"
 #include "sandbox/recorder.h"
-#include "sandbox/ulimit.h"
 #include "store/accounts.h"
 #include "store/directory_body.h"
 #include "store/upper.h"
@@ -141,6 +141,19 @@ std::string shown_command(const std::vector<std::string>& argv) {
   return join(argv, " ");
 }
 
+// apt gives up root for its downloads and looks whether it did. The file lies in the step's own /dev, so
+// nothing of it is in the layer.
+void tell_apt(sandbox::Spec& spec) {
+  if (has_variable(spec.environment, "APT_CONFIG")) return;
+  sandbox::Mount file;
+  file.target = RootfsPath("dev/corten-apt.conf");
+  file.text = "APT::Sandbox::User \"root\";\n";
+  file.text_mode = 0444;
+  file.read_only = true;
+  spec.mounts.push_back(std::move(file));
+  set_variable(spec.environment, "APT_CONFIG", "/dev/corten-apt.conf");
+}
+
 // What carries no record of its owner, where that is not the step's user.
 std::vector<sandbox::Recorder::Special> specials_below(const store::Tree& view, const store::RunUser& user) {
   std::vector<sandbox::Recorder::Special> list;
@@ -204,7 +217,6 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   spec.etc_resolv_conf = resolver_file();
   spec.shm_bytes = executor.request.shm_bytes;
   if (step.insecure) spec.security = sandbox::Security::kInsecure;
-  for (const std::string& text : executor.request.ulimits) spec.limits.push_back(sandbox::parse_ulimit(text));
   spec.lock_fd = inputs.lock_fd;
   spec.has_namespaces = executor.entered.has_namespaces();
   std::optional<sandbox::Recorder> recorder;
@@ -212,6 +224,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
     recorder.emplace(
         sandbox::Recorder::Options{.uid = user.uid, .gid = user.gid, .specials = specials_below(view, user)});
     spec.one_id = true;
+    tell_apt(spec);
     spec.recorder = &*recorder;
   }
 
@@ -220,6 +233,8 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   spec.stderr_fd = err.write.get();
   ProcessorSlots::Slot slot;
   if (executor.slots) slot = executor.slots->take(inputs.name, executor.cancellation, inputs.wait);
+  RunLimits limits(executor.request, executor.store.path());
+  limits.add_to(spec);
   int64_t started = start_time(place / "started");
   executor.cancellation.check();
   sandbox::Process process = [&] {
@@ -232,7 +247,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   sandbox::Exit exit = [&] {
     TraceSpan running_span("RUN: the command itself");
     Running running(process, executor.running);
-    return process.wait();
+    return limits.wait(process);
   }();
   if (inputs.used) inputs.used(exit.use);
   outputs.finish();
@@ -243,10 +258,11 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
     throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: 1: {}",
                                                 quote(shown_command(step.argv)), exit.exec_error));
   }
-  if (!exit.is_success())
-    throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: {}",
-                                                quote(shown_command(step.argv)), exit.code))
-        .with_hint(root->why_it_may_have_failed());
+  if (!exit.is_success()) {
+    Error failure = limits.failure(shown_command(step.argv), exit);
+    if (std::string why = root->why_it_may_have_failed(); !why.empty()) failure.set_hint(why);
+    throw failure;
+  }
 
   TraceSpan capturing("RUN: read what it wrote");
   store::CaptureOptions options;

@@ -93,9 +93,13 @@ class LogTail {
   void take(char kind, std::string_view bytes) {
     switch (kind) {
       case kHeader: {
-        Json header = Json::parse(bytes);
-        followed_.build = header.get_string("build");
-        followed_.step = header.get_string("step");
+        try {
+          Json header = Json::parse(bytes);
+          followed_.build = header.get_string("build");
+          followed_.step = header.get_string("step");
+        } catch (const Error&) {
+          // A step whose name is no UTF-8: it is followed without one.
+        }
         return;
       }
       case kOutput:

@@ -163,6 +163,7 @@ TEST_F(SingleFlightTest, ALogThatIsNoneIsNotFollowed) {
   leading.lead->write(1, "shown\n");
   auto turn = follow(seen, [&] {
     UniqueFd log = open_file(place_ / (kKey.hex() + ".log"), O_WRONLY | O_APPEND);
+    write_fully(log.get(), std::string("h\x03\x00\x00\x00{x}", 8), "log");
     write_fully(log.get(), std::string("1\xff\xff\xff\xff rubbish", 12), "log");
     leading.lead.reset();
   });

@@ -3,7 +3,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/suggest.h"
@@ -18,8 +20,7 @@ namespace {
 struct OtherFlags {
   std::string builder;
   bool push = false, pull = false, squash = false, silent = false;
-  std::vector<std::string> provenance, sbom, attest, cache_from, cache_to, allow, ignored, cgroup_parent,
-      limits, policy;
+  std::vector<std::string> provenance, sbom, attest, cache_from, cache_to, allow, ignored, policy;
 
   void add_to(CLI::App& app) {
     app.add_option("--allow", allow, "network.host (which RUN has anyway), security.insecure")
@@ -38,11 +39,6 @@ struct OtherFlags {
     hidden("--cache-from", cache_from);
     hidden("--cache-to", cache_to);
     hidden("--isolation,--security-opt", ignored);
-    hidden("--cgroup-parent", cgroup_parent);
-    hidden(
-        "--resource,-m,--memory,--memory-swap,-c,--cpu-shares,--cpu-period,--cpu-quota,--cpuset-cpus,--"
-        "cpuset-mems",
-        limits);
     hidden("--policy", policy);
   }
 
@@ -61,10 +57,6 @@ struct OtherFlags {
     refuse(wants(sbom), "--sbom", "build without it");
     refuse(!attest.empty(), "--attest", "build without it");
     refuse(wants(provenance), "--provenance", "pass --provenance=false");
-    refuse(!cgroup_parent.empty(), "--cgroup-parent",
-           "run corten itself in that control group: its steps stay in it");
-    refuse(!limits.empty(), "--resource (and --memory, --cpu-...)",
-           "run corten itself under limits: its steps stay within them");
     refuse(!policy.empty(), "--policy", "build without it");
     for (const std::string& entitlement : allow)
       if (entitlement != "network.host" && entitlement != "security.insecure")
@@ -78,6 +70,41 @@ struct OtherFlags {
 
   bool allows_insecure() const {
     return std::find(allow.begin(), allow.end(), "security.insecure") != allow.end();
+  }
+};
+
+// What bounds RUN steps: --resource, its keys as flags of their own (docker build's), and a step's time.
+struct LimitFlags {
+  std::vector<std::string> resources;
+  std::map<std::string, std::string> single;
+  std::string cgroup_parent, step_timeout;
+
+  void add_to(CLI::App& app) {
+    app.add_option("--resource", resources,
+                   "KEY=VALUE[,...] for RUN steps: memory, memory-swap, cpu-shares, cpu-period, cpu-quota, "
+                   "cpuset-cpus, cpuset-mems")
+        ->allow_extra_args(false);
+    app.add_option("--cgroup-parent", cgroup_parent, "control group below which RUN steps run");
+    app.add_option("--step-timeout", step_timeout, "the longest that a RUN step may take: 90s, 10m");
+    for (const char* names : {"-m,--memory", "--memory-swap", "-c,--cpu-shares", "--cpu-period",
+                              "--cpu-quota", "--cpuset-cpus", "--cpuset-mems"}) {
+      std::string key = std::string(names).substr(std::string_view(names).find("--") + 2);
+      app.add_option(names, single[key], "")->group("");
+    }
+  }
+
+  void read(BuildFlags& flags) const {
+    for (const auto& [key, value] : single)
+      if (!value.empty() && value != "0")
+        sandbox::parse_resource(fmt::format("{}={}", key, value), flags.limits);
+    for (const std::string& text : resources)
+      if (!text.empty()) sandbox::parse_resource(text, flags.limits);
+    flags.limits.cgroup_parent = cgroup_parent;
+    if (step_timeout.empty()) return;
+    auto duration = parse_duration(step_timeout);
+    if (!duration || *duration <= 0)
+      fail(ErrorCode::kUsage, "invalid --step-timeout {}: it is a time, as 90s or 10m", quote(step_timeout));
+    flags.step_timeout_ns = *duration;
   }
 };
 
@@ -140,10 +167,13 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   app.add_option("--ulimit", flags.ulimits, "NAME=SOFT[:HARD] for RUN steps")->allow_extra_args(false);
   app.add_option("--size-budget", flags.size_budget,
                  "fail when the image's files are larger than this (100MB)");
+  LimitFlags limits;
+  limits.add_to(app);
   OtherFlags others;
   others.add_to(app);
   parse_flags(app, arguments);
 
+  limits.read(flags);
   others.check();
   flags.allows_insecure = others.allows_insecure();
   if (is_check) call = "check";

@@ -25,6 +25,8 @@ struct BuildFlags {
   std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size,
                       size_budget;
   Call call;  // --call, --check
+  sandbox::ResourceLimits limits;
+  int64_t step_timeout_ns = 0;
   bool no_cache = false, allows_insecure = false, load = false, quiet = false, trace = false;
 };
 

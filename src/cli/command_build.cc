@@ -16,6 +16,7 @@
 #include "base/trace.h"
 #include "build/explainer.h"
 #include "build/journal.h"
+#include "build/run_limits.h"
 #include "build/solve.h"
 #include "build/stage_state.h"
 #include "cli/build_flags.h"
@@ -105,6 +106,8 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
   request.timestamps = flags.timestamps == "source" ? build::Timestamps::kSource : build::Timestamps::kLayer;
   for (const std::string& text : flags.extra_hosts) request.extra_hosts.push_back(parse_extra_host(text));
   request.ulimits = flags.ulimits;
+  request.limits = flags.limits;
+  request.step_timeout_ns = flags.step_timeout_ns;
   if (!flags.shm_size.empty()) {
     auto bytes = parse_size(flags.shm_size);
     if (!bytes) fail(ErrorCode::kUsage, "invalid shm size {}", quote(flags.shm_size));
@@ -287,7 +290,13 @@ int command_build(const Arguments& arguments) {
     return sandbox::why_not_emulated(platform.architecture, session.entered());
   };
   if (flags.call.name != "build") return run_call(flags.call, request, sources);
+  if (session.entered().rung == sandbox::Rung::kNothing) {
+    const sandbox::Obstacle obstacle = sandbox::main_obstacle(session.entered());
+    request.no_run = obstacle.what.empty() ? "nothing that could isolate it is to be had" : obstacle.what;
+    request.no_run_hint = obstacle.climb;
+  }
   check_outputs(request, flags);
+  build::check_limits(request);
 
   const sandbox::FoundUppers uppers = session.find_uppers();
   store::BuildRecord record;

@@ -71,6 +71,7 @@ Plan make_chroot_plan(const Spec& spec, int root) {
       fail(ErrorCode::kUnsupported, "mount {}: nothing can be made read-only where nothing can be mounted",
            mount.target.absolute());
   Plan plan;
+  plan_cgroup(spec, plan);
   plan_namespaces(spec, plan);
   Operation change{.apply = change_root, .what = "change the root directory"};
   change.fd = root;

@@ -4,6 +4,7 @@ namespace corten::sandbox {
 
 Plan make_plan(const Spec& spec) {
   Plan plan;
+  plan_cgroup(spec, plan);
   plan_namespaces(spec, plan);
   if (spec.join_pidfd < 0) {
     plan_root(spec, plan);

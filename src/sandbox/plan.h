@@ -88,6 +88,7 @@ void for_each_device(const std::function<void(const char*, unsigned, unsigned)>&
 std::vector<Stub> stubs_of(const Report& report);
 
 // The parts, in the order in which the child applies them.
+void plan_cgroup(const Spec& spec, Plan& plan);        // cgroup.cc
 void plan_namespaces(const Spec& spec, Plan& plan);    // namespaces.cc
 void plan_root(const Spec& spec, Plan& plan);          // mounts.cc
 void plan_proc(const Spec& spec, Plan& plan);          // proc.cc

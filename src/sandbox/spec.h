@@ -120,6 +120,8 @@ struct Spec {
   // RLIMIT_CORE to change it.
   std::vector<ResourceLimit> limits;
 
+  std::vector<int> cgroup_entrances;  // ControlGroup::entrances(): entered before anything else
+
   int stdin_fd = -1;  // -1: /dev/null
   int stdout_fd = 1;
   int stderr_fd = 2;

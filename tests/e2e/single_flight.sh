@@ -10,6 +10,7 @@ ARG NAME
 RUN --mount=type=cache,target=/c,id=flight echo run >>/c/$NAME.runs; echo "hello from $NAME"; \
     n=0; until [ -e /c/$NAME.go ]; do n=$((n+1)); [ $n -lt 1200 ] || exit 1; sleep 0.05; done; \
     echo "after $NAME"; if [ -e /c/$NAME.fail ]; then exit 7; fi; cp /c/$NAME.runs /runs
+RUN : a step that waits
 DOCKERFILE
 # tell WORDS...: touches files in the cache mount; count NAME: how often the step began.
 tell() { build ctx -f ctx/tell --build-arg "WHAT=$*" --build-arg "NOW=$(date +%N)"; }
@@ -59,6 +60,8 @@ end() { # PROCESS CODE WHAT
 
 # Done: once, and the follower's log has what came later too.
 pair done
+# Who waits for an input, as the last step does, holds no lock.
+equal "$(find store/locks -type f ! -name '*.log' | wc -l)" 1 "locks while two builds are at one step"
 tell done.go
 end "$leader" 0 "the leader"
 end "$follower" 0 "the follower"

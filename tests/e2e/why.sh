@@ -77,7 +77,7 @@ lacks "$("$CORTEN" why --format json; cat log)" 'hidden-in-arg'
 
 # A step that failed, one whose result was thrown away, one that was not to be cached.
 printf 'FROM base\nRUN exit 3\n' >ctx/failing
-for round in 1 2; do
+for _ in 1 2; do
   if "$CORTEN" build --progress plain --build-context base=bb -f ctx/failing ctx >log 2>&1; then fail "a build whose step fails"; fi
 done
 holds "$(cat log)" 'not cached: with the same inputs it gave nothing'
