@@ -14,6 +14,7 @@ class Sample:
 
     def __init__(self, seconds, peak, written):
         self.seconds, self.peak, self.written = seconds, peak, written
+        self.note = ""
 
 
 def written_by(pid):
@@ -87,6 +88,11 @@ class Tool:
 
     def measured(self, command):
         return run_measured(command, self.env, self.place)
+
+    def file_of_tree(self, name):
+        """A file's text, of the tree that was made last."""
+        with tarfile.open(self.place + "/tree.tar") as tar:
+            return tar.extractfile(next(m for m in tar if m.name.removeprefix("./").strip("/") == name)).read().decode().strip()
 
     def close(self):
         shutil.rmtree(self.place, ignore_errors=True)

@@ -23,6 +23,9 @@ class Cutter : public TarHints {
   void data_begins(uint64_t size) override;
   void finish();
 
+  bool is_empty() const { return chunk_.empty(); }
+  bool cuts_at_member() const { return hit_ || chunk_.empty(); }
+
  private:
   size_t append(std::string_view bytes);
   std::optional<size_t> find_hit(size_t from);

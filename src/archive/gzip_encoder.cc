@@ -121,9 +121,22 @@ class GzipWriter::Pipeline {
     put(gzip_prologue());
   }
 
-  GzipResult finish() {
+  void end_chunk() {
     cutter.finish();
     while (!queue_.empty()) take_front();
+  }
+
+  void append(std::string_view bytes, const ChunkRecord& chunk) {
+    if (!cutter.is_empty()) fail(ErrorCode::kInternal, "gzip: a known chunk in the middle of another");
+    if (bytes.size() != chunk.compressed_size ||
+        libdeflate_crc32(0, bytes.data(), bytes.size()) != chunk.compressed_crc32)
+      fail(ErrorCode::kCorrupt, "gzip: the bytes of a known chunk have changed");
+    while (!queue_.empty()) take_front();
+    put_chunk(bytes, chunk);
+  }
+
+  GzipResult finish() {
+    end_chunk();
     put(gzip_epilogue(result_.crc32, result_.raw_size));
     return std::move(result_);
   }
@@ -135,34 +148,20 @@ class GzipWriter::Pipeline {
   struct Job {
     std::string raw;
     EncodedChunk encoded;
-    Digest digest;
     std::exception_ptr error;
     bool done = false;
     std::mutex mutex;
     std::condition_variable ready;
 
-    void run(ChunkMemory* memory) {
+    void run() {
       try {
-        encode(memory);
+        encoded = encode_chunk(raw);
       } catch (...) {
         error = std::current_exception();
       }
       std::lock_guard lock(mutex);
       done = true;
       ready.notify_all();
-    }
-
-    void encode(ChunkMemory* memory) {
-      if (memory) {
-        digest = Digest::of(raw);
-        std::optional<EncodedChunk> known = memory->find(digest);
-        if (known && known->raw_size == raw.size()) {
-          encoded = std::move(*known);
-          return;
-        }
-      }
-      encoded = encode_chunk(raw);
-      if (memory) memory->remember(digest, encoded);
     }
   };
 
@@ -171,11 +170,11 @@ class GzipWriter::Pipeline {
     job->raw = std::move(chunk);
     queue_.push_back(job);
     if (!pool_) {
-      job->run(options_.memory);
+      job->run();
       take_front();
       return;
     }
-    pool_->submit([job, memory = options_.memory] { job->run(memory); });
+    pool_->submit([job] { job->run(); });
     // One chunk more than there are workers keeps all of them busy while the oldest is written.
     while (queue_.size() > options_.threads + 1) take_front();
   }
@@ -187,11 +186,16 @@ class GzipWriter::Pipeline {
     job->ready.wait(lock, [&] { return job->done; });
     if (job->error) std::rethrow_exception(job->error);
     const EncodedChunk& chunk = job->encoded;
-    put(chunk.bytes);
+    put_chunk(chunk.bytes, {static_cast<uint32_t>(chunk.raw_size), static_cast<uint32_t>(chunk.bytes.size()),
+                            chunk.crc32, libdeflate_crc32(0, chunk.bytes.data(), chunk.bytes.size())});
+  }
+
+  void put_chunk(std::string_view bytes, const ChunkRecord& chunk) {
+    put(bytes);
     result_.crc32 = static_cast<uint32_t>(
-        crc32_combine(result_.crc32, chunk.crc32, static_cast<z_off_t>(chunk.raw_size)));
+        crc32_combine(result_.crc32, chunk.raw_crc32, static_cast<z_off_t>(chunk.raw_size)));
     result_.raw_size += chunk.raw_size;
-    result_.chunks.push_back({job->digest, chunk.crc32, chunk.raw_size, chunk.bytes.size()});
+    result_.chunks.push_back(chunk);
   }
 
   void put(std::string_view bytes) {
@@ -218,6 +222,15 @@ void GzipWriter::member_begins() {
 }
 void GzipWriter::data_begins(uint64_t size) {
   pipeline_->cutter.data_begins(size);
+}
+bool GzipWriter::is_at_cut() const {
+  return pipeline_->cutter.cuts_at_member();
+}
+void GzipWriter::end_chunk() {
+  pipeline_->end_chunk();
+}
+void GzipWriter::append(std::string_view bytes, const ChunkRecord& chunk) {
+  pipeline_->append(bytes, chunk);
 }
 GzipResult GzipWriter::finish() {
   return pipeline_->finish();

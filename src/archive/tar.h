@@ -119,6 +119,8 @@ class TarWriter {
   void add(const TarHeader& header, std::string_view content);
   void add(const TarHeader& header,
            ByteSource& content);  // Error(kCorrupt) when the source is shorter or longer
+  // The same without the content: for who wants to know offsets only. The sink gets headers and padding.
+  void pass(const TarHeader& header);
   // Ends the archive: two zero blocks. Nothing may follow.
   void finish();
   uint64_t offset() const { return offset_; }

@@ -219,6 +219,13 @@ void TarWriter::add(const TarHeader& header, ByteSource& content) {
   end_member();
 }
 
+void TarWriter::pass(const TarHeader& header) {
+  begin(header);
+  offset_ += rest_;
+  rest_ = 0;
+  end_member();
+}
+
 void TarWriter::finish() {
   if (finished_) return;
   end_member();

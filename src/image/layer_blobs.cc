@@ -10,6 +10,7 @@
 #include "archive/zstd_writer.h"
 #include "base/error.h"
 #include "base/trace.h"
+#include "image/layer_reuse.h"
 #include "store/layer_tar.h"
 
 namespace corten::image {
@@ -83,6 +84,48 @@ std::string format_name(const Compression& compression) {
   }
 }
 
+// A blob in the making.
+class NewBlob {
+ public:
+  explicit NewBlob(store::Store& store)
+      : store_(store),
+        place_(store.temporary("blob")),
+        file_(open_file(place_ / "blob", O_WRONLY | O_CREAT | O_EXCL, 0644)),
+        disk_(file_.get(), place_ / "blob"),
+        hash_(&disk_) {}
+  archive::ByteSink& sink() { return hash_; }
+  store::LayerBlob place() {
+    file_.close_checked(place_ / "blob");
+    uint64_t size = hash_.size();
+    store::LayerBlob blob{hash_.digest(), size};
+    store_.place_blob(place_ / "blob", blob.digest);
+    return blob;
+  }
+
+ private:
+  store::Store& store_;
+  TempDir place_;
+  UniqueFd file_;
+  archive::FdSink disk_;
+  archive::HashingSink hash_;
+};
+
+// Of a layer that has an earlier version with a blob; nothing when there is none, or it is damaged.
+std::optional<store::LayerBlob> changed_blob(const store::LayerRef& layer, const DiffId& diff_id,
+                                             unsigned threads, store::Store& store) {
+  NewBlob file(store);
+  std::optional<archive::GzipResult> made;
+  try {
+    made = compress_changes(layer, threads, store, file.sink());
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kCorrupt) throw;
+  }
+  if (!made) return std::nullopt;
+  store::LayerBlob blob = file.place();
+  store.layers().remember_blob(diff_id, archive::kGzipFormatName, blob, recipe_of(*made));
+  return blob;
+}
+
 }  // namespace
 
 // A layer of others is only the same tar again when it is read from the blob that it came as.
@@ -101,13 +144,9 @@ void write_tar(const store::LayerRef& layer, store::Store& store, archive::ByteS
 
 store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store) {
   if (auto known = store.layers().find_diff(layer)) return *known;
-  TraceSpan span("diff id of a layer");
-  archive::HashingSink hash;
-  write_own_tar(layer, store, hash, nullptr);
-  uint64_t size = hash.size();
-  store::LayerDiff diff{{hash.digest()}, size};
-  store.layers().remember_diff(layer, diff);
-  return diff;
+  HashedTar tar = hash_tar(layer, store);
+  store.layers().remember_diff(layer, tar.diff, tar.checkpoints);
+  return tar.diff;
 }
 
 oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads,
@@ -121,11 +160,13 @@ oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& com
       return descriptor_of(*known, compression.kind);
 
   TraceSpan span("compress a layer");
-  TempDir place = store.temporary("blob");
-  UniqueFd file = open_file(place / "blob", O_WRONLY | O_CREAT | O_EXCL, 0644);
-  archive::FdSink disk(file.get(), place / "blob");
-  archive::HashingSink compressed(&disk);
+  if (diff && !came_as && format == archive::kGzipFormatName)
+    if (auto blob = changed_blob(layer, diff->diff_id, threads, store))
+      return descriptor_of(*blob, compression.kind);
+
+  NewBlob file(store);
   archive::HashingSink plain;
+  std::string recipe;
   auto produce = [&](archive::ByteSink& compressor, archive::TarHints* hints) {
     Tee both(plain, compressor);
     if (came_as)
@@ -134,31 +175,28 @@ oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& com
       write_own_tar(layer, store, both, hints);
   };
   if (compression.kind == oci::LayerCompression::kGzip && compression.level) {
-    archive::ZlibWriter gzip(compressed, *compression.level);
+    archive::ZlibWriter gzip(file.sink(), *compression.level);
     produce(gzip, nullptr);
     gzip.finish();
   } else if (compression.kind == oci::LayerCompression::kGzip) {
-    archive::GzipWriter gzip(compressed, {.threads = threads});
+    archive::GzipWriter gzip(file.sink(), {.threads = threads});
     produce(gzip, &gzip);
-    gzip.finish();
+    recipe = recipe_of(gzip.finish());
   } else if (compression.kind == oci::LayerCompression::kZstd) {
-    archive::ZstdWriter zstd(compressed, compression.level.value_or(kZstdLevel));
+    archive::ZstdWriter zstd(file.sink(), compression.level.value_or(kZstdLevel));
     produce(zstd, nullptr);
     zstd.finish();
   } else {
-    produce(compressed, nullptr);
+    produce(file.sink(), nullptr);
   }
-  file.close_checked(place / "blob");
   uint64_t tar_bytes = plain.size();
   DiffId diff_id{plain.digest()};
   if (diff && diff->diff_id != diff_id)
     fail(ErrorCode::kCorrupt, "layer {}: its tar is {}, and was {}", layer.id.short_hex(),
          diff_id.digest.to_string(), diff->diff_id.digest.to_string());
-  uint64_t size = compressed.size();
-  store::LayerBlob blob{compressed.digest(), size};
-  store.place_blob(place / "blob", blob.digest);
+  store::LayerBlob blob = file.place();
   store.layers().remember_diff(layer, {diff_id, tar_bytes});
-  store.layers().remember_blob(diff_id, format, blob);
+  store.layers().remember_blob(diff_id, format, blob, recipe);
   return descriptor_of(blob, compression.kind);
 }
 

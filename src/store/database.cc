@@ -8,7 +8,7 @@
 namespace corten::store {
 
 // docs/formats.md, "Index". A new version adds a step to migrate(), never edits an old one.
-static constexpr int kVersion = 4;
+static constexpr int kVersion = 5;
 static constexpr const char* kSchema1 = R"(
 CREATE TABLE layers(id BLOB PRIMARY KEY, entries INTEGER, bytes INTEGER, boot TEXT, used INTEGER) WITHOUT ROWID;
 CREATE TABLE bodies(layer BLOB, time INTEGER, mapping TEXT, used INTEGER, PRIMARY KEY(layer, time, mapping)) WITHOUT ROWID;
@@ -31,6 +31,9 @@ static constexpr const char* kSchema4 = R"(
 CREATE TABLE IF NOT EXISTS lineages(family BLOB PRIMARY KEY, layer BLOB, time INTEGER, used INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS predecessors(layer BLOB, time INTEGER, earlier BLOB, earlier_time INTEGER, PRIMARY KEY(layer, time)) WITHOUT ROWID;
 )";
+// What is noted beside a tar and a blob so that a later version of the layer costs only what changed.
+static constexpr const char* kSchema5 =
+    "ALTER TABLE diffs ADD COLUMN checkpoints BLOB; ALTER TABLE blobs ADD COLUMN recipe BLOB;";
 
 struct Database::State {
   sqlite3* handle = nullptr;
@@ -131,6 +134,7 @@ static void migrate(Database& database) {
     if (found < 2) database.execute(kSchema2);
     if (found < 3) database.execute(kSchema3);
     if (found < 4) database.execute(kSchema4);
+    if (found < 5) database.execute(kSchema5);
     database.execute(fmt::format("PRAGMA user_version={}", kVersion));
   });
 }

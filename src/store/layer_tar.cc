@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <functional>
 #include <map>
 #include <set>
 
@@ -48,42 +49,75 @@ void set_time(TarHeader& header, int64_t ns, const std::optional<int64_t>& clamp
 
 }  // namespace
 
-void write_layer_tar(const Manifest& manifest, const TarTimes& times, const Contents& contents,
-                     archive::TarWriter& to) {
+namespace {
+
+// Calls `member` for each member of the entry; `is_file` when the content is to follow.
+void for_each_member(const Entry& e, const TarTimes& times,
+                     const std::function<void(const TarHeader&, bool is_file)>& member) {
+  int64_t layer_ns = times.time * 1'000'000'000;
   auto marker = [&](const RootfsPath& directory, std::string_view name, int64_t ns) {
     TarHeader header;
     header.path = directory.child(name).str();
     header.mode = 0;
     set_time(header, ns, times.clamp);
-    to.add(header, std::string_view());
+    member(header, false);
   };
-  int64_t layer_ns = times.time * 1'000'000'000;
-  for (const Entry& e : manifest.entries()) {
-    if (e.type == EntryType::kWhiteout) {
-      marker(e.path.parent(), std::string(kWhiteoutPrefix) + std::string(e.path.filename()), layer_ns);
-      continue;
-    }
-    TarHeader header;
-    header.path = e.path.is_root() ? "./" : e.path.str();
-    header.type = tar_type(e);
-    header.mode = e.type == EntryType::kSymlink ? 0777 : e.mode;
-    header.uid = e.uid;
-    header.gid = e.gid;
-    header.link = e.is_hard_link() ? e.hard_link.str() : e.link;
-    header.device_major = e.device_major;
-    header.device_minor = e.device_minor;
-    header.xattrs = e.xattrs;
-    set_time(header, e.time_ns.value_or(layer_ns), times.clamp);
-    if (header.type == TarType::kFile && e.size > 0) {
-      header.size = e.size;
-      UniqueFd fd = contents.open(e.content);
-      archive::FdSource source(fd.get(), e.path.absolute());
-      to.add(header, source);
-    } else {
-      to.add(header, std::string_view());
-    }
-    if (e.opaque) marker(e.path, kOpaqueName, e.time_ns.value_or(layer_ns));
+  if (e.type == EntryType::kWhiteout) {
+    marker(e.path.parent(), std::string(kWhiteoutPrefix) + std::string(e.path.filename()), layer_ns);
+    return;
   }
+  TarHeader header;
+  header.path = e.path.is_root() ? "./" : e.path.str();
+  header.type = tar_type(e);
+  header.mode = e.type == EntryType::kSymlink ? 0777 : e.mode;
+  header.uid = e.uid;
+  header.gid = e.gid;
+  header.link = e.is_hard_link() ? e.hard_link.str() : e.link;
+  header.device_major = e.device_major;
+  header.device_minor = e.device_minor;
+  header.xattrs = e.xattrs;
+  set_time(header, e.time_ns.value_or(layer_ns), times.clamp);
+  bool is_file = header.type == TarType::kFile && e.size > 0;
+  if (is_file) header.size = e.size;
+  member(header, is_file);
+  if (e.opaque) marker(e.path, kOpaqueName, e.time_ns.value_or(layer_ns));
+}
+
+class NullSink : public archive::ByteSink {
+ public:
+  void write(std::string_view) override {}
+};
+
+}  // namespace
+
+void write_layer_entry(const Entry& entry, const TarTimes& times, const Contents& contents,
+                       archive::TarWriter& to) {
+  for_each_member(entry, times, [&](const TarHeader& header, bool is_file) {
+    if (!is_file) {
+      to.add(header, std::string_view());
+      return;
+    }
+    UniqueFd fd = contents.open(entry.content);
+    archive::FdSource source(fd.get(), entry.path.absolute());
+    to.add(header, source);
+  });
+}
+
+void write_layer_tar(const Manifest& manifest, const TarTimes& times, const Contents& contents,
+                     archive::TarWriter& to) {
+  for (const Entry& entry : manifest.entries()) write_layer_entry(entry, times, contents, to);
+}
+
+std::vector<uint64_t> layer_tar_offsets(const Manifest& manifest, const TarTimes& times) {
+  NullSink nowhere;
+  archive::TarWriter writer(nowhere);
+  std::vector<uint64_t> offsets;
+  for (const Entry& entry : manifest.entries()) {
+    offsets.push_back(writer.offset());
+    for_each_member(entry, times, [&](const TarHeader& header, bool) { writer.pass(header); });
+  }
+  offsets.push_back(writer.offset());
+  return offsets;
 }
 
 namespace {

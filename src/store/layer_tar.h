@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "archive/tar.h"
 #include "store/contents.h"
@@ -18,6 +19,13 @@ struct TarTimes {
 };
 void write_layer_tar(const Manifest& manifest, const TarTimes& times, const Contents& contents,
                      archive::TarWriter& to);
+// The members of one entry. They are a function of the entry and the times alone: layers that begin with the
+// same entries have tars that begin with the same bytes.
+void write_layer_entry(const Entry& entry, const TarTimes& times, const Contents& contents,
+                       archive::TarWriter& to);
+// Where the members of each entry begin, in bytes from the start of the tar; one more for the end of the
+// last.
+std::vector<uint64_t> layer_tar_offsets(const Manifest& manifest, const TarTimes& times);
 
 // Reads a layer's tar onto `below` (a hard link may name a file of a lower layer): whiteouts are obeyed,
 // names are clamped to the root, links on the way are followed inside it. All times are kept.

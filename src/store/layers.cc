@@ -158,13 +158,26 @@ std::optional<LayerDiff> Layers::find_diff(const LayerRef& layer) {
   return LayerDiff{{row.digest(0)}, static_cast<uint64_t>(row.integer(1))};
 }
 
-void Layers::remember_diff(const LayerRef& layer, const LayerDiff& diff) {
-  database_.prepare("INSERT OR REPLACE INTO diffs(layer,time,diff_id,tar_bytes) VALUES(?,?,?,?)")
+// Who knows less than what is there takes nothing away.
+void Layers::remember_diff(const LayerRef& layer, const LayerDiff& diff, std::string_view checkpoints) {
+  database_
+      .prepare(
+          "INSERT INTO diffs(layer,time,diff_id,tar_bytes,checkpoints) VALUES(?,?,?,?,?) ON "
+          "CONFLICT(layer,time) "
+          "DO UPDATE SET diff_id=excluded.diff_id, tar_bytes=excluded.tar_bytes, "
+          "checkpoints=coalesce(nullif(excluded.checkpoints,''), checkpoints)")
       .bind(layer.id)
       .bind(layer.time)
       .bind(diff.diff_id.digest)
       .bind(static_cast<int64_t>(diff.tar_bytes))
+      .bind(checkpoints)
       .run();
+}
+
+std::string Layers::find_checkpoints(const LayerRef& layer) {
+  Statement row = database_.prepare("SELECT checkpoints FROM diffs WHERE layer=? AND time=?");
+  row.bind(layer.id).bind(layer.time);
+  return row.step() ? row.text(0) : "";
 }
 
 std::vector<LayerRef> Layers::find_layers(const DiffId& diff_id) {
@@ -182,13 +195,21 @@ std::optional<LayerBlob> Layers::find_blob(const DiffId& diff_id, std::string_vi
   return LayerBlob{row.digest(0), static_cast<uint64_t>(row.integer(1))};
 }
 
-void Layers::remember_blob(const DiffId& diff_id, std::string_view format, const LayerBlob& blob) {
-  database_.prepare("INSERT OR REPLACE INTO blobs(diff_id,format,digest,size) VALUES(?,?,?,?)")
+void Layers::remember_blob(const DiffId& diff_id, std::string_view format, const LayerBlob& blob,
+                           std::string_view recipe) {
+  database_.prepare("INSERT OR REPLACE INTO blobs(diff_id,format,digest,size,recipe) VALUES(?,?,?,?,?)")
       .bind(diff_id.digest)
       .bind(format)
       .bind(blob.digest)
       .bind(static_cast<int64_t>(blob.size))
+      .bind(recipe)
       .run();
+}
+
+std::string Layers::find_recipe(const DiffId& diff_id, std::string_view format) {
+  Statement row = database_.prepare("SELECT recipe FROM blobs WHERE diff_id=? AND format=?");
+  row.bind(diff_id.digest).bind(format);
+  return row.step() ? row.text(0) : "";
 }
 
 }  // namespace corten::store

@@ -59,11 +59,15 @@ class Layers {
   std::optional<LayerRef> predecessor(const LayerRef& layer);
 
   std::optional<LayerDiff> find_diff(const LayerRef& layer);
-  void remember_diff(const LayerRef& layer, const LayerDiff& diff);
+  // `checkpoints` and `recipe` are what image/layer_reuse.cc notes down for a later version of the layer.
+  void remember_diff(const LayerRef& layer, const LayerDiff& diff, std::string_view checkpoints = {});
+  std::string find_checkpoints(const LayerRef& layer);
   std::vector<LayerRef> find_layers(const DiffId& diff_id);
   // `format` names the encoder with all that decides its bytes: "gz1", "zstd-3", "as-pulled".
   std::optional<LayerBlob> find_blob(const DiffId& diff_id, std::string_view format);
-  void remember_blob(const DiffId& diff_id, std::string_view format, const LayerBlob& blob);
+  void remember_blob(const DiffId& diff_id, std::string_view format, const LayerBlob& blob,
+                     std::string_view recipe = {});
+  std::string find_recipe(const DiffId& diff_id, std::string_view format);
 
  private:
   std::string manifest_path(const Digest& id) const;

@@ -206,7 +206,9 @@ TEST_F(StoreTest, WhatAKilledCommandLeftGoesAway) {
 }
 
 TEST_F(StoreTest, AnIndexOfAnOlderVersionIsBroughtUp) {
-  store_.database().execute("DROP TABLE facts; DROP TABLE indexes; PRAGMA user_version=1");
+  store_.database().execute(
+      "DROP TABLE facts; DROP TABLE indexes; ALTER TABLE diffs DROP COLUMN checkpoints; "
+      "ALTER TABLE blobs DROP COLUMN recipe; PRAGMA user_version=1");
   Store again(dir_ / "store");
   EXPECT_NO_THROW(again.make_durable());
 }

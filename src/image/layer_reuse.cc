@@ -1,0 +1,235 @@
+#include "image/layer_reuse.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "base/trace.h"
+#include "store/layer_tar.h"
+
+namespace corten::image {
+
+namespace {
+
+using store::Entry;
+using store::Manifest;
+
+void put(std::string& to, uint64_t value, size_t bytes) {
+  for (size_t i = 0; i < bytes; i++) to += static_cast<char>(value >> (8 * i));
+}
+uint64_t get(std::string_view from, size_t at, size_t bytes) {
+  uint64_t value = 0;
+  for (size_t i = bytes; i-- > 0;) value = value << 8 | static_cast<uint8_t>(from[at + i]);
+  return value;
+}
+
+size_t common_prefix(const Manifest& a, const Manifest& b) {
+  size_t count = 0, most = std::min(a.entries().size(), b.entries().size());
+  while (count < most && a.entries()[count] == b.entries()[count]) count++;
+  return count;
+}
+
+size_t common_suffix(const Manifest& a, const Manifest& b, size_t prefix) {
+  const auto &x = a.entries(), &y = b.entries();
+  size_t count = 0, most = std::min(x.size(), y.size()) - prefix;
+  while (count < most && x[x.size() - 1 - count] == y[y.size() - 1 - count]) count++;
+  return count;
+}
+
+// The version before, when its tar has the same times.
+std::optional<store::LayerRef> earlier_version(const store::LayerRef& layer, store::Store& store) {
+  auto earlier = store.layers().predecessor(layer);
+  if (!earlier || earlier->time != layer.time || !store.layers().has(earlier->id)) return std::nullopt;
+  return earlier;
+}
+
+// A place in a tar between two entries, and the hash of all before it.
+struct Checkpoint {
+  uint64_t entry = 0, offset = 0;
+  Sha256 hash;
+};
+
+constexpr size_t kStateBytes = 40;  // of a hash between blocks: tar members are whole blocks
+constexpr size_t kCheckpointBytes = 8 + 8 + kStateBytes;
+constexpr uint64_t kSpacing = 1 << 20;
+constexpr size_t kMostCheckpoints = 1024;
+
+std::vector<Checkpoint> parse_checkpoints(std::string_view text) {
+  std::vector<Checkpoint> all;
+  for (size_t at = 0; at + kCheckpointBytes <= text.size(); at += kCheckpointBytes) {
+    auto hash = Sha256::restore(text.substr(at + 16, kStateBytes));
+    if (!hash) break;
+    all.push_back({get(text, at, 8), get(text, at + 8, 8), *hash});
+  }
+  return all;
+}
+
+std::string checkpoints_text(const std::vector<Checkpoint>& all) {
+  // Of a huge layer every n-th is kept.
+  size_t step = all.size() / kMostCheckpoints + 1;
+  std::string text;
+  for (size_t i = step - 1; i < all.size(); i += step) {
+    put(text, all[i].entry, 8);
+    put(text, all[i].offset, 8);
+    text += all[i].hash.save();
+  }
+  return text;
+}
+
+class HashSink : public archive::ByteSink {
+ public:
+  explicit HashSink(Sha256& hash) : hash_(hash) {}
+  void write(std::string_view bytes) override { hash_.update(bytes); }
+
+ private:
+  Sha256& hash_;
+};
+
+}  // namespace
+
+HashedTar hash_tar(const store::LayerRef& layer, store::Store& store) {
+  TraceSpan span("diff id of a layer");
+  auto manifest = store.layers().load(layer.id);
+  std::vector<Checkpoint> known;
+  if (auto earlier = earlier_version(layer, store)) {
+    size_t same = common_prefix(*store.layers().load(earlier->id), *manifest);
+    known = parse_checkpoints(store.layers().find_checkpoints(*earlier));
+    while (!known.empty() && known.back().entry > same) known.pop_back();
+  }
+  Checkpoint start;
+  if (!known.empty()) start = known.back();
+  Sha256& hash = start.hash;
+  HashSink sink(hash);
+  archive::TarWriter writer(sink);
+  const std::vector<Entry>& entries = manifest->entries();
+  uint64_t last = start.offset;
+  for (size_t i = start.entry; i < entries.size(); i++) {
+    store::write_layer_entry(entries[i], {.time = layer.time, .clamp = {}}, store.contents(), writer);
+    uint64_t offset = start.offset + writer.offset();
+    if (offset - last < kSpacing) continue;
+    known.push_back({i + 1, offset, hash});
+    last = offset;
+  }
+  writer.finish();
+  return {{{hash.finish()}, start.offset + writer.offset()}, checkpoints_text(known)};
+}
+
+namespace {
+
+constexpr size_t kChunkBytes = 16;
+
+std::vector<archive::ChunkRecord> parse_recipe(std::string_view text) {
+  std::vector<archive::ChunkRecord> chunks;
+  auto word = [&](size_t at) { return static_cast<uint32_t>(get(text, at, 4)); };
+  for (size_t at = 0; at + kChunkBytes <= text.size(); at += kChunkBytes)
+    chunks.push_back({word(at), word(at + 4), word(at + 8), word(at + 12)});
+  return chunks;
+}
+
+// The blob of the earlier version, chunk by chunk.
+class EarlierBlob {
+ public:
+  EarlierBlob(std::vector<archive::ChunkRecord> chunks, UniqueFd file)
+      : chunks_(std::move(chunks)), file_(std::move(file)) {
+    uint64_t raw = 0, compressed = archive::gzip_prologue().size();
+    for (const archive::ChunkRecord& chunk : chunks_) {
+      starts_.emplace(raw, places_.size());
+      places_.push_back(compressed);
+      raw += chunk.raw_size;
+      compressed += chunk.compressed_size;
+    }
+    raw_size_ = raw;
+  }
+
+  size_t count() const { return chunks_.size(); }
+  uint64_t raw_size() const { return raw_size_; }
+  // The chunk that begins there, in the raw bytes.
+  std::optional<size_t> chunk_at(uint64_t raw_offset) const {
+    auto at = starts_.find(raw_offset);
+    return at == starts_.end() ? std::nullopt : std::optional(at->second);
+  }
+  void copy(size_t first, size_t last, archive::GzipWriter& to) const {
+    std::string bytes;
+    for (size_t i = first; i < last; i++) {
+      const archive::ChunkRecord& chunk = chunks_[i];
+      bytes.resize(chunk.compressed_size);
+      ssize_t n = pread(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(places_[i]));
+      if (n < 0) fail_errno("read a blob");
+      to.append(std::string_view(bytes).substr(0, static_cast<size_t>(n)), chunk);
+    }
+  }
+
+ private:
+  std::vector<archive::ChunkRecord> chunks_;
+  UniqueFd file_;
+  std::map<uint64_t, size_t> starts_;  // raw offsets
+  std::vector<uint64_t> places_;       // in the blob
+  uint64_t raw_size_ = 0;
+};
+
+std::optional<EarlierBlob> find_earlier_blob(const store::LayerRef& earlier, store::Store& store) {
+  auto diff = store.layers().find_diff(earlier);
+  if (!diff) return std::nullopt;
+  auto blob = store.layers().find_blob(diff->diff_id, archive::kGzipFormatName);
+  if (!blob || !store.has_blob(blob->digest)) return std::nullopt;
+  auto chunks = parse_recipe(store.layers().find_recipe(diff->diff_id, archive::kGzipFormatName));
+  if (chunks.empty()) return std::nullopt;
+  EarlierBlob found(std::move(chunks), open_file(store.blob_path(blob->digest), O_RDONLY));
+  if (found.raw_size() != diff->tar_bytes) return std::nullopt;
+  return found;
+}
+
+}  // namespace
+
+std::string recipe_of(const archive::GzipResult& blob) {
+  std::string text;
+  for (const archive::ChunkRecord& chunk : blob.chunks)
+    for (uint32_t word : {chunk.raw_size, chunk.compressed_size, chunk.raw_crc32, chunk.compressed_crc32})
+      put(text, word, 4);
+  return text;
+}
+
+std::optional<archive::GzipResult> compress_changes(const store::LayerRef& layer, unsigned threads,
+                                                    store::Store& store, archive::ByteSink& to) {
+  // A cut may wait that long for a better place, so it depends on that much behind it.
+  constexpr uint64_t kLookAhead = 256 << 10;
+  auto earlier = earlier_version(layer, store);
+  if (!earlier) return std::nullopt;
+  auto blob = find_earlier_blob(*earlier, store);
+  if (!blob) return std::nullopt;
+  auto before = store.layers().load(earlier->id), after = store.layers().load(layer.id);
+  const store::TarTimes times{.time = layer.time, .clamp = {}};
+  std::vector<uint64_t> old_offsets = store::layer_tar_offsets(*before, times),
+                        offsets = store::layer_tar_offsets(*after, times);
+  size_t prefix = common_prefix(*before, *after), suffix = common_suffix(*before, *after, prefix);
+
+  // The last entry before the change that begins a chunk, with enough behind it that is the same.
+  size_t first = 0, first_chunk = 0;
+  for (size_t i = prefix; i-- > 0;)
+    if (auto chunk = blob->chunk_at(offsets[i]); chunk && offsets[i] + kLookAhead <= offsets[prefix]) {
+      first = i;
+      first_chunk = *chunk;
+      break;
+    }
+
+  archive::GzipWriter gzip(to, {.threads = threads});
+  blob->copy(0, first_chunk, gzip);
+  archive::TarWriter writer(gzip, &gzip);
+  const size_t count = after->entries().size(), old_count = before->entries().size();
+  for (size_t i = first; i < count; i++) {
+    if (i + suffix >= count && i > first && gzip.is_at_cut())
+      if (auto chunk = blob->chunk_at(old_offsets[old_count - (count - i)])) {
+        gzip.end_chunk();
+        blob->copy(*chunk, blob->count(), gzip);
+        return gzip.finish();
+      }
+    store::write_layer_entry(after->entries()[i], times, store.contents(), writer);
+  }
+  writer.finish();
+  return gzip.finish();
+}
+
+}  // namespace corten::image
