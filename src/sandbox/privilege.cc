@@ -338,7 +338,7 @@ class Climber {
 
   // Also as the root of a user namespace that has ids, but no mounts.
   bool to_chroot() {
-    if (geteuid() != 0) return false;
+    if (geteuid() != 0 || mapping_.usable_ids() == 1) return false;  // nobody could record owners
     if (!has_capability(CAP_CHOWN) || !has_capability(CAP_SYS_CHROOT))
       throw Error(ErrorCode::kPermission, "root without CAP_CHOWN and CAP_SYS_CHROOT")
           .with_hint("in a container: --cap-add CHOWN,SYS_CHROOT");
