@@ -192,12 +192,17 @@ void RunMounts::lock_caches() {
 
 void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
   const dockerfile::Mount& mount = use.mount;
-  std::string directory = executor_.store.cache_mount_directory(use.cache_id);
+  const char* sharing = mount.sharing == dockerfile::CacheSharing::kLocked    ? "locked"
+                        : mount.sharing == dockerfile::CacheSharing::kPrivate ? "private"
+                                                                              : "shared";
+  std::string owner = fmt::format("{}:{}", mount.uid.value_or(0), mount.gid.value_or(0));
+  std::string directory = executor_.store.cache_mount_directory(use.cache_id, sharing, owner);
   if (mount.sharing == dockerfile::CacheSharing::kPrivate) {
     FileLock lock;
     // The first of id, id#1, id#2 ... that nobody uses.
     for (int number = 1; !FileLock::try_exclusive(directory + "/lock", lock); number++)
-      directory = executor_.store.cache_mount_directory(fmt::format("{}#{}", use.cache_id, number));
+      directory =
+          executor_.store.cache_mount_directory(fmt::format("{}#{}", use.cache_id, number), sharing, owner);
     locks_[directory] = std::move(lock);
   }
   std::string data = directory + "/data";

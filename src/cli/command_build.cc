@@ -26,6 +26,7 @@
 #include "cli/config_file.h"
 #include "cli/platforms.h"
 #include "cli/session.h"
+#include "cli/store_limits.h"
 #include "dockerfile/excerpt.h"
 #include "report/build_log.h"
 #include "sandbox/emulation.h"
@@ -326,6 +327,11 @@ int command_build(const Arguments& arguments) {
                            .slots = &slots,
                            .uppers = uppers.uppers};
 
+  KeptLimits limits(session.store(), store_limits(flags.max_size, flags.min_free, session.config()),
+                    [cancellation, &running]() mutable {
+                      cancellation.cancel();
+                      running.kill_all();
+                    });
   shown.headline = headline(session.entered(), uppers);
   shown.source = request.dockerfile;
   auto progress = report::make_progress(shown);
@@ -358,6 +364,7 @@ int command_build(const Arguments& arguments) {
     sources.save_stat_caches();
     FinishedBuild finished = export_result(result, request, flags, session.store(), events, exporting.id);
     progress->finish();
+    std::string remarks = limits.finish(result.executed_steps > 0);
     record.status = "done";
     record.finished_ns = session.clock().now_ns();
     record.details.set("image", finished.id);
@@ -367,6 +374,7 @@ int command_build(const Arguments& arguments) {
     if (!flags.iidfile.empty()) write_file_atomic(flags.iidfile, finished.id);
     if (!flags.metadata_file.empty()) write_metadata(flags.metadata_file, finished, record.id);
     print_warnings();
+    if (is_talkative) fputs(remarks.c_str(), stderr);
     if (is_talkative)
       fprintf(stderr, "built %s%s%s, %s, %zu of %zu steps cached, %s\n",
               finished.names.empty() ? "" : (short_name(finished.names.front()) + " ").c_str(),
@@ -377,6 +385,7 @@ int command_build(const Arguments& arguments) {
     return 0;
   } catch (Error& error) {
     progress->finish();
+    limits.explain(error);
     record.status = error.code() == ErrorCode::kCancelled ? "cancelled" : "failed";
     record.finished_ns = session.clock().now_ns();
     record.details.set("error", error.what());
