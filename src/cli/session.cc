@@ -39,7 +39,8 @@ Session Session::open(const Options& options) {
 }
 
 sandbox::FoundUppers Session::find_uppers() const {
-  return sandbox::find_uppers(entered_, {store_->path() + "/tmp"});
+  const TempDir place = store_->temporary("uppers");
+  return sandbox::find_uppers(entered_, {place.path()});
 }
 
 std::string Session::stored_name(std::string_view name_or_id) {
