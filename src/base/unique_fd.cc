@@ -137,16 +137,22 @@ void copy_contents(int from, int to, uint64_t size, std::string_view what) {
 }
 
 static bool lock_file(const std::string& path, int operation, UniqueFd& fd) {
-  fd = open_file(path, O_RDONLY | O_CREAT, 0600);
-  while (flock(fd.get(), operation) != 0) {
-    if (errno == EINTR) continue;
-    if (errno == EWOULDBLOCK) {
-      fd.reset();
-      return false;
+  while (true) {
+    fd = open_file(path, O_RDONLY | O_CREAT, 0600);
+    while (flock(fd.get(), operation) != 0) {
+      if (errno == EINTR) continue;
+      if (errno == EWOULDBLOCK) {
+        fd.reset();
+        return false;
+      }
+      fail_errno("lock {}", path);
     }
-    fail_errno("lock {}", path);
+    // Whoever held it may have taken the file away meanwhile: a lock on a file without a name keeps nobody
+    // out.
+    struct stat st;
+    if (fstat(fd.get(), &st) != 0) fail_errno("stat {}", path);
+    if (st.st_nlink > 0) return true;
   }
-  return true;
 }
 
 FileLock FileLock::exclusive(const std::string& path) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "archive/tar.h"
+#include "base/beneath.h"
 #include "base/error.h"
 #include "base/temp_dir.h"
 
@@ -11,7 +12,9 @@ namespace {
 
 class CopyTest : public testing::Test {
  protected:
-  CopyTest() : contents_(dir_ / "contents", dir_.path()) {}
+  CopyTest() : contents_(dir_ / "contents", lease_) {
+    for (const char* name : {"leases", "tmp"}) make_directories_on_host(dir_ / name);
+  }
 
   // A context of one file, whose content is in the store.
   store::Manifest context(const std::string& bytes) {
@@ -39,6 +42,7 @@ class CopyTest : public testing::Test {
   }
 
   TempDir dir_ = TempDir::for_test();
+  store::Lease lease_{dir_.path()};
   store::Contents contents_;
 };
 

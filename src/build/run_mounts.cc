@@ -192,12 +192,17 @@ void RunMounts::lock_caches() {
 
 void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
   const dockerfile::Mount& mount = use.mount;
-  std::string directory = executor_.store.cache_mount_directory(use.cache_id);
+  const char* sharing = mount.sharing == dockerfile::CacheSharing::kLocked    ? "locked"
+                        : mount.sharing == dockerfile::CacheSharing::kPrivate ? "private"
+                                                                              : "shared";
+  std::string owner = fmt::format("{}:{}", mount.uid.value_or(0), mount.gid.value_or(0));
+  std::string directory = executor_.store.cache_mount_directory(use.cache_id, sharing, owner);
   if (mount.sharing == dockerfile::CacheSharing::kPrivate) {
     FileLock lock;
     // The first of id, id#1, id#2 ... that nobody uses.
     for (int number = 1; !FileLock::try_exclusive(directory + "/lock", lock); number++)
-      directory = executor_.store.cache_mount_directory(fmt::format("{}#{}", use.cache_id, number));
+      directory =
+          executor_.store.cache_mount_directory(fmt::format("{}#{}", use.cache_id, number), sharing, owner);
     locks_[directory] = std::move(lock);
   }
   std::string data = directory + "/data";
@@ -358,7 +363,9 @@ void RunMounts::place_binds(const SeenTimes& times) {
     const BindSource& bind = binds_[i];
     sandbox::Mount& mount = mounts_[bind.mount];
     std::vector<Entry> entries = bind.manifest->entries();
-    bool is_own = bind.is_file && !mount.read_only;
+    // What cannot be mounted or overlaid is a directory of the step's own.
+    bool is_own = (bind.is_file && !mount.read_only) || executor_.uppers == sandbox::Uppers::kCopied;
+    if (is_own) mount.kind = sandbox::Mount::Kind::kBind;
     for (Entry& e : entries) {
       auto time = times.find(bind.is_file ? bind.target : RootfsPath::join(bind.target, e.path.str()));
       if (time == times.end()) continue;

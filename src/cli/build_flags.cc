@@ -165,6 +165,10 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   app.add_option("--shm-size", flags.shm_size, "size of /dev/shm in RUN steps");
   app.add_flag("--trace", flags.trace, "print where the time went, at the end");
   app.add_option("--ulimit", flags.ulimits, "NAME=SOFT[:HARD] for RUN steps")->allow_extra_args(false);
+  app.add_option("--max-size", flags.max_size,
+                 "the most that the store may take while this builds (20GB); what was unused longest goes");
+  app.add_option("--min-free", flags.min_free,
+                 "what stays free on the store's disk (a hundredth of it, 256 MB at most; 0: nothing)");
   app.add_option("--size-budget", flags.size_budget,
                  "fail when the image's files are larger than this (100MB)");
   LimitFlags limits;

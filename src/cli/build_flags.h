@@ -23,7 +23,7 @@ struct BuildFlags {
   std::vector<std::string> build_args, build_contexts, labels, secrets, ssh, no_cache_filter, ulimits,
       extra_hosts, platforms;
   std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size,
-                      size_budget;
+                      size_budget, max_size, min_free;
   Call call;  // --call, --check
   sandbox::ResourceLimits limits;
   int64_t step_timeout_ns = 0;

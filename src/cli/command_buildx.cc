@@ -23,7 +23,10 @@ int command_buildx(const Arguments& arguments) {
   }
   if (verb == "history") return command_builds(rest);
   if (verb == "du") return command_du(rest);
-  if (verb == "prune") return command_prune({"--cache"});
+  if (verb == "prune") {
+    rest.insert(rest.begin(), "--cache-only");
+    return command_prune(rest);
+  }
   if (verb == "ls") {
     fputs("NAME/NODE   DRIVER/ENDPOINT   STATUS    BUILDKIT   PLATFORMS\n", stdout);
     printf("corten*     none              running   -          %s\n", oci::host_platform().format().c_str());

@@ -1,6 +1,5 @@
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <fmt/core.h>
 
@@ -11,8 +10,6 @@
 #include "cli/flags.h"
 #include "cli/session.h"
 #include "cli/version.h"
-#include "container/commands.h"
-#include "report/table.h"
 #include "sandbox/doctor.h"
 
 namespace corten::cli {
@@ -23,49 +20,6 @@ int command_version(const Arguments& arguments) {
     printf("{\"version\":\"%s\"}\n", kVersion);
   else
     printf("corten %s\n", kVersion);
-  return 0;
-}
-
-// Those that run are killed first: nothing of a store that is gone may go on.
-static void remove_containers(Session& session) {
-  container::RemoveOptions options{.containers = {}, .force = true};
-  for (const container::Container& container : container::Container::list(session.store()))
-    options.containers.push_back(container.spec().id);
-  auto silent = [](std::string_view) {};
-  container::Context context{session.store(), session.clock(), silent, silent,
-                             [&] { return session.entered(); }};
-  if (!options.containers.empty()) container::rm_command(options, context);
-}
-
-int command_prune(const Arguments& arguments) {
-  CLI::App app("Remove images without a name, and what nothing needs.", "prune");
-  bool all = false, cache = false, everything = false, force = false;
-  app.add_flag("-a,--all", all, "also images with a name that no container uses");
-  app.add_flag("--cache", cache, "also the memory of steps, and cache mounts");
-  app.add_flag("--everything", everything, "the whole store, with all that is in it");
-  app.add_flag("-f,--force", force, "do not ask");
-  parse_flags(app, arguments);
-  Session session = Session::open();
-  if (everything) {
-    if (!force && isatty(0)) {
-      fprintf(stderr, "This removes the whole store %s: images, cache, containers. Go on? [y/N] ",
-              session.store().path().c_str());
-      int answer = getchar();
-      if (answer != 'y' && answer != 'Y') return 1;
-    }
-    std::string path = session.store().path();
-    remove_containers(session);
-    session.store().destroy();
-    printf("Removed %s\n", path.c_str());
-    return 0;
-  }
-  store::Store::PruneOptions options;
-  options.all_images = all;
-  options.cache = cache;
-  options.in_use = container::images_in_use(session.store());
-  store::Store::Pruned pruned = session.store().prune(options);
-  for (const std::string& name : pruned.deleted) printf("Deleted: %s\n", printable(name).c_str());
-  printf("Total reclaimed space: %s\n", human_size(pruned.bytes).c_str());
   return 0;
 }
 
@@ -84,34 +38,6 @@ int command_fsck(const Arguments& arguments) {
     printf("%zu damaged%s\n", damages.size(),
            repair ? ", taken away" : "; 'corten fsck --repair' takes them away");
   return damages.empty() || repair ? 0 : 1;
-}
-
-int command_du(const Arguments& arguments) {
-  CLI::App app("Show what the store takes on disk.", "du");
-  std::string format;
-  bool verbose = false;
-  app.add_option("--format", format, "table or json");
-  app.add_flag("-v,--verbose", verbose, "")->group("");
-  parse_flags(app, arguments);
-  Session session = Session::open();
-  store::Usage usage = session.store().usage();
-  const std::pair<const char*, uint64_t> kRows[] = {
-      {"contents", usage.contents}, {"layer directories", usage.bodies},  {"layer manifests", usage.layers},
-      {"blobs", usage.blobs},       {"cache mounts", usage.cache_mounts}, {"containers", usage.containers},
-      {"other", usage.other}};
-  if (format == "json") {
-    Json json = Json::object();
-    for (const auto& [name, bytes] : kRows) json.set(name, bytes);
-    json.set("total", usage.total());
-    printf("%s\n", json.dump().c_str());
-    return 0;
-  }
-  report::Table table({"WHAT", "SIZE"});
-  for (const auto& [name, bytes] : kRows) table.add({name, human_size(bytes)});
-  table.add({"total", human_size(usage.total())});
-  fputs(table.text().c_str(), stdout);
-  printf("\nThe store is %s\n", session.store().path().c_str());
-  return 0;
 }
 
 int command_doctor(const Arguments& arguments) {

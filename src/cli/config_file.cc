@@ -47,8 +47,12 @@ ConfigFile read_config_file() {
         config.store = member.second.as<std::string>();
       else if (key == "progress")
         config.progress = member.second.as<std::string>();
+      else if (key == "max-size")
+        config.max_size = member.second.as<std::string>();
+      else if (key == "min-free")
+        config.min_free = member.second.as<std::string>();
       else {
-        const std::vector<std::string> kKeys = {"store", "progress"};
+        const std::vector<std::string> kKeys = {"store", "progress", "max-size", "min-free"};
         throw Error(ErrorCode::kInvalid,
                     fmt::format("{}:{}: unknown setting {}{}", config.path, member.first.Mark().line + 1,
                                 quote(key), did_you_mean(key, kKeys)));

@@ -9,6 +9,8 @@ struct ConfigFile {
   std::string path;      // "" when there is none
   std::string store;     // store:
   std::string progress;  // progress:
+  std::string max_size;  // max-size:
+  std::string min_free;  // min-free:
 };
 
 // Error(kInvalid) with the line for a file that is no YAML map or has a key that we do not know.

@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
       {"rm", "remove containers", command_rm, "Containers"},
       {"wait", "wait until containers end, or are healthy", command_wait, "Containers"},
       {"port", "show the forwarded ports of a container", command_port, "Containers"},
+      {"cache", "list, show and remove what is remembered", command_cache, "The store and this machine"},
       {"prune", "remove what nothing needs", command_prune, "The store and this machine"},
       {"du", "show what the store takes", command_du, "The store and this machine"},
       {"fsck", "read the whole store again and compare", command_fsck, "The store and this machine"},
@@ -34,6 +35,7 @@ int main(int argc, char** argv) {
        "The store and this machine"},
       {"version", "print the version", command_version, "The store and this machine"},
       {"buildx", "docker buildx's spelling of the same commands", command_buildx, "For scripts"},
+      {"builder", "docker builder's spelling", command_buildx, ""},
   };
   return run_app(kCommands, {argv + 1, argv + argc});
 }

@@ -8,7 +8,7 @@
 
 #include "base/strings.h"
 #include "base/suggest.h"
-#include "cli/config_file.h"
+#include "container/container.h"
 #include "oci/config.h"
 #include "sandbox/emulation.h"
 
@@ -28,11 +28,19 @@ Session Session::open(const Options& options) {
     session.entered_ = sandbox::enter_for(options.architectures,
                                           {.user_namespace = options.user_namespace, .all_ids = false});
   session.store_ = std::make_unique<store::Store>(path);
+  session.store_->set_other_roots(
+      [store = session.store_.get()] { return container::layers_in_use(*store); });
+  session.config_ = std::move(config);
   if (options.needs_bodies) {
     session.store_->recover_after_crash();
     session.store_->clean_temporary();
   }
   return session;
+}
+
+sandbox::FoundUppers Session::find_uppers() const {
+  const TempDir place = store_->temporary("uppers");
+  return sandbox::find_uppers(entered_, {place.path()});
 }
 
 std::string Session::stored_name(std::string_view name_or_id) {

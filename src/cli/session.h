@@ -8,8 +8,10 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "cli/config_file.h"
 #include "oci/reference.h"
 #include "sandbox/privilege.h"
+#include "sandbox/uppers.h"
 #include "store/store.h"
 
 namespace corten::cli {
@@ -29,7 +31,10 @@ class Session {
 
   store::Store& store() { return *store_; }
   const sandbox::Entered& entered() const { return entered_; }
+  // Where the writes of a step can go here. Tried each time.
+  sandbox::FoundUppers find_uppers() const;
   const Clock& clock() const { return clock_; }
+  const ConfigFile& config() const { return config_; }
   // An image by name or id; of an index the one for `platform` (default: this machine's). Error(kNotFound)
   // with near names, or with the platforms that there are.
   store::Image image(std::string_view name_or_id, const std::string& platform = "");
@@ -41,6 +46,7 @@ class Session {
   sandbox::Entered entered_;
   std::unique_ptr<store::Store> store_;
   SystemClock clock_;
+  ConfigFile config_;
 };
 
 // "name" to docker.io/library/name:latest.

@@ -338,4 +338,11 @@ std::vector<Digest> images_in_use(store::Store& store) {
   return images;
 }
 
+std::vector<Digest> layers_in_use(store::Store& store) {
+  std::vector<Digest> layers;
+  for (const Container& container : Container::list(store))
+    for (const store::LayerRef& layer : container.spec().layers) layers.push_back(layer.id);
+  return layers;
+}
+
 }  // namespace corten::container

@@ -110,5 +110,7 @@ class Container {
 
 // The images of all containers, for prune and rmi.
 std::vector<Digest> images_in_use(store::Store& store);
+// The layers that they stand on, for who collects.
+std::vector<Digest> layers_in_use(store::Store& store);
 
 }  // namespace corten::container

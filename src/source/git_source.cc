@@ -48,6 +48,7 @@ GitCheckout GitSource::checkout(const GitReference& reference, const GitOptions&
   bool keeps_git = reference.keep_git_dir.value_or(options.keep_git_dir) && reference.subdir.empty();
   GitAccess access = access_;
   access.note = options.note;
+  store_.hold_git(reference.remote);
   GitRepository repository(store_.git_directory(), GitProgram(access, reference, reference));
   GitCommit commit = resolve(repository, reference);
 
@@ -116,6 +117,7 @@ void GitSource::check_out(GitRepository& repository, const GitCommit& commit, co
       fail(ErrorCode::kInvalid, "{}: submodules nest deeper than {}", what, kMostLevels);
     check_plain_directory(directory, module.path);
     try {
+      store_.hold_git(module.remote.remote);
       GitRepository inner(store_.git_directory(), GitProgram(wish.access, module.remote, wish.main));
       GitCommit wanted{module.commit, module.commit, ""};
       inner.fetch(wanted);

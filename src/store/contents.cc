@@ -14,8 +14,7 @@
 
 namespace corten::store {
 
-Contents::Contents(std::string directory, std::string temporary)
-    : directory_(std::move(directory)), temporary_(std::move(temporary)) {}
+Contents::Contents(std::string directory, Lease& lease) : directory_(std::move(directory)), lease_(lease) {}
 
 std::string Contents::path(const Digest& digest) const {
   std::string hex = digest.hex();
@@ -23,6 +22,11 @@ std::string Contents::path(const Digest& digest) const {
 }
 
 bool Contents::has(const Digest& digest) const {
+  lease_.hold(Held::kContent, digest);
+  return exists(digest);
+}
+
+bool Contents::exists(const Digest& digest) const {
   return access(path(digest).c_str(), F_OK) == 0;
 }
 
@@ -37,7 +41,7 @@ std::string Contents::read(const Digest& digest, size_t max_bytes) const {
 
 std::string Contents::temporary_name() {
   static std::atomic<uint64_t> counter = 0;
-  return fmt::format("{}/content-{}-{}", temporary_, getpid(), counter++);
+  return fmt::format("{}/content-{}", lease_.temporary(), counter++);
 }
 
 // Whoever comes second finds the name taken by the same bytes, and is content.
@@ -137,6 +141,7 @@ std::string way_to(const std::string& directory, const std::string& file) {
 }  // namespace
 
 void Contents::set_home(const Digest& digest, const std::string& file) {
+  lease_.hold(Held::kContent, digest);
   std::string way = way_to(directory_, file);
   std::string name = temporary_name();
   if (symlink(way.c_str(), name.c_str()) == 0) {
@@ -153,6 +158,15 @@ void Contents::set_home(const Digest& digest, const std::string& file) {
   UniqueFd fd = open_file(file, O_RDONLY);
   if (add_file(fd.get(), file).digest != digest)
     fail(ErrorCode::kCorrupt, "{}: changed while it was stored", file);
+}
+
+void Contents::leave_home(const Digest& digest, const std::string& directory) {
+  std::string name = path(digest), way(4096, '\0');
+  ssize_t n = readlink(name.c_str(), way.data(), way.size());
+  if (n <= 0) return;
+  way.resize(static_cast<size_t>(n));
+  std::string above = way_to(directory_, directory) + "/";
+  if (way.starts_with(above)) take_home(digest, directory + "/" + way.substr(above.size()));
 }
 
 void Contents::take_home(const Digest& digest, const std::string& file) {

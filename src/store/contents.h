@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "archive/source.h"
 #include "base/digest.h"
 #include "base/unique_fd.h"
+#include "store/lease.h"
 
 namespace corten::store {
 
@@ -16,9 +18,14 @@ namespace corten::store {
 // temporary name).
 class Contents {
  public:
-  Contents(std::string directory, std::string temporary);
+  Contents(std::string directory, Lease& lease);
 
+  // Held from here on (lease.h), whether it is there or comes later.
   bool has(const Digest& digest) const;
+  // The same for many at once; to be called before many are asked for one by one.
+  void hold(std::span<const Digest> digests) const { lease_.hold(Held::kContent, digests); }
+  // Without holding it: for those that have the store for themselves.
+  bool exists(const Digest& digest) const;
   // Error(kNotFound) when it is missing.
   UniqueFd open(const Digest& digest) const;
   std::string read(const Digest& digest, size_t max_bytes) const;
@@ -39,12 +46,15 @@ class Contents {
   void set_home(const Digest& digest, const std::string& file);
   // Moves the content's bytes from that file to a file of their own, when the file is their home.
   void take_home(const Digest& digest, const std::string& file);
+  // The same, when its home is anywhere below that directory.
+  void leave_home(const Digest& digest, const std::string& directory);
 
  private:
   void place(const std::string& temporary, const Digest& digest);
   std::string temporary_name();
 
-  std::string directory_, temporary_;
+  std::string directory_;
+  Lease& lease_;
 };
 
 }  // namespace corten::store

@@ -8,7 +8,7 @@
 namespace corten::store {
 
 // docs/formats.md, "Index". A new version adds a step to migrate(), never edits an old one.
-static constexpr int kVersion = 5;
+static constexpr int kVersion = 6;
 static constexpr const char* kSchema1 = R"(
 CREATE TABLE layers(id BLOB PRIMARY KEY, entries INTEGER, bytes INTEGER, boot TEXT, used INTEGER) WITHOUT ROWID;
 CREATE TABLE bodies(layer BLOB, time INTEGER, mapping TEXT, used INTEGER, PRIMARY KEY(layer, time, mapping)) WITHOUT ROWID;
@@ -34,6 +34,11 @@ CREATE TABLE IF NOT EXISTS predecessors(layer BLOB, time INTEGER, earlier BLOB, 
 // What is noted beside a tar and a blob so that a later version of the layer costs only what changed.
 static constexpr const char* kSchema5 =
     "ALTER TABLE diffs ADD COLUMN checkpoints BLOB; ALTER TABLE blobs ADD COLUMN recipe BLOB;";
+// Collecting by last use: when blobs were used, and whose cache mounts are.
+static constexpr const char* kSchema6 =
+    "ALTER TABLE blobs ADD COLUMN used INTEGER;"
+    "ALTER TABLE cache_mounts ADD COLUMN sharing TEXT;"
+    "ALTER TABLE cache_mounts ADD COLUMN owner TEXT;";
 
 struct Database::State {
   sqlite3* handle = nullptr;
@@ -135,6 +140,7 @@ static void migrate(Database& database) {
     if (found < 3) database.execute(kSchema3);
     if (found < 4) database.execute(kSchema4);
     if (found < 5) database.execute(kSchema5);
+    if (found < 6) database.execute(kSchema6);
     database.execute(fmt::format("PRAGMA user_version={}", kVersion));
   });
 }

@@ -99,7 +99,7 @@ std::vector<Store::Damage> Store::check(bool repair) {
     if (!id) return;
     try {
       for (const Entry& entry : layers_->load(*id)->entries())
-        if (entry.type == EntryType::kFile && entry.size > 0 && !contents_->has(entry.content))
+        if (entry.type == EntryType::kFile && entry.size > 0 && !contents_->exists(entry.content))
           fail(ErrorCode::kCorrupt, "content {} of {} is missing", entry.content.short_hex(),
                entry.path.absolute());
       whole.insert(*id);

@@ -13,7 +13,9 @@ using archive::TarType;
 
 class LayerTar : public testing::Test {
  protected:
-  LayerTar() : contents_(dir_ / "contents", dir_.path()) {}
+  LayerTar() : contents_(dir_ / "contents", lease_) {
+    for (const char* name : {"leases", "tmp"}) make_directories_on_host(dir_ / name);
+  }
   static std::string tar(const std::vector<std::pair<TarHeader, std::string>>& members) {
     archive::StringSink sink;
     archive::TarWriter writer(sink);
@@ -38,6 +40,7 @@ class LayerTar : public testing::Test {
     return read_layer_tar(source, below, contents_);
   }
   TempDir dir_ = TempDir::for_test();
+  Lease lease_{dir_.path()};
   Contents contents_;
   EmptyTree nothing_;
 };

@@ -16,8 +16,8 @@
 
 namespace corten::store {
 
-Layers::Layers(std::string root, Database& database, Contents& contents)
-    : root_(std::move(root)), database_(database), contents_(contents) {}
+Layers::Layers(std::string root, Database& database, Contents& contents, Lease& lease)
+    : root_(std::move(root)), database_(database), contents_(contents), lease_(lease) {}
 
 std::string Layers::manifest_path(const Digest& id) const {
   std::string hex = id.hex();
@@ -29,9 +29,10 @@ Digest Layers::save(const Manifest& manifest) {
   std::string bytes = manifest.serialize();
   Digest id = Digest::of(bytes);
   std::string path = manifest_path(id);
+  lease_.hold(Held::kLayer, id);
   if (!path_exists(path)) {
     make_directories_on_host(HostPath{path}.parent(), 0700);
-    TempDir place = TempDir::make(root_ + "/tmp", "layer-");
+    TempDir place = TempDir::make(lease_.temporary(), "layer-");
     UniqueFd file = open_file(place / "manifest", O_WRONLY | O_CREAT | O_EXCL, 0600);
     write_fully(file.get(), bytes, path);
     file.close_checked(path);
@@ -57,6 +58,7 @@ bool Layers::has(const Digest& id) {
     std::lock_guard lock(mutex_);
     if (loaded_.contains(id)) return true;
   }
+  lease_.hold(Held::kLayer, id);
   Statement row = database_.prepare("SELECT boot FROM layers WHERE id=?");
   row.bind(id);
   if (!row.step()) return false;
@@ -69,6 +71,7 @@ std::shared_ptr<const Manifest> Layers::load(const Digest& id) {
     std::lock_guard lock(mutex_);
     if (auto found = loaded_.find(id); found != loaded_.end()) return found->second;
   }
+  lease_.hold(Held::kLayer, id);
   TraceSpan span("read a layer's manifest");
   std::string bytes;
   try {
@@ -101,10 +104,15 @@ std::string Layers::directory_path(const LayerRef& layer, const std::string& map
 
 HostPath Layers::directory(const LayerRef& layer, const Owners& owners) {
   std::string path = directory_path(layer, owners.mapping);
+  lease_.hold(Held::kLayer, layer.id);
+  {
+    std::lock_guard lock(mutex_);
+    used_bodies_.emplace(layer.id, layer.time, owners.mapping);
+  }
   if (path_exists(path)) return {path};
   TraceSpan span("make a layer's directory");
   auto manifest = load(layer.id);
-  TempDir place = TempDir::make(root_ + "/tmp", "body-");
+  TempDir place = TempDir::make(lease_.temporary(), "body-");
   std::vector<const Entry*> linked = make_directory_body(*manifest, layer.time, contents_, place / "root",
                                                          {.may_link = true, .owners = owners});
   if (place_body(layer, owners, place / "root"))
@@ -115,18 +123,23 @@ HostPath Layers::directory(const LayerRef& layer, const Owners& owners) {
 // False: another process was faster, and what it made is as good.
 bool Layers::place_body(const LayerRef& layer, const Owners& owners, const std::string& made) {
   std::string path = directory_path(layer, owners.mapping);
+  lease_.hold(Held::kLayer, layer.id);
   make_directories_on_host(HostPath{path}.parent(), 0700);
   // A directory may not replace one that is not empty.
   bool is_placed = rename(made.c_str(), path.c_str()) == 0;
   if (!is_placed && errno != ENOTEMPTY && errno != EEXIST)
     fail_errno("store directory of layer {}", layer.id.short_hex());
+  note_body(layer, owners);
+  return is_placed;
+}
+
+void Layers::note_body(const LayerRef& layer, const Owners& owners) {
   database_.prepare("INSERT OR REPLACE INTO bodies(layer,time,mapping,used) VALUES(?,?,?,?)")
       .bind(layer.id)
       .bind(layer.time)
       .bind(owners.mapping)
       .bind(static_cast<int64_t>(time(nullptr)))
       .run();
-  return is_placed;
 }
 
 LayerRef Layers::adopt(const Manifest& manifest, int64_t time, const Owners& owners, const HostPath& upper) {
@@ -149,6 +162,26 @@ void Layers::remove_body(const std::string& path) {
       if (e.type == EntryType::kFile && !e.is_hard_link())
         contents_.take_home(e.content, tree + "/" + e.path.str());
   remove_tree(path);
+}
+
+bool Layers::has_uses() {
+  std::lock_guard lock(mutex_);
+  return !used_bodies_.empty();
+}
+
+void Layers::save_uses(int64_t now) {
+  std::set<std::tuple<Digest, int64_t, std::string>> used;
+  {
+    std::lock_guard lock(mutex_);
+    used.swap(used_bodies_);
+  }
+  for (const auto& [layer, time, mapping] : used)
+    database_.prepare("UPDATE bodies SET used=? WHERE layer=? AND time=? AND mapping=?")
+        .bind(now)
+        .bind(layer)
+        .bind(time)
+        .bind(mapping)
+        .run();
 }
 
 std::optional<LayerDiff> Layers::find_diff(const LayerRef& layer) {
@@ -197,12 +230,13 @@ std::optional<LayerBlob> Layers::find_blob(const DiffId& diff_id, std::string_vi
 
 void Layers::remember_blob(const DiffId& diff_id, std::string_view format, const LayerBlob& blob,
                            std::string_view recipe) {
-  database_.prepare("INSERT OR REPLACE INTO blobs(diff_id,format,digest,size,recipe) VALUES(?,?,?,?,?)")
+  database_.prepare("INSERT OR REPLACE INTO blobs(diff_id,format,digest,size,recipe,used) VALUES(?,?,?,?,?,?)")
       .bind(diff_id.digest)
       .bind(format)
       .bind(blob.digest)
       .bind(static_cast<int64_t>(blob.size))
       .bind(recipe)
+      .bind(static_cast<int64_t>(time(nullptr)))
       .run();
 }
 

@@ -5,12 +5,15 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/path.h"
 #include "store/contents.h"
 #include "store/database.h"
+#include "store/lease.h"
 #include "store/owners.h"
 #include "store/tree.h"
 
@@ -30,10 +33,11 @@ struct LayerBlob {
 // Thread-safe.
 class Layers {
  public:
-  Layers(std::string root, Database& database, Contents& contents);
+  Layers(std::string root, Database& database, Contents& contents, Lease& lease);
 
   // Writes the manifest down; all its contents must be in the store. Gives the layer's id.
   Digest save(const Manifest& manifest);
+  // Whoever asks for a layer, or gets one, holds it with all its contents, bodies and blobs (lease.h).
   bool has(const Digest& id);
   // Error(kCorrupt) when it is missing or its bytes have another digest.
   std::shared_ptr<const Manifest> load(const Digest& id);
@@ -68,10 +72,14 @@ class Layers {
   void remember_blob(const DiffId& diff_id, std::string_view format, const LayerBlob& blob,
                      std::string_view recipe = {});
   std::string find_recipe(const DiffId& diff_id, std::string_view format);
+  // Writes down when bodies were used, all at once.
+  void save_uses(int64_t now);
+  bool has_uses();
 
  private:
   std::string manifest_path(const Digest& id) const;
   std::string directory_path(const LayerRef& layer, const std::string& mapping) const;
+  void note_body(const LayerRef& layer, const Owners& owners);
   bool place_body(const LayerRef& layer, const Owners& owners, const std::string& made);
   std::optional<std::vector<HostPath>> known_lowers(
       const std::string& body, size_t depth, const std::function<bool(const RootfsPath&)>& is_below) const;
@@ -80,8 +88,10 @@ class Layers {
   std::string root_;
   Database& database_;
   Contents& contents_;
+  Lease& lease_;
   std::mutex mutex_;
   std::map<Digest, std::shared_ptr<const Manifest>> loaded_;
+  std::set<std::tuple<Digest, int64_t, std::string>> used_bodies_;
 };
 
 }  // namespace corten::store

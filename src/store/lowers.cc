@@ -65,6 +65,9 @@ std::optional<Standing> read_standing(const std::string& file) {
 // nor a delta that is whole and right for what lies beneath.
 std::optional<std::vector<HostPath>> Layers::known_lowers(
     const std::string& body, size_t depth, const std::function<bool(const RootfsPath&)>& is_below) const {
+  // Whatever a stack of directories stands on is in use with it.
+  if (auto id = Digest::try_parse("sha256:" + HostPath{body}.filename().substr(0, 64)))
+    lease_.hold(Held::kLayer, *id);
   if (path_exists(body)) return std::vector<HostPath>{{body}};
   if (depth == kMaxDepth) return std::nullopt;
   auto standing = read_standing(body + kDeltaSuffix + "/on");
@@ -81,6 +84,10 @@ std::optional<std::vector<HostPath>> Layers::known_lowers(
 std::vector<HostPath> Layers::lowers(const LayerRef& layer, const Owners& owners,
                                      const std::function<bool(const RootfsPath&)>& is_below) {
   std::string body = directory_path(layer, owners.mapping);
+  {
+    std::lock_guard lock(mutex_);
+    used_bodies_.emplace(layer.id, layer.time, owners.mapping);
+  }
   if (auto known = known_lowers(body, 0, is_below)) return *known;
   if (make_delta_body(layer, owners))
     if (auto known = known_lowers(body, 0, is_below)) return *known;
@@ -100,7 +107,7 @@ bool Layers::make_delta_body(const LayerRef& layer, const Owners& owners) {
   if (later->entries().size() < kWorthAtLeast) return false;
   auto delta = make_delta(*load(earlier->id), *later, later->entries().size() / 4);
   if (!delta) return false;
-  TempDir place = TempDir::make(root_ + "/tmp", "delta-");
+  TempDir place = TempDir::make(lease_.temporary(), "delta-");
   std::string made = place / "delta";
   if (mkdir(made.c_str(), 0755) != 0) fail_errno("make directory {}", made);
   std::vector<const Entry*> linked = make_directory_body(
@@ -109,6 +116,7 @@ bool Layers::make_delta_body(const LayerRef& layer, const Owners& owners) {
   std::string path = directory_path(layer, owners.mapping) + kDeltaSuffix;
   make_directories_on_host(HostPath{path}.parent(), 0700);
   if (rename(made.c_str(), path.c_str()) == 0) {
+    note_body(layer, owners);
     for (const Entry* e : linked) contents_.set_home(e->content, path + "/tree/" + e->path.str());
     return true;
   }

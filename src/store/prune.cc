@@ -1,4 +1,4 @@
-// What may go: everything that no image, no action that is kept, and no container leads to.
+// What people take away: images, what is cached, or the whole store.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,25 +9,13 @@
 #include "base/beneath.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/path.h"
+#include "base/strings.h"
+#include "store/room.h"
 #include "store/shelves.h"
+#include "store/stock.h"
 #include "store/store.h"
 
 namespace corten::store {
-
-namespace {
-
-uint64_t disk_bytes(const std::string& path, std::set<std::pair<dev_t, ino_t>>& seen) {
-  struct stat st;
-  if (lstat(path.c_str(), &st) != 0) return 0;
-  if (st.st_nlink > 1 && !S_ISDIR(st.st_mode) && !seen.emplace(st.st_dev, st.st_ino).second) return 0;
-  uint64_t sum = static_cast<uint64_t>(st.st_blocks) * 512;
-  if (S_ISDIR(st.st_mode))
-    for (const std::string& name : names_in(path)) sum += disk_bytes(path + "/" + name, seen);
-  return sum;
-}
-
-}  // namespace
 
 // Waits a while for commands that use the store, and says what it waits for when they go on.
 FileLock Store::exclusive_lock() {
@@ -46,114 +34,56 @@ FileLock Store::exclusive_lock() {
 }
 
 void Store::clean_temporary() {
-  std::string directory = path_ + "/tmp";
-  if (names_in(directory).empty() || !lock_.try_upgrade()) return;
-  for (const std::string& name : names_in(directory)) remove_tree(directory + "/" + name);
-  lock_.downgrade();
+  if (sweep_dead_leases(path_)) forget_known_bytes();
 }
 
 Store::Pruned Store::prune(const PruneOptions& options) {
   Pruned pruned;
-  FileLock exclusive = exclusive_lock();
-
-  std::set<Digest> in_use(options.in_use.begin(), options.in_use.end());
-  for (const ImageIndex& index : indexes()) {
-    if (index.tags.empty() || options.all_images) {
-      pruned.deleted.push_back(index.tags.empty() ? index.id.to_string() : index.tags.front());
-      delete_index(index.id);
-      continue;
+  std::set<Digest> kept(options.in_use.begin(), options.in_use.end());
+  CollectOptions wanted = options.collect;
+  if (options.images) {
+    for (const ImageIndex& index : indexes()) {
+      if (index.tags.empty() || options.all_images) {
+        pruned.deleted.push_back(index.tags.empty() ? index.id.to_string() : index.tags.front());
+        if (!wanted.only_plan) delete_index(index.id);
+        continue;
+      }
+      for (const ImageIndex::Member& member : index.members) kept.insert(member.image);
     }
-    for (const ImageIndex::Member& member : index.members) in_use.insert(member.image);
-  }
-  for (const Image& image : images()) {
-    if (in_use.contains(image.id) || (!image.tags.empty() && !options.all_images)) continue;
-    pruned.deleted.push_back(image.tags.empty() ? image.id.to_string() : image.tags.front());
-    delete_image(image.id);
-  }
-  if (options.cache) {
-    database_->execute("DELETE FROM actions; DELETE FROM cache_mounts;");
-    for (const std::string& name : names_in(path_ + "/mounts")) {
-      std::set<std::pair<dev_t, ino_t>> seen;
-      pruned.bytes += disk_bytes(path_ + "/mounts/" + name, seen);
-      pruned.deleted.push_back("cache mount " + name);
-      remove_tree(path_ + "/mounts/" + name);
-    }
-    for (const std::string& name : names_in(path_ + "/lists")) {
-      std::set<std::pair<dev_t, ino_t>> seen;
-      pruned.bytes += disk_bytes(path_ + "/lists/" + name, seen);
-      remove_tree(path_ + "/lists/" + name);
-    }
-    for (const std::string& name : names_in(git_directory())) {
-      std::set<std::pair<dev_t, ino_t>> seen;
-      pruned.bytes += disk_bytes(git_directory() + "/" + name, seen);
-      remove_tree(git_directory() + "/" + name);
+    for (const Image& image : images()) {
+      if (kept.contains(image.id) || (!image.tags.empty() && !options.all_images)) continue;
+      pruned.deleted.push_back(image.tags.empty() ? image.id.to_string() : image.tags.front());
+      wanted.images.insert(image.id);
     }
   }
-
-  std::set<Digest> layers, contents, diffs, blobs;
-  for (const Image& image : images()) {
-    blobs.insert(image.id);
-    for (const LayerRef& layer : image.layers) layers.insert(layer.id);
-  }
-  for (const Action& action : actions()) layers.insert(action.layer.id);
-  for (const Digest& layer : layers) {
-    if (!layers_->has(layer)) continue;
-    for (const Entry& entry : layers_->load(layer)->entries())
-      if (entry.type == EntryType::kFile) contents.insert(entry.content);
-    Statement diff = database_->prepare(
-        "SELECT b.digest FROM diffs d JOIN blobs b ON b.diff_id=d.diff_id WHERE d.layer=?");
-    diff.bind(layer);
-    while (diff.step()) blobs.insert(diff.digest(0));
-  }
-
-  auto drop = [&](const std::string& path) {
-    std::set<std::pair<dev_t, ino_t>> seen;
-    struct stat st;
-    // A content that a body shares is freed with the last of the two.
-    if (lstat(path.c_str(), &st) == 0 && (S_ISDIR(st.st_mode) || st.st_nlink == 1))
-      pruned.bytes += disk_bytes(path, seen);
-    remove_tree(path);
-  };
-  auto keep = [](const std::set<Digest>& kept, const std::string& name) {
-    auto digest = Digest::try_parse("sha256:" + name.substr(0, 64));
-    return digest && kept.contains(*digest);
-  };
-  for_each_named(path_ + "/dirs", [&](const std::string& path, const std::string& name) {
-    if (keep(layers, name)) return;
-    std::set<std::pair<dev_t, ino_t>> seen;
-    pruned.bytes += disk_bytes(path, seen);
-    layers_->remove_body(path);
-  });
-  for_each_named(path_ + "/layers", [&](const std::string& path, const std::string& name) {
-    if (!keep(layers, name)) drop(path);
-  });
-  for_each_named(path_ + "/contents", [&](const std::string& path, const std::string& name) {
-    if (!keep(contents, name)) drop(path);
-  });
-  for_each_named(path_ + "/blobs", [&](const std::string& path, const std::string& name) {
-    if (!keep(blobs, name)) drop(path);
-  });
-  for (const char* place : {"tmp", "locks"})
-    for (const std::string& name : names_in(path_ + "/" + place))
-      remove_tree(path_ + "/" + place + "/" + name);
-
-  database_->transaction([&] {
-    std::vector<Digest> gone;
-    Statement row = database_->prepare("SELECT id FROM layers");
-    while (row.step())
-      if (Digest id = row.digest(0); !layers.contains(id)) gone.push_back(id);
-    for (const Digest& id : gone)
-      for (const char* table : {"layers WHERE id", "bodies WHERE layer", "diffs WHERE layer"})
-        database_->prepare(fmt::format("DELETE FROM {}=?", table)).bind(id).run();
-    database_->execute("DELETE FROM blobs WHERE diff_id NOT IN (SELECT diff_id FROM diffs)");
-  });
-  exclusive.release();
-  lock_ = FileLock::shared(path_ + "/lock");
+  pruned.collected = Collector(*this).collect(wanted);
+  for (const CacheRecord& record : pruned.collected.records)
+    if (record.kind == CacheRecord::Kind::kMount)
+      pruned.deleted.push_back("cache mount " + record.description);
+  if (wanted.only_plan) return pruned;
+  remove_unused_locks();
+  if (options.lists)
+    for (const std::string& name : names_in(path_ + "/lists")) unlink((path_ + "/lists/" + name).c_str());
   return pruned;
+}
+
+// One file a key, and the log of who leads: those that nobody holds. FileLock sees that a file went while it
+// was waiting.
+void Store::remove_unused_locks() {
+  for (const std::string& name : names_in(path_ + "/locks")) {
+    bool is_log = name.ends_with(".log");
+    std::string path = path_ + "/locks/" + name, lock_name = is_log ? path.substr(0, path.size() - 4) : path;
+    FileLock lock;
+    if (is_log && path_exists(lock_name)) continue;
+    if (!is_log && !FileLock::try_exclusive(lock_name, lock)) continue;
+    unlink(lock_name.c_str());
+    unlink((lock_name + ".log").c_str());
+  }
 }
 
 void Store::destroy() {
   FileLock exclusive = exclusive_lock();
+  lease_->end();
   layers_.reset();
   contents_.reset();
   database_.reset();
@@ -174,9 +104,31 @@ Usage Store::usage() {
   usage.blobs = bytes("blobs");
   usage.cache_mounts = bytes("mounts");
   usage.containers = bytes("containers");
-  usage.other = bytes("git") + bytes("builds") + bytes("tmp") + bytes("index.db") + bytes("index.db-wal") +
-                bytes("locks") + bytes("lists");
+  usage.index = bytes("index.db") + bytes("index.db-wal") + bytes("locks") + bytes("leases");
+  usage.other = bytes("git") + bytes("builds") + bytes("tmp") + bytes("stat") + bytes("lists");
   return usage;
+}
+
+// Facts of the index: "bytes" is "BYTES FREE", what the store took when it was last counted, and what its
+// file system had free then.
+std::optional<Store::KnownBytes> Store::known_bytes() {
+  std::vector<std::string> words = split_words(fact("bytes"));
+  if (words.size() != 2) return std::nullopt;
+  auto bytes = parse_int(words[0]), free = parse_int(words[1]);
+  if (!bytes || !free) return std::nullopt;
+  return KnownBytes{static_cast<uint64_t>(*bytes), static_cast<uint64_t>(*free)};
+}
+
+void Store::set_known_bytes(uint64_t bytes) {
+  try {
+    set_fact("bytes", fmt::format("{} {}", bytes, room_of(path_).free_bytes));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kNoSpace) throw;  // it is counted again
+  }
+}
+
+void Store::forget_known_bytes() {
+  if (!fact("bytes").empty()) set_fact("bytes", "");
 }
 
 }  // namespace corten::store

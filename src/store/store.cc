@@ -54,11 +54,43 @@ Store::Store(const std::string& path) : path_(path) {
     throw;
   }
   database_ = std::make_unique<Database>(path_ + "/index.db");
-  contents_ = std::make_unique<Contents>(path_ + "/contents", path_ + "/tmp");
-  layers_ = std::make_unique<Layers>(path_, *database_, *contents_);
+  contents_ = std::make_unique<Contents>(path_ + "/contents", *lease_);
+  layers_ = std::make_unique<Layers>(path_, *database_, *contents_, *lease_);
 }
 
-Store::~Store() = default;
+Store::~Store() {
+  try {
+    save_uses();
+  } catch (const Error&) {
+    // When something was used last is worth no failure.
+  }
+}
+
+void Store::release() {
+  save_uses();
+  lease_->end();
+  lock_.release();
+}
+
+// One transaction a command, and none when nothing was used.
+void Store::save_uses() {
+  if (!database_ || !lock_.held()) return;
+  std::set<Digest> actions, blobs;
+  {
+    std::lock_guard lock(uses_mutex_);
+    actions.swap(used_actions_);
+    blobs.swap(used_blobs_);
+  }
+  int64_t now = time(nullptr);
+  if (actions.empty() && blobs.empty() && !layers_->has_uses()) return;
+  database_->transaction([&] {
+    for (const Digest& key : actions)
+      database_->prepare("UPDATE actions SET used=? WHERE key=?").bind(now).bind(key).run();
+    for (const Digest& digest : blobs)
+      database_->prepare("UPDATE blobs SET used=? WHERE digest=?").bind(now).bind(digest).run();
+    layers_->save_uses(now);
+  });
+}
 
 void Store::open_directories() {
   make_directories_on_host(path_, 0755);
@@ -74,6 +106,7 @@ void Store::open_directories() {
     free(real);
   }
   lock_ = FileLock::shared(path_ + "/lock");
+  lease_ = std::make_unique<Lease>(path_);
   std::string format_file = path_ + "/format";
   if (!path_exists(format_file)) {
     write_file_atomic(format_file, kFormat);
@@ -84,8 +117,11 @@ void Store::open_directories() {
                 fmt::format("store {}: format {}, ours is {}", path_, quote(trim(format)), trim(kFormat)))
         .with_hint("use another store: CORTEN_STORE=DIR");
   }
+  // Commands of versions without leases hold nothing: they must be done before the first lease is made.
+  if (path_exists(path_ + "/tmp") && !path_exists(path_ + "/leases"))
+    lock_ = exclusive_lock(), lock_.downgrade();
   for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "volumes",
-                           "git", "lists", "locks", "stat", "tmp"})
+                           "git", "lists", "locks", "stat", "tmp", "leases"})
     if (mkdir((path_ + "/" + name).c_str(), 0700) != 0 && errno != EEXIST)
       fail_errno("store {}/{}", path_, name);
 }
@@ -95,7 +131,12 @@ std::string Store::blob_path(const Digest& digest) const {
   return path_ + "/blobs/" + hex.substr(0, 2) + "/" + hex;
 }
 
-bool Store::has_blob(const Digest& digest) const {
+bool Store::has_blob(const Digest& digest) {
+  lease_->hold(Held::kBlob, digest);
+  {
+    std::lock_guard lock(uses_mutex_);
+    used_blobs_.insert(digest);
+  }
   return path_exists(blob_path(digest));
 }
 
@@ -121,6 +162,7 @@ Digest Store::write_blob(std::string_view bytes) {
 
 void Store::place_blob(const std::string& temporary_file, const Digest& digest) {
   std::string target = blob_path(digest);
+  lease_->hold(Held::kBlob, digest);
   make_directories_on_host(HostPath{target}.parent(), 0700);
   if (rename(temporary_file.c_str(), target.c_str()) != 0) fail_errno("store blob {}", digest.to_string());
 }
@@ -134,6 +176,8 @@ std::optional<Action> Store::find_action(const Digest& key) {
     action = {key, row.text(0), {row.digest(1), row.integer(2)}, row.text(3)};
   }
   if (!layers_->has(action.layer.id)) return std::nullopt;
+  std::lock_guard lock(uses_mutex_);
+  used_actions_.insert(key);
   return action;
 }
 
@@ -217,6 +261,16 @@ Image Store::read_image_row(Statement& row) {
 }
 
 std::optional<Image> Store::image_by_id(const Digest& id) {
+  lease_->hold(Held::kBlob, id);
+  auto image = read_image(id);
+  if (!image) return image;
+  std::vector<Digest> layers;
+  for (const LayerRef& layer : image->layers) layers.push_back(layer.id);
+  lease_->hold(Held::kLayer, layers);
+  return image;
+}
+
+std::optional<Image> Store::read_image(const Digest& id) {
   Image image;
   {
     Statement row = database_->prepare("SELECT id, layers, size, added FROM images WHERE id=?");
@@ -238,8 +292,15 @@ std::vector<Image> Store::images() {
     while (row.step()) ids.push_back(row.digest(0));
   }
   std::vector<Image> found;
-  for (const Digest& id : ids)
-    if (auto image = image_by_id(id)) found.push_back(std::move(*image));
+  for (const Digest& id : ids) {
+    try {
+      if (auto image = read_image(id)) found.push_back(std::move(*image));
+    } catch (const Error&) {
+      Statement row = database_->prepare("SELECT 1 FROM images WHERE id=?");
+      row.bind(id);
+      if (row.step()) throw;  // else it was taken away this moment
+    }
+  }
   return found;
 }
 
@@ -309,26 +370,35 @@ void Store::delete_image(const Digest& id) {
 }
 
 TempDir Store::temporary(const std::string& prefix) {
-  return TempDir::make(path_ + "/tmp", fmt::format("{}{}-", prefix, getpid()));
+  return TempDir::make(lease_->temporary(), prefix + "-");
 }
 
 std::string Store::lock_path(std::string_view name) const {
   return path_ + "/locks/" + std::string(name);
 }
 
-std::string Store::cache_mount_directory(std::string_view id) {
+void Store::hold_git(std::string_view remote) {
+  lease_->hold(Held::kGit, Digest::of(remote));
+}
+
+std::string Store::cache_mount_directory(std::string_view id, std::string_view sharing,
+                                         std::string_view owner) {
+  lease_->hold(Held::kMount, Digest::of(id));
   std::string hex = Digest::of(id).hex().substr(0, 32);
   std::string directory = path_ + "/mounts/" + hex;
   make_directories_on_host(directory, 0700);
   int64_t now = time(nullptr);
   database_
       ->prepare(
-          "INSERT INTO cache_mounts(id,name,created,used) VALUES(?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
-          "used=excluded.used")
+          "INSERT INTO cache_mounts(id,name,created,used,sharing,owner) VALUES(?,?,?,?,?,?) ON CONFLICT(id) "
+          "DO "
+          "UPDATE SET used=excluded.used, sharing=excluded.sharing, owner=excluded.owner")
       .bind(hex)
       .bind(id)
       .bind(now)
       .bind(now)
+      .bind(sharing)
+      .bind(owner)
       .run();
   return directory;
 }

@@ -1,7 +1,7 @@
 // The store: everything that outlives a command, in one directory.
 //
 //   format             the version of this layout
-//   lock               held shared by every command that uses the store, exclusively by prune --everything
+//   lock               held shared by every command that uses the store; exclusively by fsck
 //   index.db           what is where (SQLite; database.h)
 //   contents/ab/...    file contents by digest          layers/ab/...  layer manifests by id
 //   dirs/ab/...        directory bodies                 blobs/ab/...   configs, manifests, compressed layers
@@ -10,7 +10,7 @@
 //   git/ID/            what was fetched from a repository
 //   locks/             one file a key while a step runs stat/          stat caches of contexts
 //   lists/             what steps read, for `why`       history-key    for digests of secrets beside keys
-//   tmp/               what is being made; anything in it that no process holds is rubbish
+//   leases/ID          what a command that runs needs   tmp/ID/        what it is making (lease.h)
 //
 // Writes go to tmp/ and are renamed, so a name is always whole. Contents and layers are not synced one by
 // one: an image is, once, before its name is written (make_durable). What a crash of the machine may have
@@ -18,7 +18,9 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,9 +30,11 @@
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 #include "oci/platform.h"
+#include "store/collector.h"
 #include "store/contents.h"
 #include "store/database.h"
 #include "store/layers.h"
+#include "store/lease.h"
 
 namespace corten::store {
 
@@ -86,10 +90,10 @@ struct BuildPlace {
 
 struct Usage {
   uint64_t images = 0, layers = 0, contents = 0, bodies = 0, blobs = 0, cache_mounts = 0, containers = 0,
-           other = 0;  // bytes on disk
-  uint64_t total() const {
-    return images + layers + contents + bodies + blobs + cache_mounts + containers + other;
-  }
+           index = 0, other = 0;  // bytes on disk
+  uint64_t total() const { return limited() + containers + index; }
+  // What a size limit is about: all that builds put there. The index is a few MB that come and go.
+  uint64_t limited() const { return images + layers + contents + bodies + blobs + cache_mounts + other; }
 };
 
 // Thread-safe.
@@ -104,9 +108,9 @@ class Store {
   explicit Store(const std::string& path);
   ~Store();
 
-  // Gives up the shared lock, so that prune need not wait for a command that goes on for long and writes
-  // nothing here.
-  void release() { lock_.release(); }
+  // Gives up the shared lock and the lease, so that nobody need wait for a command that goes on for long and
+  // writes nothing here.
+  void release();
 
   const std::string& path() const { return path_; }
   Database& database() { return *database_; }
@@ -115,7 +119,8 @@ class Store {
 
   // Blobs: configs, manifests, compressed layers. Written whole or not at all.
   std::string blob_path(const Digest& digest) const;
-  bool has_blob(const Digest& digest) const;
+  // Held from here on.
+  bool has_blob(const Digest& digest);
   std::string read_blob(const Digest& digest, size_t max_bytes) const;  // verified
   Digest write_blob(std::string_view bytes);
   // A file in tmp/ that becomes the blob of that digest.
@@ -150,11 +155,11 @@ class Store {
   // bytes in a crash. Contents, manifests and blobs of that time are hashed, and those that are damaged go
   // away; bodies of that time go away. Where the ids of layers exist.
   void recover_after_crash();
-  // Takes away what commands that were killed left in tmp/, if no other command uses the store now. Where the
-  // ids of layers exist.
+  // Takes away what commands that were killed left in tmp/. Where the ids of layers exist.
   void clean_temporary();
-  // A directory in tmp/ that this process holds locked while it uses it.
+  // A directory below this command's own in tmp/.
   TempDir temporary(const std::string& prefix);
+  Lease& lease() { return *lease_; }
   // A lock by name (locks/NAME); the file stays.
   std::string lock_path(std::string_view name) const;
 
@@ -176,25 +181,39 @@ class Store {
   void save_list(const Digest& digest, const std::function<std::string()>& make);
   std::optional<std::string> read_list(const Digest& digest) const;
 
-  // The directory of a cache mount, made when missing.
-  std::string cache_mount_directory(std::string_view id);
+  // The directory of a cache mount, made when missing, and held. `sharing` and `owner` are for people.
+  std::string cache_mount_directory(std::string_view id, std::string_view sharing = "",
+                                    std::string_view owner = "");
   // The directory of a named volume, made when missing.
   std::string volume_directory(std::string_view name);
-  // Copies of git repositories (source/git_repository.h); prune takes them away with the cache.
+  // Copies of git repositories (source/git_repository.h): git/ID, the start of the address's SHA-256.
   std::string git_directory() const { return path_ + "/git"; }
+  // To be called before git/ID is used.
+  void hold_git(std::string_view remote);
   std::string containers_directory() const { return path_ + "/containers"; }
 
   struct Pruned {
     std::vector<std::string> deleted;  // images (tags or ids) and others, for people
-    uint64_t bytes = 0;
+    Collected collected;
   };
   struct PruneOptions {
+    bool images = true;          // those without a name
     bool all_images = false;     // also tagged ones that no container uses
-    bool cache = false;          // actions and what only they need; cache mounts
+    bool lists = false;          // what steps read, for `why`
     std::vector<Digest> in_use;  // images of containers
+    CollectOptions collect = {};
   };
-  // Removes what nothing needs. Waits until no other command uses the store.
+  // Removes what nothing needs, and what the options name. Builds may go on (collector.h).
   Pruned prune(const PruneOptions& options);
+  // Layers that are in use without a lease (containers); asked by who collects.
+  void set_other_roots(std::function<std::vector<Digest>()> roots) { other_roots_ = std::move(roots); }
+  std::vector<Digest> other_roots() const { return other_roots_ ? other_roots_() : std::vector<Digest>(); }
+  // What the store took when it was last counted (containers and volumes left out), if that is still known.
+  struct KnownBytes {
+    uint64_t bytes = 0, free_when_counted = 0;
+  };
+  std::optional<KnownBytes> known_bytes();
+  void set_known_bytes(uint64_t bytes);
   struct Damage {
     std::string what;   // "content sha256:...", "image x"
     std::string wrong;  // "its bytes have another digest"
@@ -209,6 +228,10 @@ class Store {
 
  private:
   void open_directories();
+  void save_uses();
+  void remove_unused_locks();
+  void forget_known_bytes();
+  std::optional<Image> read_image(const Digest& id);
   void forget_old_builds();
   void trim_lists(uint64_t coming);
   std::string fact(std::string_view name);
@@ -221,9 +244,13 @@ class Store {
   FileLock exclusive_lock();
 
   FileLock lock_;
+  std::unique_ptr<Lease> lease_;
   std::unique_ptr<Database> database_;
   std::unique_ptr<Contents> contents_;
   std::unique_ptr<Layers> layers_;
+  std::mutex uses_mutex_;
+  std::set<Digest> used_actions_, used_blobs_;
+  std::function<std::vector<Digest>()> other_roots_;
 };
 
 }  // namespace corten::store

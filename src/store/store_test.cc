@@ -24,6 +24,13 @@ class StoreTest : public testing::Test {
     e.content = store_.contents().add_bytes(text);
     return e;
   }
+  // What another command removes, when all that we hold is given up.
+  Store::Pruned prune_later(const Store::PruneOptions& options) {
+    store_.lease().end();
+    Store later(dir_ / "store");
+    return later.prune(options);
+  }
+
   TempDir dir_ = TempDir::for_test();
   Store store_{dir_ / "store"};
 };
@@ -151,12 +158,16 @@ TEST_F(StoreTest, ActionsImagesAndTags) {
   EXPECT_FALSE(store_.find_image("docker.io/library/y:latest"));
   EXPECT_TRUE(store_.untag("docker.io/library/x:latest"));
   EXPECT_FALSE(store_.untag("docker.io/library/x:latest"));
-  auto pruned = store_.prune({});
+  auto pruned = prune_later({});
   EXPECT_EQ(pruned.deleted.size(), 1u);
-  EXPECT_TRUE(store_.find_action(action.key)) << "the cache stays";
-  store_.prune({.cache = true});
-  EXPECT_FALSE(store_.find_action(action.key));
-  EXPECT_FALSE(store_.contents().has(Digest::of("x")));
+  EXPECT_TRUE(Store(dir_ / "store").find_action(action.key)) << "the cache stays";
+  Store::PruneOptions all;
+  all.collect.all = true;
+  all.collect.may_go = [](const CacheRecord&) { return true; };
+  prune_later(all);
+  Store later(dir_ / "store");
+  EXPECT_FALSE(later.find_action(action.key));
+  EXPECT_FALSE(later.contents().has(Digest::of("x")));
 }
 
 TEST_F(StoreTest, DamageIsFoundAndTakenAway) {
@@ -195,20 +206,28 @@ TEST_F(StoreTest, ACrashLosesWhatWasNotSyncedAndNothingElse) {
 }
 
 TEST_F(StoreTest, WhatAKilledCommandLeftGoesAway) {
-  write_file_atomic(dir_ / "store/tmp/run-1-left", "x");
+  make_directories_on_host(dir_ / "store/tmp/0123456789abcdef");
+  write_file_atomic(dir_ / "store/tmp/0123456789abcdef/left", "x");
+  write_file_atomic(dir_ / "store/leases/0123456789abcdef", "");
+  Store other(dir_ / "store");
+  TempDir used = other.temporary("used");
   {
-    Store other(dir_ / "store");
+    FileLock alive = FileLock::exclusive(dir_ / "store/leases/0123456789abcdef");
     store_.clean_temporary();
-    EXPECT_TRUE(path_exists(dir_ / "store/tmp/run-1-left")) << "somebody may be using it";
+    EXPECT_TRUE(path_exists(dir_ / "store/tmp/0123456789abcdef/left")) << "its command lives";
   }
   store_.clean_temporary();
-  EXPECT_FALSE(path_exists(dir_ / "store/tmp/run-1-left"));
+  EXPECT_FALSE(path_exists(dir_ / "store/tmp/0123456789abcdef"));
+  EXPECT_FALSE(path_exists(dir_ / "store/leases/0123456789abcdef"));
+  EXPECT_TRUE(path_exists(used.path()));
 }
 
 TEST_F(StoreTest, AnIndexOfAnOlderVersionIsBroughtUp) {
   store_.database().execute(
       "DROP TABLE facts; DROP TABLE indexes; ALTER TABLE diffs DROP COLUMN checkpoints; "
-      "ALTER TABLE blobs DROP COLUMN recipe; PRAGMA user_version=1");
+      "ALTER TABLE blobs DROP COLUMN recipe; ALTER TABLE blobs DROP COLUMN used; "
+      "ALTER TABLE cache_mounts DROP COLUMN sharing; ALTER TABLE cache_mounts DROP COLUMN owner; "
+      "PRAGMA user_version=1");
   Store again(dir_ / "store");
   EXPECT_NO_THROW(again.make_durable());
 }
@@ -232,14 +251,17 @@ TEST_F(StoreTest, AnIndexIsChosenByPlatformAndKeepsItsImages) {
   EXPECT_THROW(store_.find_image("docker.io/library/x:1", riscv), Error);
   EXPECT_EQ(store_.find_index(index.id.hex().substr(0, 8))->tags.size(), 1u);
   EXPECT_FALSE(store_.find_index(a.to_string()));
-  store_.prune({});
-  EXPECT_TRUE(store_.image_by_id(a)) << "held by the index";
+  prune_later({});
+  {
+    Store later(dir_ / "store");
+    EXPECT_TRUE(later.image_by_id(a)) << "held by the index";
+  }
   EXPECT_TRUE(store_.check(false).empty());
   store_.delete_image(b);
   ASSERT_EQ(store_.check(true).size(), 1u);
   EXPECT_TRUE(store_.indexes().empty()) << "an index without one of its images is of no use";
-  store_.prune({});
-  EXPECT_FALSE(store_.image_by_id(a));
+  prune_later({});
+  EXPECT_FALSE(Store(dir_ / "store").image_by_id(a));
 }
 
 TEST_F(StoreTest, ANewerStoreIsRefused) {
