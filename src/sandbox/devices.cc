@@ -93,16 +93,6 @@ UniqueFd make_devpts() {
 
 void make_node(const Device& device, Plan& plan) {
   const std::string path = fmt::format("/dev/{}", device.name);
-  if (!is_forbidden(Feature::kMknod) &&
-      mknodat(plan.dev, device.name, S_IFCHR | 0666, makedev(device.major, device.minor)) == 0) {
-    // A user namespace whose root may make the node still may not open it: such a tmpfs is mounted nodev.
-    UniqueFd probe(openat(plan.dev, device.name, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
-    if (probe || errno == ENXIO) {
-      if (fchmodat(plan.dev, device.name, 0666, 0) != 0) fail_errno("chmod {}", path);
-      return;
-    }
-    if (unlinkat(plan.dev, device.name, 0) != 0) fail_errno("remove {}", path);
-  }
   UniqueFd file(openat(plan.dev, device.name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!file) fail_errno("make {}", path);
   Operation op{.apply = attach_in_dev, .what = "mount " + path, .text = device.name};
@@ -126,9 +116,11 @@ void for_each_device(const std::function<void(const char*, unsigned, unsigned)>&
 }
 
 void plan_devices(const Spec& spec, Plan& plan) {
-  plan.dev = plan.keep(make_tmpfs(
-      {.size_bytes = 65536, .mode = 0755, .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME},
-      "mount /dev"));
+  plan.dev =
+      plan.keep(make_tmpfs({.size_bytes = 65536,
+                            .mode = 0755,
+                            .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME | plan.node_attributes},
+                           "mount /dev"));
   Operation attach{.apply = attach_dev, .what = "mount /dev"};
   attach.fd = plan.dev;
   plan.add(std::move(attach));

@@ -13,8 +13,7 @@ constexpr std::array kFeatures = {
     Feature::kPrivilegedMounts, Feature::kUserNamespace, Feature::kIdRange,       Feature::kChroot,
     Feature::kOverlay,          Feature::kUpperOnStore,  Feature::kUpperInMemory, Feature::kSeccompNotify,
     Feature::kWaitKillable,     Feature::kLowerdirPlus,  Feature::kOverlayFd,     Feature::kLandlockScope,
-    Feature::kLandlockTree,     Feature::kFreshProc,     Feature::kFreshSysfs,    Feature::kMknod,
-    Feature::kEmulation};
+    Feature::kLandlockTree,     Feature::kFreshProc,     Feature::kFreshSysfs,    Feature::kEmulation};
 
 uint32_t read_forbidden() {
   const char* text = getenv("CORTEN_FORBID");
@@ -59,8 +58,6 @@ std::string_view feature_name(Feature feature) {
       return "fresh-proc";
     case Feature::kFreshSysfs:
       return "fresh-sysfs";
-    case Feature::kMknod:
-      return "mknod";
     case Feature::kEmulation:
       return "emulation";
   }

@@ -33,7 +33,6 @@ enum class Feature {
   kLandlockTree,   // "landlock-tree": files outside of a chroot closed off (5.19, Landlock ABI 2)
   kFreshProc,      // "fresh-proc": a proc mount of our own (refused where an outer container masks its own)
   kFreshSysfs,     // "fresh-sysfs"
-  kMknod,          // "mknod": device nodes in our /dev (real root only)
   kEmulation,      // "emulation": programs of other processors by binfmt_misc (in a user namespace: 6.7)
 };
 std::string_view feature_name(Feature feature);

@@ -98,15 +98,16 @@ int pivot(Child& child, const Operation&) {
   return ours ? 0 : -EXDEV;
 }
 
-uint64_t attribute_bits(const Mount& mount) {
-  return (mount.read_only ? MOUNT_ATTR_RDONLY : 0) | (mount.no_exec ? MOUNT_ATTR_NOEXEC : 0) |
-         (mount.no_suid ? MOUNT_ATTR_NOSUID : 0) | (mount.no_dev ? MOUNT_ATTR_NODEV : 0);
+uint64_t attribute_bits(const Mount& mount, const Plan& plan) {
+  return plan.node_attributes | (mount.read_only ? MOUNT_ATTR_RDONLY : 0) |
+         (mount.no_exec ? MOUNT_ATTR_NOEXEC : 0) | (mount.no_suid ? MOUNT_ATTR_NOSUID : 0) |
+         (mount.no_dev ? MOUNT_ATTR_NODEV : 0);
 }
 
 void plan_text(const Mount& mount, const std::string& what, Plan& plan) {
   Operation op{.apply = attach_file, .what = what, .text = mount.target.str()};
   op.text2 = plan.add_file(*mount.text, mount.text_mode, mount.text_uid, mount.text_gid, what);
-  op.flags = attribute_bits(mount);
+  op.flags = attribute_bits(mount, plan);
   plan.add(std::move(op));
 }
 
@@ -116,7 +117,7 @@ void plan_bind(const Mount& mount, const std::string& what, Plan& plan) {
   if (fstat(tree.get(), &st) != 0) fail_errno("{}", what);
   if (S_ISLNK(st.st_mode))
     fail(ErrorCode::kInvalid, "{}: the source is a symbolic link that was not resolved", what);
-  set_attributes(tree.get(), attribute_bits(mount), what);
+  set_attributes(tree.get(), attribute_bits(mount, plan), what);
   Operation op{.apply = attach_tree, .what = what, .text = mount.target.str()};
   op.yes = S_ISDIR(st.st_mode);
   op.fd = plan.keep(std::move(tree));
@@ -127,7 +128,7 @@ void plan_tmpfs(const Mount& mount, const std::string& what, Plan& plan) {
   Operation op{.apply = attach_tmpfs, .what = what, .text = mount.target.str()};
   op.number = mount.mode.value_or(01777);
   op.yes = !mount.mode.has_value();
-  op.flags = attribute_bits(mount);
+  op.flags = attribute_bits(mount, plan);
   op.fd = plan.keep(make_tmpfs(
       {.size_bytes = mount.size_bytes, .mode = static_cast<mode_t>(op.number), .attributes = 0}, what));
   plan.add(std::move(op));
@@ -136,7 +137,7 @@ void plan_tmpfs(const Mount& mount, const std::string& what, Plan& plan) {
 void plan_overlay(const Mount& mount, const std::string& what, Plan& plan) {
   OverlayOptions options{
       .lowers = {mount.source}, .upper = mount.upper, .work = mount.work, .memory_bytes = mount.size_bytes};
-  options.attributes = attribute_bits(mount);
+  options.attributes = attribute_bits(mount, plan);
   Operation op{.apply = attach_tree, .what = what, .text = mount.target.str()};
   op.yes = true;
   op.fd = plan.keep(make_overlay(options, what));
@@ -179,15 +180,21 @@ void plan_root(const Spec& spec, Plan& plan) {
       make_tmpfs({.size_bytes = text_bytes, .mode = 0700, .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV},
                  "private files"));
   if (mkdirat(plan.files, "empty", 0755) != 0) fail_errno("private files: make a directory");
-  if (spec.root.plain.is_set())
-    plan.root = plan.keep(clone_tree(spec.root.plain, what));
-  else
+  // A step may make device nodes, and none of them can be opened: what lies in a layer or a mount is no way
+  // to the machine's disks. Those of /dev are binds of their own.
+  plan.node_attributes = spec.security == Security::kInsecure ? 0 : MOUNT_ATTR_NODEV;
+  if (spec.root.plain.is_set()) {
+    UniqueFd tree = clone_tree(spec.root.plain, what);
+    set_attributes(tree.get(), plan.node_attributes, what);
+    plan.root = plan.keep(std::move(tree));
+  } else {
     plan.root = plan.keep(make_overlay({.lowers = spec.root.lowers,
                                         .upper = spec.root.upper,
                                         .work = spec.root.work,
                                         .memory_bytes = std::nullopt,
-                                        .attributes = 0},
+                                        .attributes = plan.node_attributes},
                                        what));
+  }
   plan.add({.apply = make_private, .what = "make the mounts private"});
   Operation files{.apply = attach_over_root, .what = "attach the private files"};
   files.fd = plan.files;

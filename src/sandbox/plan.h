@@ -55,6 +55,7 @@ class Plan {
   uint64_t clone_flags = 0;
   std::vector<Operation> operations;
   int root = -1, files = -1, dev = -1;  // descriptors that this plan owns, as Child has them
+  uint64_t node_attributes = 0;         // of every mount: MOUNT_ATTR_NODEV but for insecure steps
   bool one_id = false;                  // as the Spec has them, for the owners of files
   Recorder* recorder = nullptr;
 

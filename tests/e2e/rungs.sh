@@ -58,7 +58,7 @@ same one
 holds "$(head -1 one.log)" "building as user namespace with one id: owners are recorded for the layers, changes of user and device nodes are pretended"
 
 # Calls of newer kernels, one by one.
-for call in lowerdir+ overlay-fd landlock-scope fresh-proc fresh-sysfs mknod emulation wait-killable; do
+for call in lowerdir+ overlay-fd landlock-scope fresh-proc fresh-sysfs emulation wait-killable; do
   on "$call" "without-$call"
   same "without-$call"
   on "privileged-mounts,id-range,$call" "one-without-$call"
