@@ -30,6 +30,7 @@ namespace {
 
 // Threads beyond those that run steps: who waits for another build, or for a slot, holds up nobody.
 constexpr unsigned kThreadsPerSlot = 4;
+constexpr size_t kShortDigest = 16;
 
 class Solver : public Inputs {
  public:
@@ -184,7 +185,9 @@ class Solver : public Inputs {
     PreparedStep prepared = work_->prepare(step);
     const Digest key = prepared.record.digest();
     entry.key = key.hex();
-    entry.record = prepared.record.json();
+    entry.record = without_secrets(prepared.record.json(), [&](std::string_view value) {
+      return "keyed:" + keyed_digest(executor_.store.history_key(), value).hex().substr(0, kShortDigest);
+    });
     life.enter(StepState::kKeyed);
     std::optional<store::LayerRef> layer = find(step, key);
     if (!layer) {
@@ -226,7 +229,7 @@ class Solver : public Inputs {
       note_use(use, entry);
       executor_.store.layers().succeed(family(step), layer);
       executor_.store.record_action(
-          {.key = key, .kind = "exact", .layer = layer, .record = prepared.record.text()});
+          {.key = key, .kind = "exact", .layer = layer, .record = entry.record.dump()});
       lead.ended(Lead::End::kDone);
       return layer;
     } catch (const Error& error) {

@@ -315,6 +315,22 @@ std::vector<Difference> compare_records(const Json& before, const Json& after, c
   return Comparer(before, after, lists, more).run();
 }
 
+Json without_secrets(Json record, const std::function<std::string(std::string_view)>& digest) {
+  const Json* environment = record.find("environment");
+  if (!environment || !environment->is_array()) return record;
+  Json kept = Json::array();
+  for (const Json& item : environment->as_array()) {
+    std::string text = value_text(item);
+    size_t equals = text.find('=');
+    if (equals != std::string::npos && equals + 1 < text.size() &&
+        (may_be_secret(text.substr(0, equals)) || may_be_address(text.substr(equals + 1))))
+      text.replace(equals + 1, std::string::npos, digest(text.substr(equals + 1)));
+    kept.push_back(std::move(text));
+  }
+  record.set("environment", std::move(kept));
+  return record;
+}
+
 size_t equal_members(const Json& a, const Json& b) {
   size_t count = 0;
   for (const auto& [name, value] : a.as_object()) {
@@ -333,7 +349,7 @@ std::string difference_text(const Difference& d) {
     return value.empty() ? text : fmt::format("{}: {}", text, value);
   }
   if (!d.field.empty()) subject += ": " + d.field;
-  if (d.before.empty() && d.after.empty()) return subject + (d.field.empty() ? " changed" : " changed");
+  if (d.before.empty() && d.after.empty()) return subject + " changed";
   return fmt::format("{} was {}, is {}", subject, d.before.empty() ? "nothing" : d.before,
                      d.after.empty() ? "nothing" : d.after);
 }

@@ -50,6 +50,9 @@ std::vector<Difference> compare_records(const Json& before, const Json& after, c
 // How many members two records have in common, for a search of the nearest.
 size_t equal_members(const Json& a, const Json& b);
 
+// The record as it may be kept: values of variables that look like secrets are digests, made by `digest`.
+Json without_secrets(Json record, const std::function<std::string(std::string_view)>& digest);
+
 // One line: `src/a.c of the context has other content (1a2b (3B) -> 4c5d (4B))`.
 std::string difference_text(const Difference& difference);
 // One line: the first difference, how many more, and when the other run was; "" for a first run.

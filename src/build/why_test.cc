@@ -98,6 +98,13 @@ TEST(Why, VariablesAreNamedAndSecretsNotShown) {
              R"(variable NEW was added: "n")", "variable URL: value changed", "variable OLD was removed"}));
 }
 
+TEST(Why, ASecretLikeValueIsKeptAsADigest) {
+  Json record =
+      Json::parse(R"({"step":"run","environment":["A=1","API_KEY=hunter","EMPTY_TOKEN=","U=ftp://a:b@c"]})");
+  EXPECT_EQ(without_secrets(record, [](std::string_view) { return "digest"; }).dump(),
+            R"({"step":"run","environment":["A=1","API_KEY=digest","EMPTY_TOKEN=","U=digest"]})");
+}
+
 TEST(Why, TheBaseOrTheStepBelow) {
   EXPECT_EQ(
       compare(

@@ -116,6 +116,14 @@ TEST_F(PlainLines, StatesComeOnceASecondAtMost) {
             "#1 14.000 still waiting for another build\n");
 }
 
+TEST_F(PlainLines, ARemarkIsALineWithoutAClock) {
+  progress_->remark(0, "not cached: variable A\x1b[2J was \"1\", is \"2\"");
+  progress_->finish();
+  pipe_.write.reset();
+  EXPECT_EQ(read_all(pipe_.read.get(), "pipe"),
+            "#1 RUN a\n#1 not cached: variable A\\x1b[2J was \"1\", is \"2\"\n");
+}
+
 TEST_F(PlainLines, EachLineIsWrittenWhenItComesAndStaysThere) {
   progress_->started(1);
   progress_->output(0, 1, "one\n");

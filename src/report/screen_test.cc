@@ -124,6 +124,23 @@ TEST_F(PictureTest, AWaitIsNamedAfterFiveSeconds) {
   EXPECT_EQ(screen_.text().find("waiting"), std::string::npos);
 }
 
+TEST_F(PictureTest, WhyAStepIsNotCachedStandsBelowIt) {
+  open({80, 24});
+  plan(2);
+  progress_->started(0);
+  progress_->remark(0, "not cached: context file a\x1b[2J: content changed");
+  progress_->started(1);
+  frame();
+  EXPECT_EQ(screen_.lines().at(2), " => => not cached: context file a\\x1b[2J: content changed");
+  progress_->finished(0, build::Outcome::kDone, "");
+  frame();
+  EXPECT_EQ(screen_.lines().size(), 3u);  // told; the end says it once more
+  progress_->finished(1, build::Outcome::kDone, "");
+  progress_->finish();
+  take_output();
+  EXPECT_EQ(screen_.lines().at(2), " => => not cached: context file a\\x1b[2J: content changed");
+}
+
 TEST_F(PictureTest, NothingIsWrittenThatDidNotChange) {
   open({80, 24});
   plan(6);

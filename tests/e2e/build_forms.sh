@@ -74,7 +74,7 @@ if "$CORTEN" build -q --build-context base=bb -f insecure ctx >log 2>&1; then fa
 holds "$(cat log)" "security.insecure is not allowed"
 "$CORTEN" build -q --build-context base=bb -f insecure --allow security.insecure -o insecure.out ctx >/dev/null
 equal "$(tr -d '\t' <insecure.out/s)" "Seccomp:0" "--allow security.insecure"
-for flag in --push --cache-to=type=inline --sbom=true --provenance=true --attest=type=sbom --cgroup-parent=x --memory=1g --resource=memory=1g --policy=x; do
+for flag in --push --cache-to=type=inline --sbom=true --provenance=true --attest=type=sbom --policy=x; do
   if "$CORTEN" build -q --build-context base=bb "$flag" ctx >log 2>&1; then fail "$flag was taken"; fi
   holds "$(cat log)" "is not executed yet"
 done

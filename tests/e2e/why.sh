@@ -51,6 +51,8 @@ now --build-arg VERSION=2
 holds "$(remark ': $VERSION-use')" 'variable VERSION was "1", is "2"'
 now --build-arg VERSION=2 --build-arg API_TOKEN=hidden-in-arg
 holds "$(remark ': $VERSION-use')" 'variable API_TOKEN: value changed'
+lacks "$("$CORTEN" why --format json; cat store/builds/*/steps)" 'hidden-in-arg'
+if grep -q 'hidden-in-arg' store/index.db*; then fail "a value that looks like a secret is in the index"; fi
 sed -i 's/: compile/: compile -O2/' ctx/Dockerfile
 now
 holds "$(remark ': compile -O2')" ': compile", is "'
