@@ -231,7 +231,8 @@ std::optional<LayerBlob> Layers::find_blob(const DiffId& diff_id, std::string_vi
 
 void Layers::remember_blob(const DiffId& diff_id, std::string_view format, const LayerBlob& blob,
                            std::string_view recipe) {
-  database_.prepare("INSERT OR REPLACE INTO blobs(diff_id,format,digest,size,recipe,used) VALUES(?,?,?,?,?,?)")
+  database_
+      .prepare("INSERT OR REPLACE INTO blobs(diff_id,format,digest,size,recipe,used) VALUES(?,?,?,?,?,?)")
       .bind(diff_id.digest)
       .bind(format)
       .bind(blob.digest)
