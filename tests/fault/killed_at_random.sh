@@ -12,6 +12,15 @@ for delay in $delays; do
   sleep "$delay"
   kill -KILL $pid 2>/dev/null || true
   wait $pid 2>/dev/null || true
+  # Who takes away is killed as well.
+  if [ $((n % 4)) = 0 ]; then
+    "$CORTEN" prune --all --cache --force >log 2>&1 &
+    pid=$!
+    sleep "$(awk -v d="$delay" 'BEGIN { print d / 9 }')"
+    kill -KILL $pid 2>/dev/null || true
+    wait $pid 2>/dev/null || true
+    settled "a killed prune after $n (seed $seed)" 2>/dev/null || fail "a killed prune after $n (seed $seed)"
+  fi
   if [ $((n % 5)) = 0 ]; then
     right_again "kill $n after $delay s (seed $seed)"
     # From the start, or from the middle, in turns.
