@@ -77,6 +77,7 @@ std::shared_ptr<const Manifest> Layers::load(const Digest& id) {
   try {
     bytes = read_file(manifest_path(id));
   } catch (Error& error) {
+    if (error.code() != ErrorCode::kNotFound) throw;
     throw Error(ErrorCode::kCorrupt,
                 fmt::format("layer {} is not in the store: {}", id.short_hex(), error.what()))
         .with_hint("run 'corten fsck --repair', then build again");
