@@ -11,7 +11,7 @@ home=$(getent passwd "$user" | cut -d: -f6)
 copy=$(mktemp -d "$home/e2e.XXXXXX")
 trap 'rm -rf "$copy"' EXIT
 mkdir "$copy/tmp"
-cp "$here"/*.sh "$here"/*.py "$2" "$copy/"
+cp "$here"/*.sh "$here"/*.py "$2" "$(dirname "$2")/escape_attempts" "$copy/"
 chown -R "$user:" "$copy"
 cd "$copy"
 runuser -u "$user" -- env HOME="$home" TMPDIR="$copy/tmp" CORTEN="$copy/$(basename "$2")" CORTEN_MUST_RUN="${CORTEN_MUST_RUN-}" sh "$copy/$1"

@@ -28,10 +28,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <cstddef>
 #include <functional>
 #include <string>
 #include <tuple>
@@ -145,13 +145,15 @@ void kernel_settings() {
   must_not_write("panic-setting", "/proc/sys/kernel/panic", "0\n");
   must_not_write("swappiness", "/proc/sys/vm/swappiness", "60\n");
   must_not_write("drop-caches", "/proc/sys/vm/drop_caches", "1\n");
-  must_not_write("binfmt-register", "/proc/sys/fs/binfmt_misc/register", ":escape:M::escape::/bin/busybox:\n");
+  must_not_write("binfmt-register", "/proc/sys/fs/binfmt_misc/register",
+                 ":escape:M::escape::/bin/busybox:\n");
   must_not_write("sysrq", "/proc/sysrq-trigger", "h");
   must_not_write("irq-affinity", "/proc/irq/default_smp_affinity", "1\n");
   must_not_write("uevent-helper", "/sys/kernel/uevent_helper", "/bin/busybox\n");
   must_not_write("sys-power", "/sys/power/state", "");
   must_not_write("cgroup-procs", "/sys/fs/cgroup/cgroup.procs", "0\n");
-  for (const char* path : {"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/proc/latency_stats"})
+  for (const char* path :
+       {"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/proc/latency_stats"})
     if (read_some(path).empty())
       held(std::string("masked ") + path, "nothing to read");
     else
@@ -193,7 +195,8 @@ void other_processes() {
   if (!exists("/proc/1/mem")) return held("init-memory", "no process 1");
   if (getpid() == 1) return held("init-memory", "we are it");
   char program[512] = {};
-  if (readlink("/proc/1/exe", program, sizeof program - 1) > 0 && place_of(program) == place_of("/proc/1/exe"))
+  if (readlink("/proc/1/exe", program, sizeof program - 1) > 0 &&
+      place_of(program) == place_of("/proc/1/exe"))
     return held("init-memory", "process 1 is a program of the step");
   must_fail("ptrace-init", ptrace(PTRACE_ATTACH, 1, nullptr, nullptr));
   char buffer[16];
@@ -314,8 +317,9 @@ void abstract_socket(const char* name) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   memcpy(address.sun_path + 1, name, strlen(name));
-  must_fail("abstract-socket", connect(fd, reinterpret_cast<sockaddr*>(&address),
-                                       static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + strlen(name))));
+  must_fail("abstract-socket",
+            connect(fd, reinterpret_cast<sockaddr*>(&address),
+                    static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + strlen(name))));
   close(fd);
 }
 
