@@ -217,6 +217,10 @@ MountUse Lowering::mount_use(StageInProgress& s, const dockerfile::Word& csv) {
 
 // Before any step starts: a build must not find out at its end that its last stage cannot be run.
 void Lowering::check_runs_here(const StageInProgress& s, const dockerfile::Run& run) {
+  if (!request_.no_run.empty())
+    throw Error(ErrorCode::kUnsupported, "RUN cannot be executed here: " + request_.no_run)
+        .with_hint(request_.no_run_hint)
+        .with_span(run.span);
   const oci::Platform& platform = s.plan.config.platform;
   const oci::Platform& here = request_.build_platform;
   if (platform.architecture.empty() || (platform.architecture == here.architecture && platform.os == here.os))

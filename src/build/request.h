@@ -84,6 +84,8 @@ struct Request {
   // Why programs of another architecture cannot be run here; "" when they can. Asked only for a RUN that
   // needs it; unset: nothing but our own architecture runs.
   std::function<std::string(const oci::Platform&)> why_not_run;
+  // Why no RUN at all can be executed here, and the line that mends it; "" when it can.
+  std::string no_run, no_run_hint;
   std::map<std::string, Secret> secrets;
   std::map<std::string, std::shared_ptr<source::SshAgent>> ssh;  // by id
   std::string network = "default";                               // default, none, host

@@ -76,7 +76,7 @@ std::set<RootfsPath> remove_stubs(const std::string& upper, const std::vector<sa
   for (auto stub = stubs.rbegin(); stub != stubs.rend(); ++stub) {
     std::string path = upper + "/" + stub->path.str();
     struct stat st;
-    if (lstat(path.c_str(), &st) == 0) {
+    if (!stub->was_there && lstat(path.c_str(), &st) == 0) {
       if (S_ISDIR(st.st_mode))
         rmdir(path.c_str());
       else if (S_ISREG(st.st_mode) && st.st_size == 0)
@@ -141,6 +141,19 @@ std::string shown_command(const std::vector<std::string>& argv) {
   return join(argv, " ");
 }
 
+// apt gives up root for its downloads and looks whether it did. The file lies in the step's own /dev, so
+// nothing of it is in the layer.
+void tell_apt(sandbox::Spec& spec) {
+  if (has_variable(spec.environment, "APT_CONFIG")) return;
+  sandbox::Mount file;
+  file.target = RootfsPath("dev/corten-apt.conf");
+  file.text = "APT::Sandbox::User \"root\";\n";
+  file.text_mode = 0444;
+  file.read_only = true;
+  spec.mounts.push_back(std::move(file));
+  set_variable(spec.environment, "APT_CONFIG", "/dev/corten-apt.conf");
+}
+
 // What carries no record of its owner, where that is not the step's user.
 std::vector<sandbox::Recorder::Special> specials_below(const store::Tree& view, const store::RunUser& user) {
   std::vector<sandbox::Recorder::Special> list;
@@ -152,34 +165,12 @@ std::vector<sandbox::Recorder::Special> specials_below(const store::Tree& view, 
   return list;
 }
 
-int64_t start_time(const std::string& upper) {
+// What the store's file system takes for now.
+int64_t start_time(const std::string& marker) {
   struct stat st;
-  if (stat(upper.c_str(), &st) != 0) fail_errno("stat {}", upper);
+  UniqueFd file = open_file(marker, O_WRONLY | O_CREAT | O_EXCL);
+  if (fstat(file.get(), &st) != 0) fail_errno("stat {}", marker);
   return st.st_ctim.tv_sec * 1'000'000'000 + st.st_ctim.tv_nsec;
-}
-
-// The directories of a stack, the uppermost first.
-std::vector<HostPath> stack_lowers(const store::Rootfs& layers, const store::Owners& owners,
-                                   Executor& executor) {
-  // An overlay takes 500 directories: a long stack has one for each layer.
-  constexpr size_t kMaxLayersWithDeltas = 50;
-  TraceSpan span("directories that a RUN stands on");
-  std::vector<HostPath> directories;
-  for (size_t i = layers.size(); i-- > 0;) {
-    if (layers.size() > kMaxLayersWithDeltas) {
-      directories.push_back(executor.store.layers().directory(layers[i], owners));
-      continue;
-    }
-    std::optional<store::RootfsView> beneath;
-    for (HostPath& directory : executor.store.layers().lowers(layers[i], owners, [&](const RootfsPath& path) {
-           if (!beneath)
-             beneath.emplace(
-                 executor.store.layers().view({layers.begin(), layers.begin() + static_cast<long>(i)}));
-           return beneath->find(path) != nullptr;
-         }))
-      directories.push_back(std::move(directory));
-  }
-  return directories;
 }
 
 }  // namespace
@@ -194,29 +185,21 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   bool keep_times = executor.request.timestamps == Timestamps::kSource;
   store::RootfsView view = executor.store.layers().view(inputs.below.refs());
   TempDir place = executor.store.temporary("run");
-  std::string upper = place / "upper", work = place / "work";
   const store::Owners owners = body_owners(executor);
-  store::make_upper(upper, view, owners);
-  if (mkdir(work.c_str(), 0700) != 0) fail_errno("make directory {}", work);
-  store::make_working_directory(upper, step.directory, view, owners);
-
   store::RunUser user = store::Accounts::load(view, executor.store.contents()).run_user(step.user);
   RunMounts mounts(step, inputs, executor, layer_time, place.path());
+  std::unique_ptr<StepRoot> root = StepRoot::make(executor.uppers, {.store = executor.store,
+                                                                    .trees = *executor.trees,
+                                                                    .below = inputs.below,
+                                                                    .view = view,
+                                                                    .owners = owners,
+                                                                    .place = place.path(),
+                                                                    .restamped = mounts.restamped(),
+                                                                    .layer_time = layer_time});
+  store::make_working_directory(root->writable(), step.directory, view, owners);
 
   sandbox::Spec spec;
-  std::vector<UniqueFd> layers;
-  auto add_lower = [&](const std::string& directory) {
-    layers.push_back(open_file(directory, O_PATH | O_DIRECTORY));
-    sandbox::Source source;
-    source.fd = layers.back().get();
-    source.path = {directory};
-    spec.root.lowers.push_back(source);
-  };
-  if (!mounts.restamped().empty()) add_lower(mounts.restamped());
-  for (const HostPath& directory : stack_lowers(inputs.below.refs(), owners, executor))
-    add_lower(directory.value);
-  spec.root.upper = {upper};
-  spec.root.work = {work};
+  root->describe(spec.root);
   spec.mounts = mounts.mounts();
   spec.argv = step.argv;
   spec.environment = step.environment;
@@ -235,11 +218,13 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   spec.shm_bytes = executor.request.shm_bytes;
   if (step.insecure) spec.security = sandbox::Security::kInsecure;
   spec.lock_fd = inputs.lock_fd;
+  spec.has_namespaces = executor.entered.has_namespaces();
   std::optional<sandbox::Recorder> recorder;
   if (owners.recorded) {
     recorder.emplace(
         sandbox::Recorder::Options{.uid = user.uid, .gid = user.gid, .specials = specials_below(view, user)});
     spec.one_id = true;
+    tell_apt(spec);
     spec.recorder = &*recorder;
   }
 
@@ -250,7 +235,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   if (executor.slots) slot = executor.slots->take(inputs.name, executor.cancellation, inputs.wait);
   RunLimits limits(executor.request, executor.store.path());
   limits.add_to(spec);
-  int64_t started = start_time(upper);
+  int64_t started = start_time(place / "started");
   executor.cancellation.check();
   sandbox::Process process = [&] {
     TraceSpan starting("RUN: start the sandbox");
@@ -273,7 +258,11 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
     throw Error(ErrorCode::kFailed, fmt::format("process {} did not complete successfully: exit code: 1: {}",
                                                 quote(shown_command(step.argv)), exit.exec_error));
   }
-  if (!exit.is_success()) throw limits.failure(shown_command(step.argv), exit);
+  if (!exit.is_success()) {
+    Error failure = limits.failure(shown_command(step.argv), exit);
+    if (std::string why = root->why_it_may_have_failed(); !why.empty()) failure.set_hint(why);
+    throw failure;
+  }
 
   TraceSpan capturing("RUN: read what it wrote");
   store::CaptureOptions options;
@@ -281,15 +270,16 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   options.foreign_times_ns = mounts.foreign_times_ns();
   options.layer_time = layer_time;
   options.keep_times = keep_times;
-  options.stub_parents = remove_stubs(upper, process.stubs());
+  options.stub_parents = remove_stubs(root->writable(), process.stubs());
+  for (const sandbox::Stub& stub : process.stubs())
+    if (stub.was_there) options.put_back.insert(stub.path);
   options.below = &view;
   options.owners = owners;
   options.maker = {.uid = user.uid, .gid = user.gid};
   if (recorder)
     options.owner_of_special = [&](const RootfsPath& path) { return recorder->owner_of_special(path); };
   options.threads = executor.request.threads;
-  store::Manifest manifest = store::capture_upper(upper, options);
-  return executor.store.layers().adopt(manifest, layer_time, owners, {upper});
+  return root->keep(root->capture(options));
 }
 
 }  // namespace corten::build

@@ -12,6 +12,7 @@
 #include "build/layer_time.h"
 #include "build/plan.h"
 #include "build/processor_slots.h"
+#include "build/step_root.h"
 #include "sandbox/privilege.h"
 #include "sandbox/process.h"
 #include "store/layer_tar.h"
@@ -48,6 +49,8 @@ struct Executor {
   Explainer* explainer = nullptr;                            // null: misses are not explained
   Journal* journal = nullptr;                                // null: none is kept
   ProcessorSlots* slots = nullptr;                           // null: as many RUNs at once as there are
+  sandbox::Uppers uppers = sandbox::Uppers::kOnStore;
+  std::shared_ptr<StepTrees> trees = std::make_shared<StepTrees>();
 };
 
 // How the bodies that this executor makes have their owners.

@@ -146,7 +146,13 @@ store::Image build_image(const BaseFlags& flags, const Recipe& recipe, Session& 
   build::Request request;
   request.threads = available_processors();
   build::RunningProcesses running;
-  build::Executor executor{session.store(), request, session.entered(), session.clock(), {}, running};
+  build::Executor executor{.store = session.store(),
+                           .request = request,
+                           .entered = session.entered(),
+                           .clock = session.clock(),
+                           .cancellation = {},
+                           .running = running,
+                           .uppers = session.find_uppers().uppers};
   std::string log;  // of dpkg and apt
   build::DebianBaseProgress shown{
       .note = progress, .output = [&, mutex = std::make_shared<std::mutex>()](int, std::string_view bytes) {

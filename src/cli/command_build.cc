@@ -221,9 +221,15 @@ std::string new_build_id() {
 }
 
 // The rung, if it is not the best, with what is different on it.
-std::string headline(const sandbox::Entered& entered) {
-  std::string text = fmt::format("building as {}", sandbox::rung_name(entered.rung));
+std::string headline(const sandbox::Entered& entered, const sandbox::FoundUppers& uppers) {
+  std::string text;
+  if (entered.rung != sandbox::Rung::kRoot)
+    text = fmt::format("building as {}", sandbox::rung_name(entered.rung));
+  else if (entered.in_own_user_namespace)
+    text = "building as root in a user namespace, so that other processors can be emulated";
   if (std::string limits = sandbox::limits_of(entered); !limits.empty()) text += ": " + limits;
+  if (uppers.uppers != sandbox::Uppers::kOnStore && entered.rung != sandbox::Rung::kNothing)
+    text += fmt::format("{}with {}", text.empty() ? "building " : ", ", sandbox::uppers_name(uppers.uppers));
   return text;
 }
 
@@ -285,9 +291,15 @@ int command_build(const Arguments& arguments) {
     return sandbox::why_not_emulated(platform.architecture, session.entered());
   };
   if (flags.call.name != "build") return run_call(flags.call, request, sources);
+  if (session.entered().rung == sandbox::Rung::kNothing) {
+    const sandbox::Obstacle obstacle = sandbox::main_obstacle(session.entered());
+    request.no_run = obstacle.what.empty() ? "nothing that could isolate it is to be had" : obstacle.what;
+    request.no_run_hint = obstacle.climb;
+  }
   check_outputs(request, flags);
   build::check_limits(request);
 
+  const sandbox::FoundUppers uppers = session.find_uppers();
   store::BuildRecord record;
   record.id = new_build_id();
   record.started_ns = session.clock().now_ns();
@@ -312,17 +324,15 @@ int command_build(const Arguments& arguments) {
                            .build = record.id,
                            .explainer = &explainer,
                            .journal = &journal,
-                           .slots = &slots};
+                           .slots = &slots,
+                           .uppers = uppers.uppers};
 
   KeptLimits limits(session.store(), store_limits(flags.max_size, flags.min_free, session.config()),
                     [cancellation, &running]() mutable {
                       cancellation.cancel();
                       running.kill_all();
                     });
-  if (session.entered().rung != sandbox::Rung::kRoot)
-    shown.headline = headline(session.entered());
-  else if (session.entered().in_own_user_namespace)
-    shown.headline = "building as root in a user namespace, so that other processors can be emulated";
+  shown.headline = headline(session.entered(), uppers);
   shown.source = request.dockerfile;
   auto progress = report::make_progress(shown);
   report::BuildLog log(place.directory + "/log");

@@ -39,6 +39,11 @@ Session Session::open(const Options& options) {
   return session;
 }
 
+sandbox::FoundUppers Session::find_uppers() const {
+  const TempDir place = store_->temporary("uppers");
+  return sandbox::find_uppers(entered_, {place.path()});
+}
+
 std::string Session::stored_name(std::string_view name_or_id) {
   if (auto reference = oci::Reference::try_parse(name_or_id)) {
     std::string full = reference->with_default_tag().to_string();

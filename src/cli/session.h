@@ -11,6 +11,7 @@
 #include "cli/config_file.h"
 #include "oci/reference.h"
 #include "sandbox/privilege.h"
+#include "sandbox/uppers.h"
 #include "store/store.h"
 
 namespace corten::cli {
@@ -30,6 +31,8 @@ class Session {
 
   store::Store& store() { return *store_; }
   const sandbox::Entered& entered() const { return entered_; }
+  // Where the writes of a step can go here. Tried each time.
+  sandbox::FoundUppers find_uppers() const;
   const Clock& clock() const { return clock_; }
   const ConfigFile& config() const { return config_; }
   // An image by name or id; of an index the one for `platform` (default: this machine's). Error(kNotFound)

@@ -91,7 +91,8 @@ void plan_capabilities(const Spec& spec, Plan& plan) {
   const uint64_t bits = capability_bits(spec);
   Operation bound{.apply = drop_bound, .what = "drop capabilities"};
   bound.flags = bits;
-  plan.add(std::move(bound));
+  const bool may_drop = (own_capabilities() >> CAP_SETPCAP & 1) != 0;
+  if (spec.has_namespaces || may_drop) plan.add(std::move(bound));
 
   if (!spec.one_id) plan_ids(spec, plan);
 
@@ -103,6 +104,10 @@ void plan_capabilities(const Spec& spec, Plan& plan) {
   Operation death{.apply = set_death_signal, .what = "die with the parent"};
   death.number = spec.dies_with_parent ? SIGKILL : 0;
   plan.add(std::move(death));
+}
+
+void plan_no_new_privileges(Plan& plan) {
+  plan.add({.apply = forbid_new_privileges, .what = "forbid new privileges"});
 }
 
 std::vector<int> default_capabilities() {

@@ -121,6 +121,10 @@ void attach_directory(const char* name, UniqueFd mount, Plan& plan) {
 
 }  // namespace
 
+void for_each_device(const std::function<void(const char*, unsigned, unsigned)>& visit) {
+  for (const Device& device : kDevices) visit(device.name, device.major, device.minor);
+}
+
 void plan_devices(const Spec& spec, Plan& plan) {
   plan.dev = plan.keep(make_tmpfs(
       {.size_bytes = 65536, .mode = 0755, .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME},

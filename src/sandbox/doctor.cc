@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -28,6 +29,7 @@
 #include "sandbox/network.h"
 #include "sandbox/privilege.h"
 #include "sandbox/process.h"
+#include "sandbox/uppers.h"
 
 namespace corten::sandbox {
 
@@ -97,23 +99,28 @@ Finding attempt(std::string subject, State when_failed, const std::string& climb
   return finding;
 }
 
-Finding privilege_finding(Rung rung) {
-  Finding finding{
-      .state = State::kOk, .subject = "privilege", .what = std::string(rung_name(rung)), .climb = {}};
-  if (rung == Rung::kRoot || rung == Rung::kRange) return finding;
-  finding.state = rung == Rung::kNothing ? State::kMissing : State::kLimited;
-  for (const Finding& why : in_child([]() -> std::vector<Finding> {
-         const Entered entered = enter();
-         std::vector<Finding> list;
-         for (const Obstacle& obstacle : entered.obstacles)
-           list.push_back(
-               {.state = State::kLimited, .subject = {}, .what = obstacle.what, .climb = obstacle.climb});
-         return list;
-       })) {
-    finding.what += "; " + why.what;
-    finding.climb = why.climb;
-  }
-  return finding;
+// The rung, and below it each better one that was not reached, with the line that climbs to it.
+std::vector<Finding> privilege_findings(Rung rung) {
+  const bool is_good = rung == Rung::kRoot || rung == Rung::kRange;
+  std::vector<Finding> findings = in_child([&]() -> std::vector<Finding> {
+    const Entered entered = enter();
+    Finding reached{.state = is_good                  ? State::kOk
+                             : rung == Rung::kNothing ? State::kMissing
+                                                      : State::kLimited,
+                    .subject = "privilege",
+                    .what = std::string(rung_name(entered.rung)),
+                    .climb = {}};
+    if (std::string limits = limits_of(entered); !limits.empty()) reached.what += "; " + limits;
+    std::vector<Finding> list{reached};
+    if (!is_good)
+      for (const Obstacle& obstacle : entered.obstacles)
+        list.push_back({.state = State::kLimited,
+                        .subject = "privilege",
+                        .what = fmt::format("not {}: {}", rung_name(obstacle.rung), obstacle.what),
+                        .climb = obstacle.climb});
+    return list;
+  });
+  return findings;
 }
 
 Finding ids_finding(const IdMapping& mapping) {
@@ -138,19 +145,46 @@ HostPath nearest_directory(HostPath path) {
   return path;
 }
 
-std::string try_overlay(const std::string& place) {
-  TempDir directory = TempDir::make(place, ".corten-examine-");
-  for (const char* name : {"lower", "lower/dir", "upper", "work"}) make_directories_on_host(directory / name);
-  UniqueFd mount = make_overlay({.lowers = {{.path = {directory / "lower"}, .fd = -1}},
-                                 .upper = {directory / "upper"},
-                                 .work = {directory / "work"},
-                                 .memory_bytes = std::nullopt,
-                                 .attributes = 0},
-                                "overlay");
-  // The trap of a plain overlay in a user namespace: it mounts, and this fails.
-  if (unlinkat(mount.get(), "dir", AT_REMOVEDIR) != 0 || mkdirat(mount.get(), "dir", 0755) != 0)
-    fail_errno("replace a directory");
-  return "writable layers here";
+Finding file_system_finding(const Entered& entered, const std::string& place) {
+  const FoundUppers found = find_uppers(entered, {place});
+  Finding finding{.state = found.uppers == Uppers::kOnStore ? State::kOk : State::kLimited,
+                  .subject = "file system",
+                  .what = fmt::format("steps write to {}", uppers_name(found.uppers)),
+                  .climb = found.climb};
+  if (!found.why.empty()) finding.what += "; " + found.why;
+  return finding;
+}
+
+// In a pid namespace of its own; a machine that is a container may refuse it.
+Finding proc_finding() {
+  const bool is_fresh = [] {
+    const pid_t pid = fork();
+    if (pid < 0) return false;
+    if (pid == 0) {
+      if (unshare(CLONE_NEWPID) != 0) _exit(1);
+      const pid_t first = fork();
+      if (first == 0) {
+        UniqueFd context(static_cast<int>(syscall(SYS_fsopen, "proc", FSOPEN_CLOEXEC)));
+        _exit(!is_forbidden(Feature::kFreshProc) && context &&
+                      syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0
+                  ? 0
+                  : 1);
+      }
+      int status = 1;
+      waitpid(first, &status, 0);
+      _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+    }
+    int status = 1;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  }();
+  if (is_fresh)
+    return {.state = State::kOk, .subject = "proc", .what = "a /proc of each step's own", .climb = {}};
+  return {.state = State::kLimited,
+          .subject = "proc",
+          .what = "steps see the /proc that is here, masked: numbers of processes in it are not theirs",
+          .climb = "in a container: --security-opt unmask=ALL (podman), systempaths=unconfined (Docker)"};
 }
 
 Finding newuidmap_finding() {
@@ -257,16 +291,8 @@ Finding store_finding(const HostPath& store) {
 std::vector<Finding> inside(const HostPath& store) {
   const Entered entered = enter();
   std::vector<Finding> findings{ids_finding(entered.mapping)};
-  const std::string place = nearest_directory(store).value;
-  findings.push_back(
-      attempt("overlay on the store", State::kLimited, "", [&] { return try_overlay(place); }));
-  findings.push_back(attempt("overlay in memory", State::kMissing, "", [] {
-    TempDir directory = TempDir::make("/tmp", "corten-examine-");
-    mount_memory({directory.path()});
-    std::string what = try_overlay(directory.path());
-    unmount({directory.path()});
-    return what;
-  }));
+  findings.push_back(file_system_finding(entered, nearest_directory(store).value));
+  findings.push_back(proc_finding());
   findings.push_back(kernel_finding());
   findings.push_back(network_finding());
   findings.push_back(limits_finding());
@@ -315,9 +341,13 @@ std::vector<Finding> other_platforms() {
 
 std::vector<Finding> examine(const HostPath& store) {
   const Rung rung = probe_privilege();
-  std::vector<Finding> findings{privilege_finding(rung)};
+  std::vector<Finding> findings = privilege_findings(rung);
   if (rung != Rung::kRoot) findings.push_back(newuidmap_finding());
   findings.push_back(store_finding(store));
+  if (rung == Rung::kChrootOnly)
+    findings.push_back(
+        file_system_finding({.rung = rung, .mapping = {}, .in_own_user_namespace = false, .obstacles = {}},
+                            nearest_directory(store).value));
   if (rung <= Rung::kOneId)
     for (Finding& finding : in_child([&] { return inside(store); })) findings.push_back(std::move(finding));
   if (rung <= Rung::kOneId)

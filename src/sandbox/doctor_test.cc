@@ -28,8 +28,7 @@ TEST(Doctor, TriesEverythingAndLeavesNothing) {
   const Finding* privilege = find(findings, "privilege");
   ASSERT_NE(privilege, nullptr);
   if (privilege->state != Finding::State::kOk) return;
-  for (const char* subject :
-       {"ids", "overlay on the store", "overlay in memory", "kernel", "network", "sandbox"}) {
+  for (const char* subject : {"ids", "file system", "proc", "kernel", "network", "sandbox"}) {
     ASSERT_NE(find(findings, subject), nullptr) << subject;
     EXPECT_NE(find(findings, subject)->state, Finding::State::kMissing) << find(findings, subject)->what;
   }

@@ -10,9 +10,10 @@ namespace corten::sandbox {
 
 namespace {
 constexpr std::array kFeatures = {
-    Feature::kPrivilegedMounts, Feature::kUserNamespace, Feature::kIdRange,      Feature::kChroot,
-    Feature::kSeccompNotify,    Feature::kWaitKillable,  Feature::kLowerdirPlus, Feature::kOverlayFd,
-    Feature::kLandlockScope,    Feature::kFreshProc,     Feature::kFreshSysfs,   Feature::kMknod,
+    Feature::kPrivilegedMounts, Feature::kUserNamespace, Feature::kIdRange,       Feature::kChroot,
+    Feature::kOverlay,          Feature::kUpperOnStore,  Feature::kUpperInMemory, Feature::kSeccompNotify,
+    Feature::kWaitKillable,     Feature::kLowerdirPlus,  Feature::kOverlayFd,     Feature::kLandlockScope,
+    Feature::kLandlockTree,     Feature::kFreshProc,     Feature::kFreshSysfs,    Feature::kMknod,
     Feature::kEmulation};
 
 uint32_t read_forbidden() {
@@ -36,6 +37,12 @@ std::string_view feature_name(Feature feature) {
       return "id-range";
     case Feature::kChroot:
       return "chroot";
+    case Feature::kOverlay:
+      return "overlay";
+    case Feature::kUpperOnStore:
+      return "upper-on-store";
+    case Feature::kUpperInMemory:
+      return "upper-in-memory";
     case Feature::kSeccompNotify:
       return "seccomp-notify";
     case Feature::kWaitKillable:
@@ -46,6 +53,8 @@ std::string_view feature_name(Feature feature) {
       return "overlay-fd";
     case Feature::kLandlockScope:
       return "landlock-scope";
+    case Feature::kLandlockTree:
+      return "landlock-tree";
     case Feature::kFreshProc:
       return "fresh-proc";
     case Feature::kFreshSysfs:

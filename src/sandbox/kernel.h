@@ -21,12 +21,16 @@ enum class Feature {
   kUserNamespace,     // "user-namespace"
   kIdRange,           // "id-range": more than one id in it
   kChroot,            // "chroot"
+  kOverlay,           // "overlay": of any kind (uppers.h)
+  kUpperOnStore,      // "upper-on-store"
+  kUpperInMemory,     // "upper-in-memory"
   // Calls.
   kSeccompNotify,  // "seccomp-notify": calls answered by us (5.0); without it there is no rung with one id
   kWaitKillable,   // "wait-killable": and not asked anew after a signal (5.19)
   kLowerdirPlus,   // "lowerdir+": layers one by one (6.5)
   kOverlayFd,      // "overlay-fd": layers as descriptors (6.13)
   kLandlockScope,  // "landlock-scope": abstract sockets closed off (6.12, Landlock ABI 6)
+  kLandlockTree,   // "landlock-tree": files outside of a chroot closed off (5.19, Landlock ABI 2)
   kFreshProc,      // "fresh-proc": a proc mount of our own (refused where an outer container masks its own)
   kFreshSysfs,     // "fresh-sysfs"
   kMknod,          // "mknod": device nodes in our /dev (real root only)

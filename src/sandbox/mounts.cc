@@ -198,14 +198,18 @@ void plan_root(const Spec& spec, Plan& plan) {
   plan.add(std::move(root));
 }
 
-void plan_mounts(const Spec& spec, Plan& plan) {
+std::vector<Mount> mounts_in_order(const Spec& spec) {
   std::vector<Mount> mounts;
   if (spec.etc_hosts) mounts.push_back(etc_file("/etc/hosts", *spec.etc_hosts));
   if (spec.etc_resolv_conf) mounts.push_back(etc_file("/etc/resolv.conf", *spec.etc_resolv_conf));
   mounts.insert(mounts.end(), spec.mounts.begin(), spec.mounts.end());
   std::stable_sort(mounts.begin(), mounts.end(),
                    [](const Mount& a, const Mount& b) { return a.target < b.target; });
-  for (const Mount& mount : mounts) {
+  return mounts;
+}
+
+void plan_mounts(const Spec& spec, Plan& plan) {
+  for (const Mount& mount : mounts_in_order(spec)) {
     if (mount.target.is_root()) fail(ErrorCode::kInvalid, "invalid mount target \"/\"");
     const std::string what = fmt::format("mount {}", mount.target.absolute());
     if (mount.text)

@@ -37,7 +37,7 @@ constexpr size_t kMaxHostName = 64;
 
 void plan_namespaces(const Spec& spec, Plan& plan) {
   plan.add({.apply = new_session, .what = "make a session"});
-  if (spec.join_pidfd >= 0) return;
+  if (spec.join_pidfd >= 0 || !spec.has_namespaces) return;
   plan.clone_flags |= CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
   if (spec.network == Network::kNone) plan.clone_flags |= CLONE_NEWNET;
   if (spec.network == Network::kJoin) {

@@ -8,10 +8,12 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "sandbox/process.h"
 #include "sandbox/spec.h"
 
 namespace corten::sandbox {
@@ -76,6 +78,15 @@ class Plan {
 
 Plan make_plan(const Spec& spec);
 
+// In the child: does all of the plan and executes the program. Nothing may be allocated.
+[[noreturn]] void become_program(const Plan& plan, Child& child);
+
+// The mounts of the spec with the files of /etc, parents before what lies in them.
+std::vector<Mount> mounts_in_order(const Spec& spec);
+// Name, major and minor of what is in /dev.
+void for_each_device(const std::function<void(const char*, unsigned, unsigned)>& visit);
+std::vector<Stub> stubs_of(const Report& report);
+
 // The parts, in the order in which the child applies them.
 void plan_cgroup(const Spec& spec, Plan& plan);        // cgroup.cc
 void plan_namespaces(const Spec& spec, Plan& plan);    // namespaces.cc
@@ -89,6 +100,7 @@ void plan_pivot(const Spec& spec, Plan& plan);         // mounts.cc
 void plan_network(const Spec& spec, Plan& plan);       // network.cc
 void plan_limits(const Spec& spec, Plan& plan);        // limits.cc
 void plan_one_id(const Spec& spec, Plan& plan);        // one_id.cc
+void plan_no_new_privileges(Plan& plan);               // capabilities.cc
 void plan_landlock(const Spec& spec, Plan& plan);      // landlock.cc
 void plan_seccomp(const Spec& spec, Plan& plan);       // seccomp.cc
 void plan_capabilities(const Spec& spec, Plan& plan);  // capabilities.cc

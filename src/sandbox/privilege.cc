@@ -338,7 +338,7 @@ class Climber {
 
   // Also as the root of a user namespace that has ids, but no mounts.
   bool to_chroot() {
-    if (geteuid() != 0) return false;
+    if (geteuid() != 0 || mapping_.usable_ids() == 1) return false;  // nobody could record owners
     if (!has_capability(CAP_CHOWN) || !has_capability(CAP_SYS_CHROOT))
       throw Error(ErrorCode::kPermission, "root without CAP_CHOWN and CAP_SYS_CHROOT")
           .with_hint("in a container: --cap-add CHOWN,SYS_CHROOT");
@@ -441,15 +441,19 @@ std::string limits_of(const Entered& entered) {
   return {};
 }
 
+Obstacle main_obstacle(const Entered& entered) {
+  Obstacle main;
+  for (const Obstacle& obstacle : entered.obstacles)
+    if (obstacle.rung == Rung::kRange || obstacle.rung == Rung::kOneId) main = obstacle;
+  return main;
+}
+
 void require_namespaces(const Entered& entered, std::string_view who) {
   if (entered.has_namespaces()) return;
-  std::string what = fmt::format("{}: namespaces are not to be had here", who), climb;
-  for (const Obstacle& obstacle : entered.obstacles)
-    if (obstacle.rung == Rung::kRange || obstacle.rung == Rung::kOneId) {
-      what += fmt::format("; {}", obstacle.what);
-      climb = obstacle.climb;
-    }
-  throw Error(ErrorCode::kUnsupported, what).with_hint(climb.empty() ? "see 'corten doctor'" : climb);
+  const Obstacle obstacle = main_obstacle(entered);
+  throw Error(ErrorCode::kUnsupported, fmt::format("{}: namespaces are not to be had here{}{}", who,
+                                                   obstacle.what.empty() ? "" : "; ", obstacle.what))
+      .with_hint(obstacle.climb.empty() ? "see 'corten doctor'" : obstacle.climb);
 }
 
 // A process that has just changed its ids and is on its way through exec(2) may not be looked at for a moment

@@ -67,6 +67,9 @@ struct Entered {
 // best.
 std::string limits_of(const Entered& entered);
 
+// What keeps us from namespaces, as the step with the best prospects found it.
+Obstacle main_obstacle(const Entered& entered);
+
 // Error(kUnsupported) `WHO: ... are not possible here` with the way up, where there are no namespaces.
 void require_namespaces(const Entered& entered, std::string_view who);
 

@@ -23,6 +23,7 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "sandbox/chroot.h"
 #include "sandbox/plan.h"
 #include "sandbox/recorder.h"
 
@@ -97,21 +98,7 @@ void reset_signals() {
 
 int child_main(void* argument) {
   Start& start = *static_cast<Start*>(argument);
-  Report& report = *start.report;
-  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  umask(0);
-  const std::vector<Operation>& operations = start.plan->operations;
-  for (size_t i = 0; i < operations.size(); i++) {
-    const int result = operations[i].apply(start.child, operations[i]);
-    if (result == 0) continue;
-    report.failed_operation = static_cast<int>(i);
-    report.error = -result;
-    _exit(kSetupFailed);
-  }
-  umask(022);
-  reset_signals();
-  execute_program(*start.plan, report);
-  _exit(kSetupFailed);
+  become_program(*start.plan, start.child);
 }
 
 int enter_and_start(void* argument) {
@@ -156,18 +143,6 @@ int exec_code(const Report& report) {
   return missing ? 127 : 126;
 }
 
-std::vector<Stub> stubs_of(const Report& report) {
-  std::vector<Stub> stubs;
-  const char* at = report.stubs;
-  const char* end = report.stubs + report.stubs_size;
-  while (at < end) {
-    const std::string path(at + 1);
-    stubs.push_back({.path = RootfsPath(path), .is_directory = *at == 'd'});
-    at += 1 + path.size() + 1;
-  }
-  return stubs;
-}
-
 [[noreturn]] void fail_setup(const Plan& plan, const Report& report) {
   const Operation& operation = plan.operations[static_cast<size_t>(report.failed_operation)];
   Error error = errno_error(report.error, operation.what);
@@ -198,7 +173,60 @@ void clone_in_joined_namespaces(Start& start, const Stack& stack, const Stack& s
 
 }  // namespace
 
+void become_program(const Plan& plan, Child& child) {
+  Report& report = *child.report;
+  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  umask(0);
+  const std::vector<Operation>& operations = plan.operations;
+  for (size_t i = 0; i < operations.size(); i++) {
+    const int result = operations[i].apply(child, operations[i]);
+    if (result == 0) continue;
+    report.failed_operation = static_cast<int>(i);
+    report.error = -result;
+    _exit(kSetupFailed);
+  }
+  umask(022);
+  reset_signals();
+  execute_program(plan, report);
+  _exit(kSetupFailed);
+}
+
+std::vector<Stub> stubs_of(const Report& report) {
+  std::vector<Stub> stubs;
+  const char* at = report.stubs;
+  const char* end = report.stubs + report.stubs_size;
+  while (at < end) {
+    const std::string path(at + 1);
+    stubs.push_back({.path = RootfsPath(path), .is_directory = *at == 'd'});
+    at += 1 + path.size() + 1;
+  }
+  return stubs;
+}
+
+// Where there are no namespaces.
+Process Process::start_in_chroot(const Spec& spec) {
+  Process process;
+  process.chroot_ = std::make_unique<ChrootRun>(spec);
+  {
+    const CloneGuard guard;
+    int pidfd = -1;
+    process.chroot_->start(process.pid_, pidfd);
+    process.pidfd_ = UniqueFd(pidfd);
+  }
+  process.note_start(process.chroot_->plan(), process.chroot_->report());
+  process.chroot_->forget_plan();
+  return process;
+}
+
+void Process::note_start(const Plan& plan, const Report& report) {
+  if (report.failed_operation >= 0) fail_setup(plan, report);
+  if (report.exec == ExecFailure::kNone) return;
+  exec_error_ = exec_text(plan, report);
+  exec_code_ = exec_code(report);
+}
+
 Process Process::start(const Spec& spec) {
+  if (!spec.has_namespaces) return start_in_chroot(spec);
   const Plan plan = make_plan(spec);
   if (spec.recorder != nullptr) spec.recorder->begin(plan.root);
   auto report = std::make_unique<Report>();
@@ -224,13 +252,12 @@ Process Process::start(const Spec& spec) {
   process.pid_ = start.pid;
   process.pidfd_ = UniqueFd(start.pidfd);
   process.stubs_ = stubs_of(*report);
-  if (report->failed_operation >= 0) fail_setup(plan, *report);
-  if (report->exec != ExecFailure::kNone) {
-    process.exec_error_ = exec_text(plan, *report);
-    process.exec_code_ = exec_code(*report);
-  }
+  process.note_start(plan, *report);
   return process;
 }
+
+Process::Process() = default;
+Process::Process(Process&&) noexcept = default;
 
 Process& Process::operator=(Process&& other) noexcept {
   std::swap(pidfd_, other.pidfd_);
@@ -238,6 +265,7 @@ Process& Process::operator=(Process&& other) noexcept {
   std::swap(exec_error_, other.exec_error_);
   std::swap(exec_code_, other.exec_code_);
   std::swap(stubs_, other.stubs_);
+  std::swap(chroot_, other.chroot_);
   return *this;
 }
 
@@ -251,7 +279,8 @@ Process::~Process() {
 }
 
 void Process::kill() noexcept {
-  if (pidfd_.is_open()) syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+  // The keeper of a chroot must live on to kill the rest.
+  if (pidfd_.is_open()) syscall(SYS_pidfd_send_signal, pidfd_.get(), chroot_ ? SIGTERM : SIGKILL, nullptr, 0);
 }
 
 void Process::signal(int number) {
@@ -268,6 +297,13 @@ Exit Process::wait() {
   while (syscall(SYS_waitid, P_PIDFD, pidfd_.get(), &info, WEXITED, &use) != 0)
     if (errno != EINTR) fail_errno("wait for process {}", pid_);
   pidfd_.reset();
+  if (chroot_) {
+    use = chroot_->use();
+    const int status = chroot_->status();
+    info.si_code = WIFEXITED(status) ? CLD_EXITED : CLD_KILLED;
+    info.si_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
+    stubs_ = chroot_->mounts().take_away();
+  }
   Exit exit;
   exit.exec_error = std::move(exec_error_);
   if (!exit.exec_error.empty())

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,13 @@ struct Exit {
 struct Stub {
   RootfsPath path;  // where it is, with links resolved
   bool is_directory = true;
+  bool was_there =
+      false;  // not made, but out of the way meanwhile, and put back: where nothing can be mounted
 };
+
+class ChrootRun;
+class Plan;
+struct Report;
 
 class Process {
  public:
@@ -45,7 +52,7 @@ class Process {
   // Thread-safe; needs enter() before.
   static Process start(const Spec& spec);
 
-  Process(Process&&) noexcept = default;
+  Process(Process&&) noexcept;
   Process& operator=(Process&&) noexcept;
   ~Process();  // kills and waits, if nobody has waited
 
@@ -56,16 +63,20 @@ class Process {
   pid_t pid() const { return pid_; }          // as we see it
   // Why the program was never started, in runc's words; "" when it was. wait() then gives the code.
   const std::string& exec_error() const { return exec_error_; }
-  // In the order in which they were made: remove them from the upper in reverse, if they are still empty.
+  // After wait(), where nothing can be mounted. In the order in which they were made: remove them from the
+  // upper in reverse, if they are still empty.
   const std::vector<Stub>& stubs() const { return stubs_; }
 
  private:
-  Process() = default;
+  Process();
+  static Process start_in_chroot(const Spec& spec);
+  void note_start(const Plan& plan, const Report& report);
   UniqueFd pidfd_;
   pid_t pid_ = -1;
   std::string exec_error_;
   int exec_code_ = 0;
   std::vector<Stub> stubs_;
+  std::unique_ptr<ChrootRun> chroot_;
 };
 
 }  // namespace corten::sandbox

@@ -93,6 +93,9 @@ struct Spec {
   gid_t gid = 0;
   std::vector<gid_t> groups;  // supplementary
 
+  // Without, the root is `root.plain`, entered with chroot(2), and mounts are put in place (chroot.h): their
+  // sources are moved, so they are the step's alone.
+  bool has_namespaces = true;
   // Only one id exists (Entered::records_owners()): any uid and gid can be had, but no others beside them,
   // and no groups. With a recorder, borrowed for the process's life, owners are written down; without, they
   // and changes of user are only pretended for root, so that programs that ask for them go on.

@@ -22,16 +22,25 @@ int64_t to_ns(const timespec& ts) {
   return ts.tv_sec * 1'000'000'000 + ts.tv_nsec;
 }
 
+timespec to_timespec(int64_t ns) {
+  int64_t seconds = ns / 1'000'000'000, rest = ns % 1'000'000'000;
+  if (rest < 0) seconds--, rest += 1'000'000'000;
+  return {seconds, rest};
+}
+
 class Capture {
  public:
-  Capture(std::string upper, const CaptureOptions& options) : upper_(std::move(upper)), options_(options) {}
+  // `before`: the upper is a whole tree, of which what is as before does not count.
+  Capture(std::string upper, const CaptureOptions& options, const TreeSnapshot* before = nullptr)
+      : upper_(std::move(upper)), options_(options), before_(before) {}
 
   Manifest run() {
-    visit_directory(RootfsPath());
+    visit_directory(RootfsPath(), false);
     std::set<RootfsPath> untouched;
     for (const Entry& e : entries_)
       if (is_untouched_stub_parent(e)) untouched.insert(e.path);
     std::erase_if(entries_, [&](const Entry& e) { return untouched.contains(e.path); });
+    for (auto path = untouched.rbegin(); path != untouched.rend(); ++path) undo_touch(*path);
     join_hard_links();
     hash_files();
     if (!options_.keep_times) settle_times();
@@ -43,7 +52,8 @@ class Capture {
     return path.is_root() ? upper_ : upper_ + "/" + path.str();
   }
 
-  void visit_directory(const RootfsPath& directory) {
+  // Whether anything in it belongs to the layer.
+  bool visit_directory(const RootfsPath& directory, bool is_new) {
     UniqueFd fd = open_file(host(directory), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     DIR* stream = fdopendir(fd.get());
     if (!stream) fail_errno("read {}", directory.absolute());
@@ -54,7 +64,20 @@ class Capture {
     closedir(stream);
     std::sort(names.begin(), names.end());
     if (directory.is_root()) visit_root();
-    for (const std::string& name : names) visit(directory.child(name));
+    const size_t entries_before = entries_.size();
+    for (const std::string& name : names) visit(directory.child(name), is_new);
+    if (before_ && !is_new) add_whiteouts(directory, names);
+    return entries_.size() > entries_before;
+  }
+
+  void add_whiteouts(const RootfsPath& directory, const std::vector<std::string>& names) {
+    for (const std::string& name : before_->names(directory))
+      if (!std::binary_search(names.begin(), names.end(), name)) {
+        Entry e;
+        e.path = directory.child(name);
+        e.type = EntryType::kWhiteout;
+        entries_.push_back(std::move(e));
+      }
   }
 
   // The upper's own directory stands for "/", and counts only when the step changed it.
@@ -70,19 +93,44 @@ class Capture {
     if (!looks_like(expected) || !looks_like(default_root())) entries_.push_back(std::move(root));
   }
 
-  void visit(const RootfsPath& path) {
+  void visit(const RootfsPath& path, bool parent_is_new) {
     struct stat st;
     if (lstat(host(path).c_str(), &st) != 0) fail_errno("stat {}", path.absolute());
     if (S_ISSOCK(st.st_mode)) return;  // a socket without its server is nothing; tar has no type for it
+    const bool is_new = parent_is_new || (before_ && !is_same_file(path, st));
+    if (before_ && !is_new && is_unchanged(path, st)) {
+      // With what changed in it, a directory is in the layer too, as an overlay has it in the upper.
+      if (S_ISDIR(st.st_mode) && visit_directory(path, false)) entries_.push_back(entry_of(path, st));
+      return;
+    }
     if (S_ISREG(st.st_mode) && st.st_nlink > 1) links_[{st.st_dev, st.st_ino}].push_back(path);
-    entries_.push_back(entry_of(path, st));
-    if (S_ISDIR(st.st_mode)) visit_directory(path);
+    Entry e = entry_of(path, st);
+    if (before_ && e.is_directory()) e.opaque = is_new && !parent_is_new;
+    if (e.opaque && options_.below) {  // overlays mark every new directory
+      const Entry* below = options_.below->find(path);
+      e.opaque = below && below->is_directory();
+    }
+    entries_.push_back(std::move(e));
+    if (S_ISDIR(st.st_mode)) visit_directory(path, before_ && is_new);
+  }
+
+  bool is_same_file(const RootfsPath& path, const struct stat& st) const {
+    const TreeSnapshot::Seen* seen = before_->find(path);
+    return seen && seen->inode == st.st_ino && (seen->mode & S_IFMT) == (st.st_mode & S_IFMT) &&
+           seen->born_ns == TreeSnapshot::birth_of(host(path));
+  }
+
+  bool is_unchanged(const RootfsPath& path, const struct stat& st) const {
+    const TreeSnapshot::Seen* seen = before_->find(path);
+    return (S_ISDIR(st.st_mode) || seen->size == st.st_size) && seen->mode == st.st_mode &&
+           seen->uid == st.st_uid && seen->gid == st.st_gid &&
+           (seen->changed_ns == to_ns(st.st_ctim) || options_.put_back.contains(path));
   }
 
   Entry entry_of(const RootfsPath& path, const struct stat& st) {
     Entry e;
     e.path = path;
-    if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0)) {
+    if (!before_ && S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0)) {
       e.type = EntryType::kWhiteout;
       return e;
     }
@@ -182,6 +230,19 @@ class Capture {
     });
   }
 
+  // The directory has another time now. In an upper it can go, what is below shows again.
+  void undo_touch(const RootfsPath& path) {
+    if (!before_) {
+      if (rmdir(host(path).c_str()) != 0 && errno != ENOTEMPTY) fail_errno("remove {}", path.absolute());
+      return;
+    }
+    const TreeSnapshot::Seen* seen = before_->find(path);
+    if (!seen) return;
+    const timespec times[2] = {to_timespec(seen->modified_ns), to_timespec(seen->modified_ns)};
+    if (utimensat(AT_FDCWD, host(path).c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
+      fail_errno("set time of {}", path.absolute());
+  }
+
   void join_hard_links() {
     std::map<RootfsPath, RootfsPath> first_names;
     for (auto& [inode, paths] : links_) {
@@ -224,11 +285,16 @@ class Capture {
 
   std::string upper_;
   const CaptureOptions& options_;
+  const TreeSnapshot* before_;
   std::vector<Entry> entries_;
   std::map<std::pair<dev_t, ino_t>, std::vector<RootfsPath>> links_;
 };
 
 }  // namespace
+
+Manifest capture_changes(const std::string& tree, const TreeSnapshot& before, const CaptureOptions& options) {
+  return Capture(tree, options, &before).run();
+}
 
 Manifest capture_upper(const std::string& upper, const CaptureOptions& options) {
   return Capture(upper, options).run();

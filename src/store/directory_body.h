@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "store/contents.h"
@@ -38,7 +39,8 @@ struct CaptureOptions {
   bool keep_times = false;             // --timestamps=source: every time is kept as it is
   std::set<RootfsPath>
       stub_parents;  // directories that the sandbox touched: left out when nothing else changed in them
-  const Tree* below = nullptr;  // what the upper lies on
+  std::set<RootfsPath> put_back;  // what was out of the way while the step ran: its change time says nothing
+  const Tree* below = nullptr;    // what the upper lies on
   Owners owners;
   // With recorded owners: who made what has no record, and who owns the link, fifo or socket at a path, as
   // far as the step said so.
@@ -50,5 +52,36 @@ struct CaptureOptions {
 // Reads the upper of an overlay (userxattr) into a manifest, and gives what the step wrote the layer's time.
 // The upper then is the layer's directory body: Layers::adopt().
 Manifest capture_upper(const std::string& upper, const CaptureOptions& options);
+
+// What a whole tree holds before a step writes to it. Where nothing can be mounted, a step's layer is what
+// differs afterwards.
+//
+// By inode, its birth, size, mode, owner and change time: no write since can leave all of them alone (a store
+// through a mapping that was dirty before could, so no process of the step may be left by then). 100,000
+// entries take 0.2 seconds.
+class TreeSnapshot {
+ public:
+  struct Seen {
+    uint64_t inode = 0;
+    int64_t born_ns = 0;  // numbers come back: a directory that is removed and made again has its old one
+    int64_t size = 0, changed_ns = 0, modified_ns = 0;
+    uint32_t mode = 0, uid = 0, gid = 0;
+  };
+  explicit TreeSnapshot(const std::string& root);
+  // 0 where the file system does not say.
+  static int64_t birth_of(const std::string& path);
+  const Seen* find(const RootfsPath& path) const;
+  // Names in a directory, sorted.
+  const std::vector<std::string>& names(const RootfsPath& directory) const;
+
+ private:
+  void visit(const std::string& host, const RootfsPath& directory);
+  std::unordered_map<std::string, Seen> seen_;
+  std::unordered_map<std::string, std::vector<std::string>> names_;
+};
+
+// Reads what changed in the tree into a manifest, as if it had been written to an upper, and gives it the
+// layer's time.
+Manifest capture_changes(const std::string& tree, const TreeSnapshot& before, const CaptureOptions& options);
 
 }  // namespace corten::store

@@ -23,7 +23,10 @@ void make_working_directory(const std::string& upper, const RootfsPath& director
   for (const std::string& name : target.components()) {
     made = made.child(name);
     std::string path = upper + "/" + made.str();
-    if (mkdir(path.c_str(), 0755) != 0) fail_errno("make working directory {}", made.absolute());
+    if (mkdir(path.c_str(), 0755) != 0) {
+      if (errno == EEXIST && view.find(made)) continue;  // in a whole tree
+      fail_errno("make working directory {}", made.absolute());
+    }
     const Entry* there = view.find(made);
     owners.give(AT_FDCWD, path, {.uid = there ? there->uid : 0, .gid = there ? there->gid : 0},
                 made.absolute());

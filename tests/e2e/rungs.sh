@@ -17,7 +17,7 @@ RUN mkdir /d && echo x >/d/r && chown 33:34 /d /d/r && ln -s r /d/l && chown -h 
 RUN --mount=type=cache,target=/cache,uid=12 --mount=type=bind,target=/bound --mount=type=secret,id=token,uid=1000,mode=0440 \
     --mount=type=tmpfs,target=/tmpfs \
     stat -c '%u:%g %a' /cache /run/secrets/token /d /d/l /d/p >>/seen && mv /d /e && cp -a /e /f && chgrp 77 /f/r; \
-    find /e /f -exec stat -c '%n %F %a %u:%g' {} + >>/seen && touch /tmpfs/x && cp /bound/f /from-bind && ln /from-bind /linked
+    find /e /f -exec stat -c '%n %F %a %u:%g' {} + | sort >>/seen && touch /tmpfs/x && cp /bound/f /from-bind && ln /from-bind /linked
 USER app
 WORKDIR /place/deep
 RUN id -u >/tmp/id && id -g >>/tmp/id && mkdir /tmp/w && echo a >/tmp/w/a && ! chown 0 /tmp/w 2>/dev/null && stat -c %u:%g /owned /bin/sh >>/tmp/id
@@ -64,3 +64,21 @@ for call in lowerdir+ overlay-fd landlock-scope fresh-proc fresh-sysfs mknod emu
   on "privileged-mounts,id-range,$call" "one-without-$call"
   same "one-without-$call"
 done
+
+# Where uppers cannot be beside their layers: in memory, and as copies of the whole tree.
+for privilege in "" privileged-mounts privileged-mounts,id-range; do
+  on "$privilege,upper-on-store" memory
+  same memory
+  holds "$(head -1 memory.log)" "with overlays in memory"
+  on "$privilege,overlay" copied
+  same copied
+  holds "$(head -1 copied.log)" "with copied directories"
+done
+
+# Root without namespaces: in a chroot.
+if [ "$(id -u)" = 0 ]; then
+  on privileged-mounts,user-namespace chroot
+  same chroot
+  holds "$(head -1 chroot.log)" "building as chroot only: steps are not isolated"
+  holds "$(head -1 chroot.log)" "with copied directories"
+fi
