@@ -5,7 +5,7 @@ CORTEN := $(abspath $(BUILD)/corten)
 JOBS ?= $(shell nproc)
 NO_CCACHE := $(if $(shell command -v ccache 2>/dev/null),,-DCMAKE_C_COMPILER_LAUNCHER= -DCMAKE_CXX_COMPILER_LAUNCHER=)
 
-.PHONY: all build deps writable configure test mission demo check format bench reference clean
+.PHONY: all build deps writable configure test test-long mission demo check format bench reference clean
 
 all: build
 
@@ -29,6 +29,11 @@ build: configure
 test: deps configure
 	@ninja -C $(BUILD) -j$(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure --no-label-summary -j$(JOBS)
+
+# What takes too long for every change: 500 kills, every call that can fail. `make test` has the short forms.
+test-long: deps configure
+	@ninja -C $(BUILD) -j$(JOBS)
+	@ctest --test-dir $(BUILD) -C long -L long --output-on-failure --no-label-summary
 
 mission: build
 	@tests/mission/run --corten $(CORTEN)

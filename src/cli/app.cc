@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <system_error>
+
 #include <fmt/core.h>
 
 #include "base/error.h"
@@ -62,6 +64,11 @@ int run_app(const std::vector<Command>& commands, const std::vector<std::string>
     return exit_code(error, name);
   } catch (const std::bad_alloc&) {
     print_error(Error(ErrorCode::kNoSpace, "out of memory"));
+    return 1;
+  } catch (const std::system_error& error) {
+    // The library's word for a thread that cannot be started.
+    print_error(Error(ErrorCode::kNoSpace, fmt::format("cannot start a thread: {}", error.what()))
+                    .with_hint("the limit of processes may be reached: ulimit -u"));
     return 1;
   } catch (const std::exception& error) {
     print_error(Error(ErrorCode::kInternal, fmt::format("internal error: {}", error.what())));

@@ -1,5 +1,7 @@
 #include "cli/store_limits.h"
 
+#include <cerrno>
+
 #include <fmt/core.h>
 
 #include "base/strings.h"
@@ -66,7 +68,9 @@ void KeptLimits::explain(Error& error) {
   if (refusal_ && error.code() == ErrorCode::kCancelled)
     error = *refusal_;
   else if (error.code() == ErrorCode::kNoSpace && error.hint().empty())
-    error.set_hint(store::shortage_hint(store_));
+    error.set_hint(error.system_errno() == EMFILE || error.system_errno() == ENFILE
+                       ? "raise the limit of open files: ulimit -n 4096"
+                       : store::shortage_hint(store_));
 }
 
 }  // namespace corten::cli

@@ -13,8 +13,8 @@
 
 namespace corten::image {
 
-// The diff id, with checkpoints for the next version; the hash goes on from the last checkpoint of the earlier
-// version that lies before the first change, when there is one.
+// The diff id, with checkpoints for the next version; the hash goes on from the last checkpoint of the
+// earlier version that lies before the first change, when there is one.
 struct HashedTar {
   store::LayerDiff diff;
   std::string checkpoints;  // docs/formats, "Index"

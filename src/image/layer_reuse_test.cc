@@ -18,7 +18,8 @@ constexpr int64_t kTime = 1'000'000'000;
 std::string text(size_t size, uint32_t seed) {
   std::mt19937 random(seed);
   std::string bytes;
-  while (bytes.size() < size) bytes += "word" + std::to_string(random() % 5000) + ((random() % 9) ? " " : "\n");
+  while (bytes.size() < size)
+    bytes += "word" + std::to_string(random() % 5000) + ((random() % 9) ? " " : "\n");
   bytes.resize(size);
   return bytes;
 }

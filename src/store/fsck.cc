@@ -48,6 +48,33 @@ Digest digest_of_file(const std::string& path) {
   return hashing.digest();
 }
 
+bool path_exists_through_links(const std::string& path) {
+  struct stat st;
+  return stat(path.c_str(), &st) == 0 || errno != ENOENT;
+}
+
+// Of a layer's directory: the first file that is not what the manifest says; "" when all are. Contents that
+// live in it have been read as such. A delta has only some of the layer's files.
+std::string wrong_in_body(const std::string& body, const Manifest& manifest, const Contents& contents) {
+  bool is_delta = body.ends_with(".delta");
+  for (const Entry& e : manifest.entries()) {
+    if (e.type != EntryType::kFile || e.is_hard_link()) continue;
+    std::string path = body + (is_delta ? "/tree/" : "/") + e.path.str();
+    struct stat st, home;
+    if (lstat(path.c_str(), &st) != 0) {
+      if (is_delta) continue;
+      return fmt::format("{} is missing", e.path.absolute());
+    }
+    if (!S_ISREG(st.st_mode)) return fmt::format("{} is no file", e.path.absolute());
+    if (e.size > 0 && stat(contents.path(e.content).c_str(), &home) == 0 && home.st_ino == st.st_ino &&
+        home.st_dev == st.st_dev)
+      continue;
+    bool is_right = e.size == 0 ? st.st_size == 0 : digest_of_file(path) == e.content;
+    if (!is_right) return fmt::format("the bytes of {} have another digest", e.path.absolute());
+  }
+  return "";
+}
+
 // Seconds; of the inode's last change, which nobody can set back.
 int64_t changed_at(const std::string& path) {
   struct stat st;
@@ -85,6 +112,12 @@ std::vector<Store::Damage> Store::check(bool repair) {
   for (const char* kind : {"contents", "layers", "blobs"})
     for_each_named(path_ + "/" + kind, [&](const std::string& path, const std::string& name) {
       auto expected = Digest::try_parse("sha256:" + name);
+      if (!path_exists_through_links(path)) {
+        // A kill between a body and the links to it: the content is missing, which is damage only to a layer
+        // that names it.
+        if (repair) remove_tree(path);
+        return;
+      }
       if (expected && digest_of_file(path) == *expected) return;
       damages.push_back({fmt::format("{} {}", kind, name),
                          expected ? "its bytes have another digest" : "its name is no digest"});
@@ -107,6 +140,13 @@ std::vector<Store::Damage> Store::check(bool repair) {
       damages.push_back({"layer " + name, error.what()});
       if (repair) remove_tree(path_ + "/layers/" + name.substr(0, 2) + "/" + name);
     }
+  });
+  for_each_named(path_ + "/dirs", [&](const std::string& path, const std::string& name) {
+    auto id = Digest::try_parse("sha256:" + name.substr(0, 64));
+    std::string wrong = id && whole.contains(*id) ? wrong_in_body(path, *layers_->load(*id), *contents_) : "";
+    if (wrong.empty()) return;
+    damages.push_back({"directory " + name, wrong});
+    if (repair) layers_->remove_body(path);
   });
   std::vector<Digest> lost_actions;
   for (const Action& action : actions())

@@ -77,6 +77,7 @@ std::shared_ptr<const Manifest> Layers::load(const Digest& id) {
   try {
     bytes = read_file(manifest_path(id));
   } catch (Error& error) {
+    if (error.code() != ErrorCode::kNotFound) throw;
     throw Error(ErrorCode::kCorrupt,
                 fmt::format("layer {} is not in the store: {}", id.short_hex(), error.what()))
         .with_hint("run 'corten fsck --repair', then build again");
@@ -230,7 +231,8 @@ std::optional<LayerBlob> Layers::find_blob(const DiffId& diff_id, std::string_vi
 
 void Layers::remember_blob(const DiffId& diff_id, std::string_view format, const LayerBlob& blob,
                            std::string_view recipe) {
-  database_.prepare("INSERT OR REPLACE INTO blobs(diff_id,format,digest,size,recipe,used) VALUES(?,?,?,?,?,?)")
+  database_
+      .prepare("INSERT OR REPLACE INTO blobs(diff_id,format,digest,size,recipe,used) VALUES(?,?,?,?,?,?)")
       .bind(diff_id.digest)
       .bind(format)
       .bind(blob.digest)

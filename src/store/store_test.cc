@@ -186,6 +186,25 @@ TEST_F(StoreTest, DamageIsFoundAndTakenAway) {
   EXPECT_FALSE(store_.image_by_id(image.id));
 }
 
+TEST_F(StoreTest, DamageInADirectoryIsFoundAndAContentThatIsMissingIsNone) {
+  Digest layer = store_.layers().save(Manifest({file("f", "x"), file("g", "y")}));
+  store_.record_action({Digest::of("key"), "exact", {layer, 7}, "{}"});
+  std::string body = store_.layers().directory({layer, 7}, {}).value;
+  EXPECT_TRUE(store_.check(false).empty());
+  write_file_atomic(body + "/g", "z");
+  auto damages = store_.check(true);
+  ASSERT_EQ(damages.size(), 1u);
+  EXPECT_EQ(damages[0].wrong, "the bytes of /g have another digest");
+  EXPECT_FALSE(path_exists(body));
+  EXPECT_TRUE(store_.check(false).empty());
+  EXPECT_TRUE(store_.find_action(Digest::of("key"))) << "a directory is made again";
+  std::string name = store_.contents().path(Digest::of("nothing"));
+  make_directories_on_host(HostPath{name}.parent());
+  ASSERT_EQ(symlink("../../dirs/ab/gone/f", name.c_str()), 0);
+  EXPECT_TRUE(store_.check(true).empty());
+  EXPECT_FALSE(path_exists(name));
+}
+
 TEST_F(StoreTest, ACrashLosesWhatWasNotSyncedAndNothingElse) {
   Digest kept = store_.contents().add_bytes("synced");
   store_.make_durable();

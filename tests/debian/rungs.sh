@@ -38,6 +38,9 @@ for variant in busybox distroless minbase; do
   echo "$variant $first"
   if [ "$first" != "$second" ]; then echo "$variant: as an ordinary user $second"; failed=1; fi
   if [ "$first" != "$third" ]; then echo "$variant: again $third"; failed=1; fi
+  # Where one id exists: owners of maintainer scripts are recorded.
+  fourth=$(CORTEN_STORE="$place/one" CORTEN_FORBID=privileged-mounts,id-range "$corten" base build -q -f "$recipe")
+  if [ "$first" != "$fourth" ]; then echo "$variant: where one id exists $fourth"; failed=1; fi
 done
 
 # Several platforms make an index, each from a lock of its own; what is only extracted needs nothing to run.

@@ -82,3 +82,24 @@ if [ "$(id -u)" = 0 ]; then
   holds "$(head -1 chroot.log)" "building as chroot only: steps are not isolated"
   holds "$(head -1 chroot.log)" "with copied directories"
 fi
+
+# Everything at once: no RUN, and it says so before anything starts; the rest is built.
+all=privileged-mounts,user-namespace,id-range,chroot,overlay,upper-on-store,upper-in-memory,seccomp-notify,wait-killable,lowerdir+
+all=$all,overlay-fd,landlock-scope,landlock-tree,fresh-proc,fresh-sysfs,mknod,emulation
+said=$(CORTEN_FORBID=$all "$CORTEN" build --progress plain --build-context base=bb --secret id=token,src=token ctx 2>&1) && fail "a RUN with nothing"
+holds "$said" "RUN cannot be executed here"
+lacks "$said" "DONE"
+mkdir plain
+printf 'FROM base\nCOPY --chown=1000:50 f /owned\nENV A=b\n' >plain/Dockerfile
+echo hi >plain/f
+expected=$("$CORTEN" build -q --build-context base=bb plain)
+equal "$(CORTEN_FORBID=$all "$CORTEN" build -q --build-context base=bb plain)" "$expected" "an image without RUN, with everything forbidden"
+# Each of the calls is known to doctor or harmless; the ladders are shown with what keeps from the next rung.
+said=$(CORTEN_FORBID=privileged-mounts,id-range,upper-on-store "$CORTEN" doctor || true)
+holds "$said" "user namespace with one id; owners are recorded"
+holds "$said" "not user namespace with a range of ids: forbidden by CORTEN_FORBID"
+holds "$said" "steps write to overlays in memory"
+# Containers need namespaces.
+build plain --build-context base=bb -t kept
+said=$(CORTEN_FORBID=$all "$CORTEN" run --rm kept true 2>&1) && fail "a container with nothing"
+holds "$said" "containers: namespaces are not to be had here"
