@@ -8,6 +8,7 @@
 
 #include "base/beneath.h"
 #include "base/error.h"
+#include "sandbox/kernel.h"
 #include "sandbox/landlock.h"
 #include "sandbox/test_box.h"
 
@@ -69,7 +70,8 @@ TEST_F(Chroot, NobodyIsLeft) {
   const Result result =
       box.run(spec("sleep 1000 & (setsid sleep 1000 &); (trap '' TERM HUP INT; while :; do sleep 1; done) & "
                    "echo started; exit 4"));
-  EXPECT_EQ(result.output, "started\n");
+  // Without CAP_MKNOD there is no /dev/null for jobs in the background, and the shell says so.
+  EXPECT_NE(result.output.find("started\n"), std::string::npos) << result.output;
   EXPECT_EQ(result.exit.code, 4);
 }
 
@@ -83,7 +85,7 @@ TEST_F(Chroot, AKilledStepTakesAllWithIt) {
   process.kill();
   const Exit exit = process.wait();
   EXPECT_EQ(exit.signal, SIGKILL);
-  EXPECT_EQ(read_all(pipe.read.get(), "output", 4096), "up\n");
+  EXPECT_NE(read_all(pipe.read.get(), "output", 4096).find("up\n"), std::string::npos);
 }
 
 TEST_F(Chroot, WhatWouldBeMountedIsInItsPlaceMeanwhile) {
@@ -164,6 +166,7 @@ TEST_F(Chroot, PrivilegesAreDockers) {
 
 TEST_F(Chroot, SignalsDoNotReachUs) {
   if (landlock_abi() < 6) GTEST_SKIP() << "Landlock ABI " << landlock_abi() << " has no scope";
+  if (is_forbidden(Feature::kLandlockScope)) GTEST_SKIP() << "forbidden";
   const Result result = box.run(spec(fmt::format("kill -0 {}", getpid())));
   EXPECT_NE(result.output.find("Operation not permitted"), std::string::npos) << result.output;
 }
