@@ -178,6 +178,10 @@ void FileLock::downgrade() {
     if (errno != EINTR) fail_errno("lock");
 }
 
+bool FileLock::try_shared(const std::string& path, FileLock& lock) {
+  return lock_file(path, LOCK_SH | LOCK_NB, lock.fd_);
+}
+
 bool FileLock::try_exclusive(const std::string& path, FileLock& lock) {
   return lock_file(path, LOCK_EX | LOCK_NB, lock.fd_);
 }

@@ -63,6 +63,7 @@ class FileLock {
   static FileLock exclusive(const std::string& path);
   static FileLock shared(const std::string& path);
   static bool try_exclusive(const std::string& path, FileLock& lock);  // false: somebody holds it
+  static bool try_shared(const std::string& path, FileLock& lock);     // false: somebody holds it exclusively
   // Of a lock that is held shared: whether nobody else holds it; then it is exclusive. Either way it stays
   // held.
   bool try_upgrade();

@@ -181,6 +181,10 @@ store::Owners body_owners(const Executor& executor) {
 
 store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Executor& executor) {
   TraceSpan span("RUN: prepare and finish");
+  if (executor.entered.rung == sandbox::Rung::kNothing)
+    throw Error(ErrorCode::kUnsupported,
+                "nothing can be executed here: " + sandbox::main_obstacle(executor.entered).what)
+        .with_hint(sandbox::main_obstacle(executor.entered).climb);
   int64_t layer_time = inputs.below.newest + 1;
   bool keep_times = executor.request.timestamps == Timestamps::kSource;
   store::RootfsView view = executor.store.layers().view(inputs.below.refs());

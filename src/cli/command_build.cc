@@ -223,12 +223,13 @@ std::string new_build_id() {
 // The rung, if it is not the best, with what is different on it.
 std::string headline(const sandbox::Entered& entered, const sandbox::FoundUppers& uppers) {
   std::string text;
+  if (entered.rung == sandbox::Rung::kNothing) return "building without RUN: steps cannot be kept apart here";
   if (entered.rung != sandbox::Rung::kRoot)
     text = fmt::format("building as {}", sandbox::rung_name(entered.rung));
   else if (entered.in_own_user_namespace)
     text = "building as root in a user namespace, so that other processors can be emulated";
   if (std::string limits = sandbox::limits_of(entered); !limits.empty()) text += ": " + limits;
-  if (uppers.uppers != sandbox::Uppers::kOnStore && entered.rung != sandbox::Rung::kNothing)
+  if (uppers.uppers != sandbox::Uppers::kOnStore)
     text += fmt::format("{}with {}", text.empty() ? "building " : ", ", sandbox::uppers_name(uppers.uppers));
   return text;
 }

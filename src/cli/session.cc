@@ -27,7 +27,8 @@ Session Session::open(const Options& options) {
   if (options.needs_bodies)
     session.entered_ = sandbox::enter_for(options.architectures,
                                           {.user_namespace = options.user_namespace, .all_ids = false});
-  session.store_ = std::make_unique<store::Store>(path);
+  session.store_ = std::make_unique<store::Store>(
+      path, [](std::string_view text) { fprintf(stderr, "%s\n", printable(text).c_str()); });
   session.store_->set_other_roots(
       [store = session.store_.get()] { return container::layers_in_use(*store); });
   session.config_ = std::move(config);

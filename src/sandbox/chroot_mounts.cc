@@ -67,7 +67,7 @@ std::string ChrootMounts::clear(const std::string& target, bool is_directory, bo
   if (int result = resolve_target(child_, target.c_str(), is_directory, note, found); result != 0)
     throw errno_error(-result, what_);
   UniqueFd fd(found.fd);
-  const std::string path = path_of(fd.get(), what_);
+  std::string path = path_of(fd.get(), what_);
   if (path.size() <= root_path_.size() || !path.starts_with(root_path_ + "/"))
     fail(ErrorCode::kInvalid, "{}: leads out of the root", what_);
   struct stat st;

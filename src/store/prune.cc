@@ -21,12 +21,18 @@ namespace corten::store {
 FileLock Store::exclusive_lock() {
   constexpr int64_t kPatienceNs = 30'000'000'000;
   lock_.release();
+  constexpr int64_t kSilentNs = 2'000'000'000;
   FileLock exclusive;
+  bool is_told = false;
   for (int64_t began = monotonic_ns(); !FileLock::try_exclusive(path_ + "/lock", exclusive);) {
     if (monotonic_ns() - began > kPatienceNs) {
       lock_ = FileLock::shared(path_ + "/lock");
       throw Error(ErrorCode::kExists, fmt::format("store {}: another command uses it", path_))
           .with_hint("wait for running builds, or stop them; 'corten ps' lists containers");
+    }
+    if (!is_told && monotonic_ns() - began > kSilentNs) {
+      is_told = true;
+      if (on_wait_) on_wait_(fmt::format("waiting for other commands that use the store {}", path_));
     }
     usleep(20'000);
   }

@@ -11,6 +11,7 @@
 #include <fmt/core.h>
 
 #include "base/beneath.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/trace.h"
@@ -45,7 +46,8 @@ std::string Store::default_path() {
   return home + "/.local/share/corten";
 }
 
-Store::Store(const std::string& path) : path_(path) {
+Store::Store(const std::string& path, std::function<void(std::string_view)> on_wait)
+    : path_(path), on_wait_(std::move(on_wait)) {
   try {
     open_directories();
   } catch (Error& error) {
@@ -92,6 +94,24 @@ void Store::save_uses() {
   });
 }
 
+// A command that has the store for itself may take it away as a whole: then there is a new lock.
+FileLock Store::shared_lock() {
+  constexpr int64_t kSilentNs = 2'000'000'000;
+  FileLock lock;
+  struct stat st;
+  bool is_told = false;
+  for (int64_t began = monotonic_ns();; usleep(20'000)) {
+    make_directories_on_host(path_, 0755);
+    if (FileLock::try_shared(path_ + "/lock", lock) && fstat(lock.fd(), &st) == 0 && st.st_nlink > 0)
+      return lock;
+    if (is_told || monotonic_ns() - began < kSilentNs) continue;
+    is_told = true;
+    if (on_wait_)
+      on_wait_(fmt::format(
+          "waiting for the store {}: another command (fsck, prune --everything) has it for itself", path_));
+  }
+}
+
 void Store::open_directories() {
   make_directories_on_host(path_, 0755);
   struct stat st;
@@ -105,7 +125,7 @@ void Store::open_directories() {
     path_ = real;
     free(real);
   }
-  lock_ = FileLock::shared(path_ + "/lock");
+  lock_ = shared_lock();
   lease_ = std::make_unique<Lease>(path_);
   std::string format_file = path_ + "/format";
   if (!path_exists(format_file)) {

@@ -105,7 +105,8 @@ class Store {
 
   // Makes what is missing. Error(kPermission) with a hint when it cannot be written, or when root would use a
   // user's store.
-  explicit Store(const std::string& path);
+  // `on_wait` is told whom this or a later wait is for, when it takes longer than two seconds.
+  explicit Store(const std::string& path, std::function<void(std::string_view)> on_wait = {});
   ~Store();
 
   // Gives up the shared lock and the lease, so that nobody need wait for a command that goes on for long and
@@ -228,6 +229,7 @@ class Store {
 
  private:
   void open_directories();
+  FileLock shared_lock();
   void save_uses();
   void remove_unused_locks();
   void forget_known_bytes();
@@ -241,6 +243,7 @@ class Store {
   std::optional<ImageIndex> index_by_id(const Digest& id);
 
   std::string path_;
+  std::function<void(std::string_view)> on_wait_;
   FileLock exclusive_lock();
 
   FileLock lock_;
