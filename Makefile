@@ -52,9 +52,9 @@ format:
 reference: build
 	@tools/gen_reference $(CORTEN) >docs/reference.md
 
-# Timings live here, never in tests: what a user waits for before anything happens.
+# Timings live here, never in tests. Peers: bench/run --help.
 bench: deps build
-	@hyperfine -N --warmup 20 --runs 200 '$(CORTEN) version'
+	@bench/run --corten $(CORTEN)
 
 # Stores hold files of other ids and mounts: they are emptied by corten itself.
 clean:
