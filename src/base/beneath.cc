@@ -128,4 +128,12 @@ bool path_exists(const std::string& path) {
   return lstat(path.c_str(), &st) == 0;
 }
 
+bool rename_if_free(const std::string& from, const std::string& to) {
+  int result = renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
+  // A file system without the flag.
+  if (result != 0 && errno == EINVAL) result = rename(from.c_str(), to.c_str());
+  if (result != 0 && errno != EEXIST && errno != ENOTEMPTY) fail_errno("rename {} to {}", from, to);
+  return result == 0;
+}
+
 }  // namespace corten

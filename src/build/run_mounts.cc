@@ -229,8 +229,8 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
                                 "cache mount " + use.cache_id);
     if (chmod((place / "data").c_str(), mount.mode.value_or(0755) & 0777) != 0)
       fail_errno("set mode of cache mount {}", use.cache_id);
-    if (rename((place / "data").c_str(), data.c_str()) != 0 && errno != ENOTEMPTY && errno != EEXIST)
-      fail_errno("make cache mount {}", use.cache_id);
+    // Never over another step's: that one is empty still, and mounted already.
+    rename_if_free(place / "data", data);
   }
   sandbox::Mount made;
   made.target = RootfsPath(mount.target);

@@ -88,7 +88,9 @@ static void plan_ids(const Spec& spec, Plan& plan) {
 }
 
 void plan_capabilities(const Spec& spec, Plan& plan) {
-  const uint64_t bits = capability_bits(spec);
+  const uint64_t mknod =
+      plan.makes_nodes && spec.security != Security::kInsecure ? uint64_t{1} << CAP_MKNOD : 0;
+  const uint64_t bits = capability_bits(spec) & ~mknod;
   Operation bound{.apply = drop_bound, .what = "drop capabilities"};
   bound.flags = bits;
   const bool may_drop = (own_capabilities() >> CAP_SETPCAP & 1) != 0;

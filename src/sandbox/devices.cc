@@ -91,8 +91,16 @@ UniqueFd make_devpts() {
   fail_errno("mount /dev/pts");
 }
 
+// A bind of the machine's node, on a /dev where no other can be opened. On a machine without a /dev (we run
+// in an image that is empty) the nodes are made, and the step loses CAP_MKNOD instead.
 void make_node(const Device& device, Plan& plan) {
   const std::string path = fmt::format("/dev/{}", device.name);
+  if (plan.makes_nodes) {
+    if (mknodat(plan.dev, device.name, S_IFCHR | 0666, makedev(device.major, device.minor)) != 0 ||
+        fchmodat(plan.dev, device.name, 0666, 0) != 0)
+      fail_errno("make {}", path);
+    return;
+  }
   UniqueFd file(openat(plan.dev, device.name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!file) fail_errno("make {}", path);
   Operation op{.apply = attach_in_dev, .what = "mount " + path, .text = device.name};
@@ -116,11 +124,11 @@ void for_each_device(const std::function<void(const char*, unsigned, unsigned)>&
 }
 
 void plan_devices(const Spec& spec, Plan& plan) {
-  plan.dev =
-      plan.keep(make_tmpfs({.size_bytes = 65536,
-                            .mode = 0755,
-                            .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME | plan.node_attributes},
-                           "mount /dev"));
+  plan.makes_nodes = access("/dev/null", F_OK) != 0;
+  const uint64_t nodes = plan.makes_nodes ? 0 : plan.node_attributes;
+  plan.dev = plan.keep(make_tmpfs(
+      {.size_bytes = 65536, .mode = 0755, .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME | nodes},
+      "mount /dev"));
   Operation attach{.apply = attach_dev, .what = "mount /dev"};
   attach.fd = plan.dev;
   plan.add(std::move(attach));

@@ -126,10 +126,7 @@ bool Layers::place_body(const LayerRef& layer, const Owners& owners, const std::
   std::string path = directory_path(layer, owners.mapping);
   lease_.hold(Held::kLayer, layer.id);
   make_directories_on_host(HostPath{path}.parent(), 0700);
-  // A directory may not replace one that is not empty.
-  bool is_placed = rename(made.c_str(), path.c_str()) == 0;
-  if (!is_placed && errno != ENOTEMPTY && errno != EEXIST)
-    fail_errno("store directory of layer {}", layer.id.short_hex());
+  bool is_placed = rename_if_free(made, path);
   note_body(layer, owners);
   return is_placed;
 }

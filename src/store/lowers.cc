@@ -115,14 +115,11 @@ bool Layers::make_delta_body(const LayerRef& layer, const Owners& owners) {
   write_file_atomic(made + "/on", standing_text({HostPath{base}.filename(), std::move(delta->absent)}));
   std::string path = directory_path(layer, owners.mapping) + kDeltaSuffix;
   make_directories_on_host(HostPath{path}.parent(), 0700);
-  if (rename(made.c_str(), path.c_str()) == 0) {
+  if (rename_if_free(made, path)) {
     note_body(layer, owners);
     for (const Entry* e : linked) contents_.set_home(e->content, path + "/tree/" + e->path.str());
-    return true;
   }
-  // Another process was faster.
-  if (errno != ENOTEMPTY && errno != EEXIST) fail_errno("store directory of layer {}", layer.id.short_hex());
-  return true;
+  return true;  // or another process was faster
 }
 
 }  // namespace corten::store
