@@ -38,6 +38,8 @@ inline constexpr size_t kMaxPaxBytes = 1 << 20;
 inline constexpr size_t kMaxNameBytes = 64 << 10;
 inline constexpr uint64_t kMaxMemberBytes = uint64_t{1} << 53;
 
+inline constexpr uint64_t kTarEndBytes = 1024;  // what TarWriter::finish() writes: two blocks of zeros
+
 struct TarBlock;
 
 // Reads a tar stream member by member: v7, ustar (POSIX.1-1988), GNU (long names, base-256 numbers), PAX

@@ -111,7 +111,7 @@ class NewBlob {
 };
 
 // Of a layer that has an earlier version with a blob; nothing when there is none, or it is damaged.
-std::optional<store::LayerBlob> changed_blob(const store::LayerRef& layer, const DiffId& diff_id,
+std::optional<store::LayerBlob> changed_blob(const store::LayerRef& layer, const store::LayerDiff& diff,
                                              unsigned threads, store::Store& store) {
   NewBlob file(store);
   std::optional<archive::GzipResult> made;
@@ -120,9 +120,9 @@ std::optional<store::LayerBlob> changed_blob(const store::LayerRef& layer, const
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kCorrupt) throw;
   }
-  if (!made) return std::nullopt;
+  if (!made || made->raw_size != diff.tar_bytes) return std::nullopt;
   store::LayerBlob blob = file.place();
-  store.layers().remember_blob(diff_id, archive::kGzipFormatName, blob, recipe_of(*made));
+  store.layers().remember_blob(diff.diff_id, archive::kGzipFormatName, blob, recipe_of(*made));
   return blob;
 }
 
@@ -161,8 +161,7 @@ oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& com
 
   TraceSpan span("compress a layer");
   if (diff && !came_as && format == archive::kGzipFormatName)
-    if (auto blob = changed_blob(layer, diff->diff_id, threads, store))
-      return descriptor_of(*blob, compression.kind);
+    if (auto blob = changed_blob(layer, *diff, threads, store)) return descriptor_of(*blob, compression.kind);
 
   NewBlob file(store);
   archive::HashingSink plain;

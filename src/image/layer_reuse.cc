@@ -204,6 +204,8 @@ std::optional<archive::GzipResult> compress_changes(const store::LayerRef& layer
   const store::TarTimes times{.time = layer.time, .clamp = {}};
   std::vector<uint64_t> old_offsets = store::layer_tar_offsets(*before, times),
                         offsets = store::layer_tar_offsets(*after, times);
+  // Our own tar of it, not one that somebody else made of the same files.
+  if (old_offsets.back() + archive::kTarEndBytes != blob->raw_size()) return std::nullopt;
   size_t prefix = common_prefix(*before, *after), suffix = common_suffix(*before, *after, prefix);
 
   // The last entry before the change that begins a chunk, with enough behind it that is the same.
@@ -226,7 +228,8 @@ std::optional<archive::GzipResult> compress_changes(const store::LayerRef& layer
         blob->copy(*chunk, blob->count(), gzip);
         return gzip.finish();
       }
-    store::write_layer_entry(after->entries()[i], times, store.contents(), writer);
+    // The diff id is known and not hashed again: what goes in must be what the manifest says.
+    store::write_layer_entry(after->entries()[i], times, store.contents(), writer, true);
   }
   writer.finish();
   return gzip.finish();

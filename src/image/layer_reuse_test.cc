@@ -128,6 +128,22 @@ TEST_F(LayerReuseTest, ADamagedEarlierBlobIsNotUsed) {
   EXPECT_EQ(made(second, store_), fresh(files));
 }
 
+TEST_F(LayerReuseTest, AContentThatChangedOnTheDiskGoesIntoNoBlob) {
+  Files files;
+  for (uint32_t i = 0; i < 200; i++) files["f" + std::to_string(1000 + i)] = text(20'000, i);
+  store::LayerRef first = save(files, store_);
+  store_.layers().succeed(family_, first);
+  made(first, store_);
+  files["f1100"] += "x";
+  store::LayerRef second = save(files, store_);
+  store_.layers().succeed(family_, second);
+  ensure_diff(second, store_);
+  std::string other = files["f1100"];
+  other[7] ^= 1;
+  write_file_atomic(store_.contents().path(Digest::of(files["f1100"])), other);
+  EXPECT_THROW(ensure_blob(second, {}, 2, store_), Error);
+}
+
 TEST_F(LayerReuseTest, AnotherTimeIsAnotherTar) {
   Files files{{"a", text(3'000'000, 1)}, {"b", text(5000, 2)}};
   store::LayerRef first = save(files, store_);

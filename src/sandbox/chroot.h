@@ -39,7 +39,11 @@ class ChrootMounts {
     std::string at;        // host path
     std::string goes_to;   // what is there moves back to; "" it is deleted
     std::string lay_here;  // what was there before; "" nothing
+    ino_t inode = 0;       // of what was put there, once it is
+    dev_t device = 0;
   };
+  void note_placed();
+  void check_in_place(const Placed& placed) const;
   void place_devices();
   void place(const Mount& mount);
   std::string clear(const std::string& target, bool is_directory, bool note, mode_t& mode_before);

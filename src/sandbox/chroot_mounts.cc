@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 
 #include "base/beneath.h"
 #include "base/error.h"
@@ -45,7 +46,11 @@ ChrootMounts::ChrootMounts(const Spec& spec)
     for (const char* name : {"proc", "sys"})
       if (mkdirat(root_.get(), name, 0755) != 0 && errno != EEXIST) fail_errno("make /{}", name);
     place_devices();
-    for (const Mount& mount : mounts_in_order(spec)) place(mount);
+    note_placed();
+    for (const Mount& mount : mounts_in_order(spec)) {
+      place(mount);
+      note_placed();
+    }
   } catch (const Error&) {
     take_away();
     throw;
@@ -143,16 +148,50 @@ void ChrootMounts::place_devices() {
   });
 }
 
+// The step may have moved directories and laid links in their place: a path that it could change is only
+// believed when no link is on the way, and what lies there is what was put there.
+void ChrootMounts::check_in_place(const Placed& placed) const {
+  if (placed.inode == 0) return;  // nothing has run yet
+  const RootfsPath inside(placed.at.substr(root_path_.size() + 1));
+  auto parent = open_no_links(root_.get(), inside.parent().str(), O_PATH | O_DIRECTORY);
+  struct stat st;
+  const std::string name(inside.filename());
+  if (parent && fstatat(parent->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+      st.st_ino == placed.inode && st.st_dev == placed.device)
+    return;
+  throw Error(ErrorCode::kFailed, fmt::format("{}: the step took it from its place", inside.absolute()))
+      .with_hint(
+          "where nothing can be mounted, a mount is a file or a directory of the root: leave it, and the "
+          "directories "
+          "above it, where they are");
+}
+
+// Notes what was put there, for check_in_place().
+void ChrootMounts::note_placed() {
+  struct stat st;
+  if (placed_.empty() || lstat(placed_.back().at.c_str(), &st) != 0) return;
+  placed_.back().inode = st.st_ino;
+  placed_.back().device = st.st_dev;
+}
+
 std::vector<Stub> ChrootMounts::take_away() {
+  std::optional<Error> moved;
   for (; !placed_.empty(); placed_.pop_back()) {
     const Placed& placed = placed_.back();
     const std::string what = "take away a mount";
+    try {
+      check_in_place(placed);
+    } catch (const Error& error) {
+      if (!moved) moved = error;
+      continue;
+    }
     if (!placed.goes_to.empty())
       rename_to(placed.at, placed.goes_to, what);
     else
       remove_tree(placed.at);
     if (!placed.lay_here.empty()) rename_to(placed.lay_here, placed.at, what);
   }
+  if (moved) throw Error(*moved);
   std::vector<Stub> stubs = stubs_of(*report_);
   stubs.insert(stubs.end(), put_back_.begin(), put_back_.end());
   return stubs;

@@ -172,6 +172,26 @@ TEST_F(Chroot, PrivilegesAreDockers) {
   EXPECT_NE(box.run(spec("mount -t tmpfs x /etc")).exit.code, 0);
 }
 
+// A step that moves a directory away and lays a link in its place leads our cleaning nowhere, and takes no
+// secret into the layer.
+TEST_F(Chroot, WhatTheStepMovedIsNotFollowed) {
+  make_directories_on_host(box / "victim/b");
+  write_file_atomic(box / "victim/b/file", "the machine's\n");
+  Spec moved = spec("mv /a /a2 && ln -s ../victim /a");
+  Mount mount;
+  mount.kind = Mount::Kind::kTmpfs;
+  mount.target = RootfsPath("a/b");
+  moved.mounts = {mount};
+  EXPECT_EQ(error_of(moved), "/a/b: the step took it from its place");
+  EXPECT_EQ(read_file(box / "victim/b/file"), "the machine's\n");
+  Spec secret = spec("mv /run /run2 && mkdir /run");
+  mount.kind = Mount::Kind::kBind;
+  mount.target = RootfsPath("run/secrets/token");
+  mount.text = "hush";
+  secret.mounts = {mount};
+  EXPECT_EQ(error_of(secret), "/run/secrets/token: the step took it from its place");
+}
+
 TEST_F(Chroot, SignalsDoNotReachUs) {
   if (landlock_abi() < 6) GTEST_SKIP() << "Landlock ABI " << landlock_abi() << " has no scope";
   if (is_forbidden(Feature::kLandlockScope)) GTEST_SKIP() << "forbidden";

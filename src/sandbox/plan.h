@@ -56,7 +56,7 @@ class Plan {
   std::vector<Operation> operations;
   int root = -1, files = -1, dev = -1;  // descriptors that this plan owns, as Child has them
   uint64_t node_attributes = 0;         // of every mount: MOUNT_ATTR_NODEV but for insecure steps
-  bool makes_nodes = false;  // of /dev, itself: then the step may make none
+  bool makes_nodes = false;             // of /dev, itself: then the step may make none
   bool one_id = false;                  // as the Spec has them, for the owners of files
   Recorder* recorder = nullptr;
 

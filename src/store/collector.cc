@@ -1,4 +1,5 @@
 #include "store/collector.h"
+#include "store/shelves.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -481,7 +482,10 @@ class Collection {
     } catch (const Error&) {
     }
     try {
-      remove_tree(thing.path);
+      // Out of its name first: what is half gone must not be found.
+      std::string going = store_.path() + "/dirs/" + kGoing;
+      remove_tree(going);
+      remove_tree(rename(thing.path.c_str(), going.c_str()) == 0 ? going : thing.path);
       taken_ += thing.bytes;
     } catch (const Error&) {
       // It belongs to ids that we do not have here: it stays, and is found by the next.

@@ -11,6 +11,8 @@
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/path.h"
+#include "base/strings.h"
+#include "store/shelves.h"
 
 namespace corten::store {
 
@@ -174,7 +176,30 @@ void Contents::take_home(const Digest& digest, const std::string& file) {
   std::string found(way.size() + 1, '\0');
   ssize_t n = readlink(name.c_str(), found.data(), found.size());
   if (n < 0 || std::string_view(found).substr(0, static_cast<size_t>(n)) != way) return;
-  if (rename(file.c_str(), name.c_str()) != 0) fail_errno("store content {}", digest.to_string());
+  // A second name first: the body stays whole until it has another name itself, so a kill leaves none with
+  // holes.
+  std::string second = temporary_name();
+  if (link(file.c_str(), second.c_str()) != 0) fail_errno("store content {}", digest.to_string());
+  try {
+    place(second, digest);
+  } catch (...) {
+    unlink(second.c_str());
+    throw;
+  }
+}
+
+Contents::Homes Contents::homes() const {
+  Homes homes;
+  for_each_named(directory_, [&](const std::string& path, const std::string& name) {
+    auto digest = Digest::try_parse("sha256:" + name);
+    std::string way(4096, '\0');
+    ssize_t n = readlink(path.c_str(), way.data(), way.size());
+    if (!digest || n <= 0) return;
+    // ../../dirs/ab/BODY/...
+    std::vector<std::string> parts = split(way.substr(0, static_cast<size_t>(n)), '/');
+    if (parts.size() > 5 && parts[2] == "dirs") homes[parts[4]].push_back(*digest);
+  });
+  return homes;
 }
 
 }  // namespace corten::store

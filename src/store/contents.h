@@ -1,11 +1,13 @@
 // File contents by digest: contents/ab/abcd...; written once, verified when written, never changed.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "archive/source.h"
 #include "base/digest.h"
@@ -48,6 +50,9 @@ class Contents {
   void take_home(const Digest& digest, const std::string& file);
   // The same, when its home is anywhere below that directory.
   void leave_home(const Digest& digest, const std::string& directory);
+  // Which contents live in which body, by the body's name. Reads every name here.
+  using Homes = std::map<std::string, std::vector<Digest>>;
+  Homes homes() const;
 
  private:
   void place(const std::string& temporary, const Digest& digest);

@@ -96,8 +96,9 @@ void Store::recover_after_crash() {
         auto expected = Digest::try_parse("sha256:" + name);
         if (!expected || digest_of_file(path) != *expected) remove_tree(path);
       });
+    const Contents::Homes homes = contents_->homes();
     for_each_named(path_ + "/dirs", [&](const std::string& path, const std::string&) {
-      if (changed_at(path) >= durable) layers_->remove_body(path);
+      if (changed_at(path) >= durable) layers_->remove_body(path, homes);
     });
     make_durable();
     database_->durable_transaction([&] { set_fact("boot", boot_id()); });
@@ -141,12 +142,14 @@ std::vector<Store::Damage> Store::check(bool repair) {
       if (repair) remove_tree(path_ + "/layers/" + name.substr(0, 2) + "/" + name);
     }
   });
+  const Contents::Homes homes = contents_->homes();
   for_each_named(path_ + "/dirs", [&](const std::string& path, const std::string& name) {
     auto id = Digest::try_parse("sha256:" + name.substr(0, 64));
     std::string wrong = id && whole.contains(*id) ? wrong_in_body(path, *layers_->load(*id), *contents_) : "";
-    if (wrong.empty()) return;
-    damages.push_back({"directory " + name, wrong});
-    if (repair) layers_->remove_body(path);
+    if (!wrong.empty()) damages.push_back({"directory " + name, wrong});
+    // What a layer left behind that is no more may be what made it so: nobody shall find it under its name.
+    bool is_left = !id || !whole.contains(*id);
+    if (repair && (is_left || !wrong.empty())) layers_->remove_body(path, homes);
   });
   std::vector<Digest> lost_actions;
   for (const Action& action : actions())

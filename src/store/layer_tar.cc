@@ -91,7 +91,7 @@ class NullSink : public archive::ByteSink {
 }  // namespace
 
 void write_layer_entry(const Entry& entry, const TarTimes& times, const Contents& contents,
-                       archive::TarWriter& to) {
+                       archive::TarWriter& to, bool verify) {
   for_each_member(entry, times, [&](const TarHeader& header, bool is_file) {
     if (!is_file) {
       to.add(header, std::string_view());
@@ -99,7 +99,9 @@ void write_layer_entry(const Entry& entry, const TarTimes& times, const Contents
     }
     UniqueFd fd = contents.open(entry.content);
     archive::FdSource source(fd.get(), entry.path.absolute());
-    to.add(header, source);
+    if (!verify) return to.add(header, source);
+    archive::VerifyingSource verified(source, entry.content, entry.size, entry.path.absolute());
+    to.add(header, verified);
   });
 }
 

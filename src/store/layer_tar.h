@@ -21,8 +21,9 @@ void write_layer_tar(const Manifest& manifest, const TarTimes& times, const Cont
                      archive::TarWriter& to);
 // The members of one entry. They are a function of the entry and the times alone: layers that begin with the
 // same entries have tars that begin with the same bytes.
+// `verify`: Error(kCorrupt) when a content's bytes have another digest than its name.
 void write_layer_entry(const Entry& entry, const TarTimes& times, const Contents& contents,
-                       archive::TarWriter& to);
+                       archive::TarWriter& to, bool verify = false);
 // Where the members of each entry begin, in bytes from the start of the tar; one more for the end of the
 // last.
 std::vector<uint64_t> layer_tar_offsets(const Manifest& manifest, const TarTimes& times);

@@ -12,6 +12,7 @@
 #include "base/temp_dir.h"
 #include "base/trace.h"
 #include "store/directory_body.h"
+#include "store/shelves.h"
 #include "store/store.h"
 
 namespace corten::store {
@@ -142,24 +143,31 @@ void Layers::note_body(const LayerRef& layer, const Owners& owners) {
 
 LayerRef Layers::adopt(const Manifest& manifest, int64_t time, const Owners& owners, const HostPath& upper) {
   LayerRef layer{manifest.id(), time};
-  place_body(layer, owners, upper.value);
+  bool is_placed = place_body(layer, owners, upper.value);
   std::string path = directory_path(layer, owners.mapping);
-  for (const Entry& e : manifest.entries())
-    if (e.type == EntryType::kFile && !e.is_hard_link() && !contents_.has(e.content))
+  for (const Entry& e : manifest.entries()) {
+    if (e.type != EntryType::kFile || e.is_hard_link() || contents_.has(e.content)) continue;
+    if (is_placed) {
       contents_.set_home(e.content, path + "/" + e.path.str());
+      continue;
+    }
+    // The directory that was there is somebody else's work: what this step wrote is what counts.
+    UniqueFd file = open_file(upper.value + "/" + e.path.str(), O_RDONLY | O_NOFOLLOW);
+    if (contents_.add_file(file.get(), e.path.absolute()).digest != e.content)
+      fail(ErrorCode::kCorrupt, "{}: changed while it was stored", e.path.absolute());
+  }
   save(manifest);
   return layer;
 }
 
-void Layers::remove_body(const std::string& path) {
-  std::string name = HostPath{path}.filename();
-  std::string tree = path_exists(path + "/on") && path.ends_with(".delta") ? path + "/tree" : path;
-  auto id = Digest::try_parse("sha256:" + name.substr(0, 64));
-  if (id && path_exists(manifest_path(*id)))
-    for (const Entry& e : load(*id)->entries())
-      if (e.type == EntryType::kFile && !e.is_hard_link())
-        contents_.take_home(e.content, tree + "/" + e.path.str());
-  remove_tree(path);
+void Layers::remove_body(const std::string& path, const Contents::Homes& homes) {
+  if (auto here = homes.find(HostPath{path}.filename()); here != homes.end())
+    for (const Digest& content : here->second) contents_.leave_home(content, path);
+  // Out of its name first: a kill in the middle leaves no directory with holes that a step would stand on.
+  std::string going = root_ + "/dirs/" + kGoing;
+  remove_tree(going);
+  if (rename(path.c_str(), going.c_str()) != 0) fail_errno("remove directory {}", path);
+  remove_tree(going);
 }
 
 bool Layers::has_uses() {

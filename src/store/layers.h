@@ -49,7 +49,8 @@ class Layers {
   // contents; when there is a body already, the upper stays.
   LayerRef adopt(const Manifest& manifest, int64_t time, const Owners& owners, const HostPath& upper);
   // Removes a directory body, or a delta; contents that have their home in it get a file of their own first.
-  void remove_body(const std::string& path);
+  // `homes` is contents().homes(). While nobody else uses the store.
+  void remove_body(const std::string& path, const Contents::Homes& homes);
 
   // What an overlay stands on for this layer, the uppermost first: its directory body, or small directories
   // over the body of an earlier version of it (store/delta.h). `is_below` tells whether the layers beneath,

@@ -84,11 +84,18 @@ std::optional<std::vector<HostPath>> Layers::known_lowers(
 std::vector<HostPath> Layers::lowers(const LayerRef& layer, const Owners& owners,
                                      const std::function<bool(const RootfsPath&)>& is_below) {
   std::string body = directory_path(layer, owners.mapping);
-  {
+  auto used = [&](const LayerRef& one) {
     std::lock_guard lock(mutex_);
-    used_bodies_.emplace(layer.id, layer.time, owners.mapping);
+    used_bodies_.emplace(one.id, one.time, owners.mapping);
+  };
+  used(layer);
+  if (auto known = known_lowers(body, 0, is_below)) {
+    // What a delta stands on is used with it, or it would be the first to be collected.
+    std::optional<LayerRef> earlier = layer;
+    for (size_t depth = 1; depth < known->size() && (earlier = predecessor(*earlier)); depth++)
+      used(*earlier);
+    return *known;
   }
-  if (auto known = known_lowers(body, 0, is_below)) return *known;
   if (make_delta_body(layer, owners))
     if (auto known = known_lowers(body, 0, is_below)) return *known;
   return {directory(layer, owners)};

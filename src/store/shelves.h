@@ -6,6 +6,9 @@
 
 namespace corten::store {
 
+// In dirs/: a body that is being removed. No shelf, and no name that is looked for.
+inline constexpr const char* kGoing = ".going";
+
 // Names without a dot in front; none when the directory is missing.
 std::vector<std::string> names_in(const std::string& directory);
 void for_each_named(const std::string& directory,

@@ -114,7 +114,7 @@ TEST_F(StoreTest, AnUpperBecomesALayer) {
   // A process that stands on the body counts one name; when the body goes, the content stays.
   ASSERT_EQ(stat((body + "/etc/new").c_str(), &st), 0);
   EXPECT_EQ(st.st_nlink, 1u);
-  store_.layers().remove_body(body);
+  store_.layers().remove_body(body, store_.contents().homes());
   EXPECT_FALSE(path_exists(body));
   EXPECT_EQ(store_.contents().read(content, 100), "fresh");
   EXPECT_EQ(read_file(store_.layers().directory(layer, {}).value + "/etc/new"), "fresh");
@@ -135,9 +135,21 @@ TEST_F(StoreTest, ABigContentMovesIntoTheFirstBodyThatNeedsIt) {
   EXPECT_EQ(other.st_nlink, 1u);
   EXPECT_NE(st.st_ino, other.st_ino);
   EXPECT_EQ(st.st_mtime, 1000);
-  store_.layers().remove_body(first);
+  store_.layers().remove_body(first, store_.contents().homes());
   EXPECT_EQ(store_.contents().read(content, SIZE_MAX), big);
   EXPECT_EQ(read_file(second + "/big"), big);
+}
+
+// A body whose manifest is gone still gives back what lives in it.
+TEST_F(StoreTest, ABodyWithoutItsManifestGivesItsContentsBack) {
+  std::string big(1 << 20, 'c');
+  Digest id = store_.layers().save(Manifest({file("big", big)}));
+  std::string body = store_.layers().directory({id, 1000}, {}).value;
+  std::string manifest = dir_ / ("store/layers/" + id.hex().substr(0, 2) + "/" + id.hex());
+  ASSERT_EQ(unlink(manifest.c_str()), 0);
+  store_.layers().remove_body(body, store_.contents().homes());
+  EXPECT_EQ(store_.contents().read(Digest::of(big), SIZE_MAX), big);
+  EXPECT_FALSE(path_exists(body));
 }
 
 TEST_F(StoreTest, ActionsImagesAndTags) {
