@@ -96,7 +96,11 @@ class Capture {
   void visit(const RootfsPath& path, bool parent_is_new) {
     struct stat st;
     if (lstat(host(path).c_str(), &st) != 0) fail_errno("stat {}", path.absolute());
-    if (S_ISSOCK(st.st_mode)) return;  // a socket without its server is nothing; tar has no type for it
+    if (S_ISSOCK(st.st_mode)) {  // a socket without its server is nothing; tar has no type for it
+      if (unlink(host(path).c_str()) != 0) fail_errno("remove socket {}", path.absolute());
+      return;
+    }
+    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) drop_attributes(path);
     const bool is_new = parent_is_new || (before_ && !is_same_file(path, st));
     if (before_ && !is_new && is_unchanged(path, st)) {
       // With what changed in it, a directory is in the layer too, as an overlay has it in the upper.
@@ -193,6 +197,24 @@ class Capture {
     }
     e.uid = owner.uid;
     e.gid = owner.gid;
+  }
+
+  // The upper becomes the layer's directory, and is to show what one that is made of the manifest shows: no
+  // attribute but those that reach a layer, and our own marks. An ACL of a directory would give other modes
+  // to the files of later steps.
+  void drop_attributes(const RootfsPath& path) {
+    char names[16 << 10];
+    ssize_t size = llistxattr(host(path).c_str(), names, sizeof names);
+    if (size <= 0) return;
+    for (std::string_view rest(names, static_cast<size_t>(size)); !rest.empty();) {
+      std::string name(rest.substr(0, rest.find('\0')));
+      rest.remove_prefix(name.size() + 1);
+      bool is_mark = (name.starts_with("user.overlay.") && !name.starts_with("user.overlay.overlay.")) ||
+                     name == kOwnerAttribute;
+      if (is_mark || !(name.starts_with("user.") || name.starts_with("system.posix_acl_"))) continue;
+      if (lremovexattr(host(path).c_str(), name.c_str()) != 0 && errno != ENODATA)
+        fail_errno("remove attribute {} of {}", name, path.absolute());
+    }
   }
 
   bool is_opaque(const RootfsPath& path) {
