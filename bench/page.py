@@ -1,5 +1,6 @@
 """The page of results, and the plot on it."""
 import os
+import re
 import statistics
 
 
@@ -71,13 +72,16 @@ def plot(points):
 
 def write(path, rows, names, versions, points, date, command):
     directory = os.path.dirname(path)
-    with open(os.path.join(directory, "benchmarks-linear.svg"), "w", encoding="utf-8") as file:
-        file.write(plot(points))
+    if points:
+        with open(os.path.join(directory, "benchmarks-linear.svg"), "w", encoding="utf-8") as file:
+            file.write(plot(points))
     with open(os.path.join(os.path.dirname(__file__), "page.md"), encoding="utf-8") as file:
         text = file.read()
     for name, value in {"date": date, "command": command, "versions": "\n".join(f"- {v}" for v in versions),
                         "table": table(rows, names),
                         "points": "\n".join(f"| {n:,} | {seconds(a)} | {seconds(b)} | {seconds(c)} |" for n, a, b, c in points)}.items():
         text = text.replace("{{" + name + "}}", value)
+    if not points:
+        text = re.sub(r"## Linear\n.*?(?=## )", "", text, flags=re.S)
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
