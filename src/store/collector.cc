@@ -446,7 +446,7 @@ class Collection {
   void take_away(std::vector<StoredThing*>& things) {
     std::erase_if(things, [](const StoredThing* thing) { return thing->stays; });
     for (size_t at = 0; at < things.size(); at += kPortion) {
-      std::optional<TempDir> trash;  // emptied when the gate is open again
+      std::optional<TempDir> trash = open_trash();  // emptied when the gate is open again
       ClosedGate gate(store_.path());
       look_again();
       for (size_t i = at; i < std::min(things.size(), at + kPortion); i++)
@@ -458,7 +458,7 @@ class Collection {
   void take_bodies() {
     for (StoredBody& body : stock_.bodies) {
       if (body.stays) continue;
-      std::optional<TempDir> trash;
+      std::optional<TempDir> trash = open_trash();
       ClosedGate gate(store_.path());
       look_again();
       if (body.stays) continue;
@@ -469,17 +469,25 @@ class Collection {
     }
   }
 
-  // Where there is no room for a name in tmp/, it is removed at once.
-  void move_away(const StoredThing& thing, std::optional<TempDir>& trash) {
+  // Before the gate is closed: a thread of ours that waits at the gate has our lease, which this needs.
+  // Nothing where there is no room for a name.
+  std::optional<TempDir> open_trash() {
     try {
-      if (!trash) trash = store_.temporary("trash");
+      return store_.temporary("trash");
+    } catch (const Error&) {
+      return std::nullopt;
+    }
+  }
+
+  // Without trash it is removed at once.
+  void move_away(const StoredThing& thing, const std::optional<TempDir>& trash) {
+    if (trash) {
       std::string to = *trash / std::to_string(trash_number_++);
       if (rename(thing.path.c_str(), to.c_str()) == 0) {
         taken_ += thing.bytes;
         return;
       }
       if (errno == ENOENT) return;
-    } catch (const Error&) {
     }
     try {
       // Out of its name first: what is half gone must not be found.
