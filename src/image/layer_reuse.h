@@ -3,7 +3,8 @@
 //
 // Both rest on one fact: an entry's bytes in the tar depend on the entry and the layer's time alone
 // (store/layer_tar.h). So two versions with the same time have the same bytes as far as their first entries
-// are the same, and again from where their last entries are.
+// are the same, and again from where their last entries are. Layers above an image's last RUN have a time made of
+// their content (build/layer_time.h): two versions of those never share a time, and nothing is spared.
 #pragma once
 #include <optional>
 #include <string>

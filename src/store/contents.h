@@ -43,7 +43,7 @@ class Contents {
   Added add_file(int fd, std::string_view what);
   // A content has one home: its own file here, or a file of a directory body, which its name here then points
   // to. So nothing is written twice, and a file in a body has no second name that a process could count
-  // (docs/decisions, "Contents linked into bodies"). `file` lies in the store, never changes again, and
+  // (docs/decisions, "A content has one home"). `file` lies in the store, never changes again, and
   // `digest` must be right; another home is replaced.
   void set_home(const Digest& digest, const std::string& file);
   // Moves the content's bytes from that file to a file of their own, when the file is their home.
