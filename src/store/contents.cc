@@ -168,14 +168,8 @@ void Contents::leave_home(const Digest& digest, const std::string& directory) {
   if (n <= 0) return;
   way.resize(static_cast<size_t>(n));
   std::string above = way_to(directory_, directory) + "/";
-  if (way.starts_with(above)) take_home(digest, directory + "/" + way.substr(above.size()));
-}
-
-void Contents::take_home(const Digest& digest, const std::string& file) {
-  std::string name = path(digest), way = way_to(directory_, file);
-  std::string found(way.size() + 1, '\0');
-  ssize_t n = readlink(name.c_str(), found.data(), found.size());
-  if (n < 0 || std::string_view(found).substr(0, static_cast<size_t>(n)) != way) return;
+  if (!way.starts_with(above)) return;
+  std::string file = directory + "/" + way.substr(above.size());
   // A second name first: the body stays whole until it has another name itself, so a kill leaves none with
   // holes.
   std::string second = temporary_name();

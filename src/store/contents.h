@@ -46,9 +46,7 @@ class Contents {
   // (docs/decisions, "A content has one home"). `file` lies in the store, never changes again, and
   // `digest` must be right; another home is replaced.
   void set_home(const Digest& digest, const std::string& file);
-  // Moves the content's bytes from that file to a file of their own, when the file is their home.
-  void take_home(const Digest& digest, const std::string& file);
-  // The same, when its home is anywhere below that directory.
+  // Gives the content a name of its own again when its home is below that directory, which is to go.
   void leave_home(const Digest& digest, const std::string& directory);
   // Which contents live in which body, by the body's name. Reads every name here.
   using Homes = std::map<std::string, std::vector<Digest>>;
