@@ -190,6 +190,14 @@ void RunMounts::lock_caches() {
   }
 }
 
+std::vector<int> RunMounts::lock_fds() const {
+  std::vector<int> list;
+  for (const auto& [directory, lock] : locks_) list.push_back(lock.fd());
+  for (const CacheMemory& memory : memories_)
+    if (memory.use_fd() >= 0) list.push_back(memory.use_fd());
+  return list;
+}
+
 void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
   const dockerfile::Mount& mount = use.mount;
   const char* sharing = mount.sharing == dockerfile::CacheSharing::kLocked    ? "locked"

@@ -26,6 +26,8 @@ class RunMounts {
   // A directory that lies on top of the layers, with the files that appear at other times than their layer's;
   // "" when there is none.
   const std::string& restamped() const { return restamped_; }
+  // Of the cache mounts: locks, and the notes that they are in use.
+  std::vector<int> lock_fds() const;
   // The times that were made up: a file that the step writes with one of them got it from there.
   const std::set<int64_t>& foreign_times_ns() const { return foreign_times_; }
 

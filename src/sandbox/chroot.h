@@ -87,7 +87,7 @@ class ChrootRun {
   ChrootMounts mounts_;
   Plan plan_;
   Shared* shared_;
-  int lock_fd_;
+  std::vector<int> lock_fds_;  // in order
   std::unique_ptr<char[]> stack_;
 };
 

@@ -78,6 +78,7 @@ struct ResourceLimit {
   rlim_t soft, hard;
 };
 
+class LockKeeper;
 class Recorder;
 
 struct Spec {
@@ -125,9 +126,10 @@ struct Spec {
   int stdin_fd = -1;  // -1: /dev/null
   int stdout_fd = 1;
   int stderr_fd = 2;
-  // A descriptor that stays open as long as a process of the step lives, also when we are killed (a lock);
-  // -1: none.
-  int lock_fd = -1;
+  // Descriptors of locks that stay open as long as a process of the step lives, also when we are killed, and
+  // that the step does not see (lock_keeper.h). Needs the keeper, where there are namespaces.
+  std::vector<int> lock_fds;
+  const LockKeeper* lock_keeper = nullptr;
   // Kill the process when the thread that started it ends (or we are killed).
   bool dies_with_parent = true;
   // Run inside the namespaces of this process (its pidfd) instead of making new ones (`exec`): root, mounts,

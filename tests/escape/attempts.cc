@@ -325,6 +325,7 @@ void abstract_socket(const char* name) {
 
 void network() {
   must_fail("packet-socket", socket(AF_PACKET, SOCK_DGRAM, 0));
+  must_fail("raw-socket", socket(AF_INET, SOCK_RAW, IPPROTO_TCP));
   int fd = socket(AF_INET, SOCK_DGRAM, 0);
   if (fd < 0) return;
   must_fail("network-setup", ioctl(fd, 0x8914 /* SIOCSIFFLAGS */, nullptr));
