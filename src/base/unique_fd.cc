@@ -147,11 +147,12 @@ static bool lock_file(const std::string& path, int operation, UniqueFd& fd) {
       }
       fail_errno("lock {}", path);
     }
-    // Whoever held it may have taken the file away meanwhile: a lock on a file without a name keeps nobody
-    // out.
-    struct stat st;
-    if (fstat(fd.get(), &st) != 0) fail_errno("stat {}", path);
-    if (st.st_nlink > 0) return true;
+    // Whoever held it may have taken the file away meanwhile, or put another in its place: a lock on a file
+    // that is not the one of this name keeps nobody out.
+    struct stat held, named;
+    if (fstat(fd.get(), &held) != 0) fail_errno("stat {}", path);
+    if (stat(path.c_str(), &named) == 0 && named.st_ino == held.st_ino && named.st_dev == held.st_dev)
+      return true;
   }
 }
 

@@ -67,8 +67,7 @@ void let_go(const Kept& kept) {
   size_t count = 0;
   bool is_open = true;
   while (is_open || count > 0) {
-    for (size_t i = 0; i < count; i++)
-      waiting[i] = {.fd = steps[i].fds[0], .events = POLLIN, .revents = 0};
+    for (size_t i = 0; i < count; i++) waiting[i] = {.fd = steps[i].fds[0], .events = POLLIN, .revents = 0};
     const bool has_room = count < kMostSteps;
     waiting[count] = {.fd = is_open && has_room ? kSocket : -1, .events = POLLIN, .revents = 0};
     if (poll(waiting, count + 1, -1) < 0 && errno != EINTR) _exit(1);

@@ -1,7 +1,7 @@
 // Who holds a step's locks until the step is dead, also when we are not there any more.
 //
-// When we are killed the kernel closes our files, and so frees our locks, before it tells the step's process 1
-// to die: for a moment another build could run the same step, or enter a cache mount that is locked, beside
+// When we are killed the kernel closes our files, and so frees our locks, before it tells the step's process
+// 1 to die: for a moment another build could run the same step, or enter a cache mount that is locked, beside
 // it. A step that inherited the locks would hold them too, but could unlock them (flock(2) works on what is
 // shared), and its process 1 closes its files before the kernel kills the others of its namespace. So a
 // process of our own holds them: a small one, forked before we are large, in a session of its own, which

@@ -168,6 +168,20 @@ bool LeasesRead::names(Held kind, const Digest& digest) const {
 
 ClosedGate::ClosedGate(const std::string& root) : lock_(FileLock::exclusive(gate_path(root))) {}
 
+// A log too is removed under its lock: between a look at the lock's name and the removal somebody may take
+// the lock and write the log. Who waits for the lock meanwhile sees that its file went (FileLock).
+void remove_unused_locks(const std::string& directory) {
+  constexpr std::string_view kLog = ".log";
+  for (const std::string& name : names_in(directory)) {
+    std::string path = directory + "/" + name;
+    if (name.ends_with(kLog)) path.resize(path.size() - kLog.size());
+    FileLock lock;
+    if (!FileLock::try_exclusive(path, lock)) continue;
+    unlink((path + std::string(kLog)).c_str());
+    unlink(path.c_str());
+  }
+}
+
 bool sweep_dead_leases(const std::string& root) {
   bool was_any = false;
   FileLock collector;

@@ -101,6 +101,9 @@ class ClosedGate {
 // layers exist. Gives whether there was any.
 bool sweep_dead_leases(const std::string& root);
 
+// Of a directory of locks, one file a key and beside it the log of who leads: those that nobody holds.
+void remove_unused_locks(const std::string& directory);
+
 // Held by who collects; one at a time.
 std::string collector_lock_path(const std::string& root);
 
