@@ -98,6 +98,13 @@ void sync_directory(const std::string& path) {
   if (fsync(fd.get()) != 0 && errno != EINVAL) fail_errno("sync {}", path);
 }
 
+std::string path_of(int fd, std::string_view what) {
+  char text[4096];
+  const ssize_t n = readlink(fmt::format("/proc/self/fd/{}", fd).c_str(), text, sizeof text);
+  if (n <= 0 || n == static_cast<ssize_t>(sizeof text)) fail_errno("{}: find the path of a descriptor", what);
+  return {text, static_cast<size_t>(n)};
+}
+
 void write_file_atomic(const std::string& path, std::string_view bytes, mode_t mode) {
   std::string temporary = path + ".tmp-XXXXXX";
   UniqueFd fd(mkostemp(temporary.data(), O_CLOEXEC));

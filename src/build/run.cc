@@ -138,6 +138,18 @@ class Running {
   RunningProcesses& all_;
 };
 
+// What the step moved from its place, with our mounts in it, is not lost.
+struct TakeBack {
+  RunMounts& mounts;
+  ~TakeBack() {
+    try {
+      mounts.take_back();
+    } catch (const Error&) {
+      return;  // told already, by who could not take it away
+    }
+  }
+};
+
 std::string shown_command(const std::vector<std::string>& argv) {
   return join(argv, " ");
 }
@@ -212,7 +224,13 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
                                                                     .layer_time = layer_time});
   store::make_working_directory(root->writable(), step.directory, view, owners);
 
+  const TakeBack back{mounts};  // before the root goes
   sandbox::Spec spec;
+  TempDir secrets;
+  if (!executor.entered.has_namespaces()) {
+    secrets = executor.store.temporary(std::string(store::kSecretsPrefix));
+    spec.secrets_place = {secrets.path()};
+  }
   root->describe(spec.root);
   spec.mounts = mounts.mounts();
   spec.argv = step.argv;

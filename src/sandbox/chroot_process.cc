@@ -9,7 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -95,7 +94,6 @@ ChrootRun::ChrootRun(const Spec& spec)
       stack_(std::make_unique<char[]>(kStackBytes)) {
   void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) fail_errno("share memory with the step's keeper");
-  std::sort(lock_fds_.begin(), lock_fds_.end());
   shared_ = new (memory) Shared{};
 }
 
@@ -139,11 +137,14 @@ void ChrootRun::keep(int ready) {
   }
   char byte = 1;
   if (write(ready, &byte, 1) != 1) _exit(1);
-  // The locks are ours too, so that they are held until nobody is left; other steps' pipes must not be. Each
-  // moves to a number that is not above its own, so none takes the place of a later one.
+  // The locks are ours too, so that they are held until nobody is left; other steps' pipes must not be. They
+  // move up first, so that none takes the place of a later one.
+  int top = 3;
+  for (const int lock : lock_fds_) top = std::max(top, lock + 1);
   int next = 3;
-  for (const int lock : lock_fds_)
-    if (dup2(lock, next) >= 0) next++;
+  for (size_t i = 0; i < lock_fds_.size(); i++) dup2(lock_fds_[i], top + static_cast<int>(i));
+  for (size_t i = 0; i < lock_fds_.size(); i++)
+    if (dup2(top + static_cast<int>(i), next) >= 0) next++;
   syscall(SYS_close_range, next, ~0u, 0);
 
   sigset_t awaited;

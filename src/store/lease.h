@@ -44,6 +44,8 @@ class Lease {
   void hold(Held kind, std::span<const Digest> digests);
   // tmp/ID, made when missing.
   std::string temporary();
+  // Of the lock, once something was held or made.
+  int lock_fd();
   // Gives everything up; to be called before a process goes on without the store.
   void end();
   // Of this lease's file; "" when there is none yet.
