@@ -179,11 +179,8 @@ void tell_apt(sandbox::Spec& spec) {
 // What carries no record of its owner, where that is not the step's user.
 std::vector<sandbox::Recorder::Special> specials_below(const store::Tree& view, const store::RunUser& user) {
   std::vector<sandbox::Recorder::Special> list;
-  store::walk(view, RootfsPath(), [&](const store::Entry& e) {
-    if ((e.type == store::EntryType::kSymlink || e.type == store::EntryType::kFifo) &&
-        (e.uid != user.uid || e.gid != user.gid))
-      list.push_back({.path = e.path, .owner = {.uid = e.uid, .gid = e.gid}});
-  });
+  for (store::SpecialOwner& special : store::special_owners(view, user.uid, user.gid))
+    list.push_back({.path = std::move(special.path), .owner = {.uid = special.uid, .gid = special.gid}});
   return list;
 }
 

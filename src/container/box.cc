@@ -103,6 +103,12 @@ Box make_box(const Container& container, const sandbox::Entered& entered, store:
   spec.environment = wanted.environment;
   spec.directory = RootfsPath(wanted.directory);
   set_user(store::Accounts::load(image, store.contents()).run_user(wanted.user), wanted.hostname, spec);
+  if (owners.recorded) {
+    box.recorder = {.uid = spec.uid, .gid = spec.gid, .specials = {}};
+    for (store::SpecialOwner& special : store::special_owners(image, spec.uid, spec.gid))
+      box.recorder->specials.push_back(
+          {.path = std::move(special.path), .owner = {.uid = special.uid, .gid = special.gid}});
+  }
   spec.hostname = wanted.hostname;
   spec.etc_hosts = hosts_file(wanted);
   spec.shm_bytes = wanted.shm_bytes;

@@ -160,6 +160,18 @@ unset CORTEN_FORBID
 said=$("$CORTEN" run --rm removed ls /new 2>&1) && fail "a container wrote to the image"
 "$CORTEN" fsck >/dev/null || fail "fsck after containers in copies"
 
+# Where only one id exists a container sees the owners of its image, and those that it gives.
+# shellcheck disable=SC2016 # the Dockerfile's
+printf 'FROM base\nRUN echo x >/theirs && chown 33:34 /theirs && ln -s theirs /link && chown -h 7:8 /link\n' >removed/owned
+build removed -f removed/owned --build-context base=bb -t owned
+for detach in "" -d; do
+  said=$(CORTEN_FORBID=privileged-mounts,id-range "$CORTEN" run $detach --name owned owned sh -c \
+    'touch /own && chown 5:6 /own && cp -a /theirs /copied && stat -c "%n %u:%g" /theirs /link /own /copied') || fail "run $detach with one id: $said"
+  [ -z "$detach" ] || { "$CORTEN" wait owned >/dev/null; said=$("$CORTEN" logs owned); }
+  "$CORTEN" rm owned >/dev/null
+  equal "$said" "$(printf '/theirs 33:34\n/link 7:8\n/own 5:6\n/copied 33:34')" "owners in a container with one id"
+done
+
 # And on a real one, as in a container of CI.
 if [ "$(id -u)" = 0 ]; then
   mkdir -p on/memory on/lower on/merged
