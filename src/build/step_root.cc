@@ -10,6 +10,7 @@
 
 #include <fmt/core.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/trace.h"
@@ -215,7 +216,7 @@ store::Manifest flattened(const StepRootOptions& options) {
     e.opaque = false;
     size_t number = 0;
     while (number < layers.size() && layers[number].first->find(e.path) != &seen) number++;
-    if (!e.time_ns && number < layers.size()) e.time_ns = layers[number].second * 1'000'000'000;
+    if (!e.time_ns && number < layers.size()) e.time_ns = clamped_ns(layers[number].second);
     if (e.type == EntryType::kFile) {
       auto [holder, is_first] =
           holders.emplace(std::pair(number, e.is_hard_link() ? e.hard_link : e.path), e.path);
