@@ -127,6 +127,7 @@ void RunMounts::add_secret(const dockerfile::Mount& mount) {
   sandbox::Mount made;
   made.target = RootfsPath(mount.target.empty() ? "/run/secrets/" + HostPath{id}.filename() : mount.target);
   made.text = secret->second.value;
+  made.is_secret = true;
   made.text_mode = mount.mode.value_or(0400);
   made.text_uid = mount.uid.value_or(0);
   made.text_gid = mount.gid.value_or(0);
@@ -173,12 +174,15 @@ void RunMounts::add_tmpfs(const dockerfile::Mount& mount) {
   mounts_.push_back(std::move(made));
 }
 
-// Those with sharing=locked, in one order for all steps: two that want the same two cannot wait for each
+// Those with sharing=locked (and where they are moved into the step's root, all that others could want too),
+// in one order for all steps: two that want the same two cannot wait for each
 // other, and a mount that a step has twice is locked once.
 void RunMounts::lock_caches() {
   std::map<std::string, std::string> wanted;
   for (const MountUse& use : step_.mounts)
-    if (use.mount.type == MountType::kCache && use.mount.sharing == dockerfile::CacheSharing::kLocked)
+    if (use.mount.type == MountType::kCache &&
+        (use.mount.sharing == dockerfile::CacheSharing::kLocked ||
+         (use.mount.sharing == dockerfile::CacheSharing::kShared && !executor_.entered.has_namespaces())))
       wanted[executor_.store.cache_mount_directory(use.cache_id)] = use.cache_id;
   for (const auto& [directory, id] : wanted) {
     std::string path = directory + "/lock";
@@ -189,6 +193,20 @@ void RunMounts::lock_caches() {
     lock = wait_for_lock(path, executor_.cancellation);
     if (inputs_.wait) inputs_.wait("");
   }
+}
+
+std::vector<int> RunMounts::lock_fds() const {
+  std::vector<int> list;
+  // Without a pid namespace the lease first: who gets a cache mount after us finds it at home.
+  if (!executor_.entered.has_namespaces()) list.push_back(executor_.store.lease().lock_fd());
+  for (const auto& [directory, lock] : locks_) list.push_back(lock.fd());
+  for (const CacheMemory& memory : memories_)
+    if (memory.use_fd() >= 0) list.push_back(memory.use_fd());
+  return list;
+}
+
+void RunMounts::take_back() {
+  for (store::Borrowed& borrowed : borrowed_) borrowed.take_back();
 }
 
 void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
@@ -207,6 +225,8 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
     locks_[directory] = std::move(lock);
   }
   std::string data = directory + "/data";
+  // It may have been moved by a step that was killed.
+  if (!path_exists(data) || !executor_.entered.has_namespaces()) executor_.store.clean_temporary();
   if (!path_exists(data)) {
     TempDir place = executor_.store.temporary("cache");
     if (source.tree) {
@@ -237,6 +257,7 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
   made.target = RootfsPath(mount.target);
   made.read_only = mount.read_only;
   UniqueFd root = open_file(data, O_PATH | O_DIRECTORY);
+  const size_t real_size = path_of(root.get(), "cache mount").size();  // no links in it
   if (!RootfsPath(mount.source).is_root()) {
     auto inside = open_in_root(root.get(), RootfsPath(mount.source).str(), O_PATH);
     if (!inside)
@@ -244,6 +265,9 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
     root = std::move(*inside);
   }
   made.source.fd = root.get();
+  if (!executor_.entered.has_namespaces())
+    borrowed_.emplace_back(executor_.store.lease().temporary(),
+                           data + path_of(root.get(), "cache mount").substr(real_size));
   descriptors_.push_back(std::move(root));
   mounts_.push_back(std::move(made));
   if (!mount.read_only) caches_.push_back({directory, data});

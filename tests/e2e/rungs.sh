@@ -75,6 +75,29 @@ for privilege in "" privileged-mounts privileged-mounts,id-range; do
   holds "$(head -1 copied.log)" "with copied directories"
 done
 
+# The attribute in which owners are recorded is not the step's to see, set or copy.
+mkdir owner
+cp -a bb owner/image
+path=$(command -v cp)
+base owner/image "$path"
+cp "$(dirname "$CORTEN")/escape_attempts" owner/image/attempts
+rm owner/image/bin/cp && mv "owner/image$(readlink -f "$path")" owner/image/bin/cp-of-gnu
+cat >owner/Dockerfile <<'DOCKERFILE'
+FROM image
+RUN echo x >/x && chown 33:34 /x && cp-of-gnu --preserve=xattr /x /copied && stat -c %u:%g /copied >/seen && mkdir /own && chmod 777 /own
+USER app
+RUN cp-of-gnu -a /x /own/mine && stat -c %u:%g /own/mine >/own/seen
+DOCKERFILE
+printf 'FROM image\nRUN echo x >/x && chown 33:34 /x && /attempts owner /x >/seen\n' >owner/attempts
+CORTEN_FORBID=privileged-mounts,id-range build owner --build-context image=owner/image -o type=tar,dest=owner.tar
+equal "$(tar -xOf owner.tar seen)" 0:0 "the owner of a copy with attributes"
+equal "$(tar -xOf owner.tar own/seen)" 1000:1000 "the owner of a user's copy"
+equal "$(tar --numeric-owner -tvf owner.tar own/mine | cut -d' ' -f2)" 1000/1000 "the owner of a user's copy in the layer"
+CORTEN_FORBID=privileged-mounts,id-range build owner -f owner/attempts --build-context image=owner/image -o type=tar,dest=owner.tar
+equal "$(tar -xOf owner.tar seen | grep -c '^held')" 8 "attempts at a recorded owner: $(tar -xOf owner.tar seen)"
+lacks "$(tar -xOf owner.tar seen)" ESCAPED
+equal "$(tar --numeric-owner -tvf owner.tar x | cut -d' ' -f2)" 33/34 "an owner that a step tried to change"
+
 # Root without namespaces: in a chroot.
 if [ "$(id -u)" = 0 ]; then
   on privileged-mounts,user-namespace chroot
