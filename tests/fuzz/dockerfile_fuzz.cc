@@ -158,7 +158,10 @@ FUZZ_TARGET(mount_csv, "type=cache,target=/c,id=$a,sharing=locked,mode=0755,uid=
   Word word{std::string(input), {}};
   tolerate({ErrorCode::kInvalid}, [&] {
     Mount mount = parse_mount(word, [&](std::string_view text) { return process_word(text, environment()); });
-    REQUIRE(mount.type == MountType::kSecret || mount.type == MountType::kSsh || !mount.target.empty());
+    bool is_plain = mount.type == MountType::kBind || mount.type == MountType::kTmpfs;
+    REQUIRE(!is_plain || (!mount.mode && !mount.uid && !mount.gid));
+    REQUIRE(mount.type != MountType::kSecret || !mount.from);
+    REQUIRE(mount.type == MountType::kTmpfs || mount.size_bytes == 0);
   });
   tolerate({ErrorCode::kInvalid}, [&] { parse_device(word); });
   tolerate({ErrorCode::kInvalid}, [&] { parse_owner(input); });
