@@ -84,9 +84,7 @@ Borrowed::Borrowed(const std::string& temporary, const std::string& home) : temp
   if (!home.starts_with(root) || home.find('\n') != home.npos)
     fail(ErrorCode::kInternal, "{}: is not the store's to lend", home);
   record_ = fmt::format("{}/{}{}", temporary, kRecordPrefix, st.st_ino);
-  write_file_atomic(record_,
-                    fmt::format("{}\n{}\n{}\n", kMagic, home.substr(root.size()), st.st_ino),
-                    0600);
+  write_file_atomic(record_, fmt::format("{}\n{}\n{}\n", kMagic, home.substr(root.size()), st.st_ino), 0600);
 }
 
 Borrowed::~Borrowed() {

@@ -3,8 +3,8 @@
 // lie in files there.
 //
 // A directory: before it moves, its home and its inode are written into tmp/ID/borrowed-N of the lease. Who
-// sweeps up after a dead lease first looks for that inode below tmp/ID and moves it home. By its inode, not by
-// a name: the step is free to rename what is above it, and the record need not be written again while it
+// sweeps up after a dead lease first looks for that inode below tmp/ID and moves it home. By its inode, not
+// by a name: the step is free to rename what is above it, and the record need not be written again while it
 // moves. So at every instant it is either at home or below tmp/ID with a record.
 //
 // A secret: its file has a second name, in a directory tmp/ID/secrets-XXXXXX. By that it is overwritten
@@ -38,8 +38,8 @@ inline constexpr std::string_view kSecretsPrefix = "secrets";
 // Overwrites the file (no link is followed; its first `most_bytes`) and waits until the disk has it.
 void overwrite(const std::string& path, size_t most_bytes);
 
-// For who removes tmp/ID of a dead lease, before that: moves home what was borrowed, overwrites secrets. False
-// when something could not be moved: then it must stay.
+// For who removes tmp/ID of a dead lease, before that: moves home what was borrowed, overwrites secrets.
+// False when something could not be moved: then it must stay.
 bool rescue(const std::string& temporary);
 
 }  // namespace corten::store

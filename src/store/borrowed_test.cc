@@ -66,8 +66,7 @@ TEST_F(BorrowedTest, ItsOwnerTakesItBackFromWhereTheStepMovedIt) {
   }
   EXPECT_TRUE(is_home());
   EXPECT_EQ(rmdir((temporary() + "/tree-1/root/a/b").c_str()), 0);
-  for (const char* name : {"borrowed-"})
-    EXPECT_FALSE(path_exists(temporary() + "/" + name));
+  for (const char* name : {"borrowed-"}) EXPECT_FALSE(path_exists(temporary() + "/" + name));
 }
 
 TEST_F(BorrowedTest, ADirectoryThatCannotGoHomeIsNotRemoved) {

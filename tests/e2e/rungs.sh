@@ -75,6 +75,28 @@ for privilege in "" privileged-mounts privileged-mounts,id-range; do
   holds "$(head -1 copied.log)" "with copied directories"
 done
 
+# A store that was filled with more privileges: what cannot be read is named, with what to do; and it is written anew.
+mkdir foreign
+printf 'FROM base\nRUN head -c 400000 /dev/zero >/own && echo s >/small && chmod 600 /own /small && chown 33:33 /own /small\n' >foreign/Dockerfile
+(
+  export CORTEN_STORE="$T/store-foreign"
+  build foreign --build-context base=bb -t foreign
+  cp foreign/Dockerfile foreign/more
+  echo 'RUN wc -c /own' >>foreign/more
+  export CORTEN_FORBID=privileged-mounts,id-range
+  ! "$CORTEN" build --build-context base=bb -f foreign/more foreign >foreign.log 2>&1 || fail "contents of another id were read"
+  holds "$(cat foreign.log)" "permission denied"
+  holds "$(cat foreign.log)" "filled with more privileges"
+  ! "$CORTEN" fsck >foreign.log 2>&1 || fail "contents of another id were read"
+  holds "$(cat foreign.log)" "filled with more privileges"
+  build foreign --no-cache --build-context base=bb -f foreign/more -o type=tar,dest=foreign.tar
+  "$CORTEN" save foreign -o foreign.oci
+  unset CORTEN_FORBID
+  "$CORTEN" fsck >/dev/null || fail "fsck of a store of two rungs"
+  "$CORTEN" prune --everything --force >/dev/null
+)
+equal "$(tar --numeric-owner -tvf foreign.tar own small | cut -d' ' -f2 | tr '\n' ' ')" "33/33 33/33 " "owners after a change of rungs"
+
 # The attribute in which owners are recorded is not the step's to see, set or copy.
 mkdir owner
 cp -a bb owner/image
