@@ -144,6 +144,34 @@ said=$(CORTEN_FORBID=privileged-mounts,id-range,upper-on-store "$CORTEN" doctor 
 holds "$said" "user namespace with one id; owners are recorded"
 holds "$said" "not user namespace with a range of ids: forbidden by CORTEN_FORBID"
 holds "$said" "steps write to overlays in memory"
+# Containers where no upper can be on the store: a copy of the image, which they may write to.
+mkdir removed
+printf 'FROM base\nRUN rm /data/mine && rm -r /var/old && mkdir /var/old && ln /bin/busybox /linked\n' >removed/Dockerfile
+build removed --build-context base=bb -t removed
+for places in upper-on-store overlay; do
+  for privilege in "" privileged-mounts privileged-mounts,id-range; do
+    export CORTEN_FORBID="$privilege,$places"
+    said=$("$CORTEN" run --rm removed sh -c 'ls /data /var/old; echo x >/new && cat /new; stat -c %h /linked') || fail "run with $CORTEN_FORBID forbidden"
+    equal "$said" "$(printf '/data:\n\n/var/old:\nx\n2')" "what a container sees with $CORTEN_FORBID forbidden"
+    ! "$CORTEN" run --rm --read-only removed touch /new 2>/dev/null || fail "a read-only container was written to"
+  done
+done
+unset CORTEN_FORBID
+said=$("$CORTEN" run --rm removed ls /new 2>&1) && fail "a container wrote to the image"
+"$CORTEN" fsck >/dev/null || fail "fsck after containers in copies"
+
+# And on a real one, as in a container of CI.
+if [ "$(id -u)" = 0 ]; then
+  mkdir -p on/memory on/lower on/merged
+  # shellcheck disable=SC2016 # the inner shell's
+  said=$(unshare -m sh -ec 'mount -t tmpfs none on/memory; mkdir on/memory/upper on/memory/work
+    mount -t overlay -o lowerdir=on/lower,upperdir=on/memory/upper,workdir=on/memory/work none on/merged
+    export CORTEN_STORE="$PWD/on/merged/store"
+    "$CORTEN" build -q --build-context base=bb -t removed removed >/dev/null
+    "$CORTEN" run --rm removed sh -c "ls /var/old; echo x >/new && cat /new"' 2>&1) || fail "run on an overlay: $said"
+  equal "$said" x "what a container on an overlay sees"
+fi
+
 # Containers need namespaces.
 build plain --build-context base=bb -t kept
 said=$(CORTEN_FORBID=$all "$CORTEN" run --rm kept true 2>&1) && fail "a container with nothing"
