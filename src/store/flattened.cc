@@ -1,10 +1,10 @@
 #include "store/flattened.h"
 
-#include "base/clock.h"
-
 #include <map>
 #include <memory>
 #include <vector>
+
+#include "base/clock.h"
 
 namespace corten::store {
 
