@@ -10,6 +10,7 @@
 #include <fmt/core.h>
 
 #include "base/beneath.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/wait_lock.h"
@@ -305,7 +306,7 @@ void RunMounts::remember_sources() {
     // not. So all times that a source has of its own or of its layer count as made up as well.
     auto see = [&](const RootfsPath& path, const Entry& e, int64_t layer_time) {
       paths[path] = seen_digest(e);
-      foreign_times_.insert(e.time_ns.value_or(layer_time * 1'000'000'000));
+      foreign_times_.insert(e.time_ns.value_or(clamped_ns(layer_time)));
     };
     for (const StageLayer& layer : inputs_.below.layers) {
       auto manifest = executor_.store.layers().load(layer.ref.id);
@@ -342,8 +343,8 @@ void RunMounts::restamp_layers(const SeenTimes& times, const store::RootfsView& 
   auto time_of = [&](const Entry& e) -> int64_t {
     if (e.time_ns) return *e.time_ns;
     for (auto layer = inputs_.below.layers.rbegin(); layer != inputs_.below.layers.rend(); ++layer)
-      if (executor_.store.layers().load(layer->ref.id)->find(e.path)) return layer->ref.time * 1'000'000'000;
-    return layer_time_ * 1'000'000'000;
+      if (executor_.store.layers().load(layer->ref.id)->find(e.path)) return clamped_ns(layer->ref.time);
+    return clamped_ns(layer_time_);
   };
   for (const auto& [shown, time] : times) {
     const RootfsPath& path = shown;

@@ -3,8 +3,9 @@
 //
 // Both rest on one fact: an entry's bytes in the tar depend on the entry and the layer's time alone
 // (store/layer_tar.h). So two versions with the same time have the same bytes as far as their first entries
-// are the same, and again from where their last entries are. Layers above an image's last RUN have a time made of
-// their content (build/layer_time.h): two versions of those never share a time, and nothing is spared.
+// are the same, and again from where their last entries are. Layers above an image's last RUN have a time
+// made of their content (build/layer_time.h): two versions of those never share a time, and nothing is
+// spared.
 #pragma once
 #include <optional>
 #include <string>
@@ -21,8 +22,6 @@ struct HashedTar {
   std::string checkpoints;  // docs/formats, "Index"
 };
 HashedTar hash_tar(const store::LayerRef& layer, store::Store& store);
-
-std::string recipe_of(const archive::GzipResult& blob);  // docs/formats, "Index"
 
 // Writes the layer's gz1 blob with chunks of the earlier version's blob. Nothing, and nothing written, when
 // there is no earlier version that helps. Error(kCorrupt) when the earlier blob is damaged: then what was

@@ -132,7 +132,7 @@ void LocalContext::read_directory(Node& node) const {
       e.device_major = major(st.st_rdev);
       e.device_minor = minor(st.st_rdev);
     }
-    if (options_.keep_times) e.time_ns = st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
+    if (options_.keep_times) e.time_ns = clamped_ns(st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
     if (S_ISREG(st.st_mode) && st.st_nlink > 1) {
       auto [first, is_new] = first_names_.emplace(std::pair(st.st_dev, st.st_ino), e.path);
       if (!is_new) e.hard_link = first->second;

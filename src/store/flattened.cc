@@ -4,6 +4,8 @@
 #include <memory>
 #include <vector>
 
+#include "base/clock.h"
+
 namespace corten::store {
 
 Manifest flattened(const Rootfs& rootfs, const Tree& view, Layers& store) {
@@ -19,7 +21,7 @@ Manifest flattened(const Rootfs& rootfs, const Tree& view, Layers& store) {
     e.opaque = false;
     size_t number = 0;
     while (number < layers.size() && layers[number].first->find(e.path) != &seen) number++;
-    if (!e.time_ns && number < layers.size()) e.time_ns = layers[number].second * 1'000'000'000;
+    if (!e.time_ns && number < layers.size()) e.time_ns = clamped_ns(layers[number].second);
     if (e.type == EntryType::kFile) {
       auto [holder, is_first] =
           holders.emplace(std::pair(number, e.is_hard_link() ? e.hard_link : e.path), e.path);
