@@ -5,7 +5,7 @@ CORTEN := $(abspath $(BUILD)/corten)
 JOBS ?= $(shell nproc)
 NO_CCACHE := $(if $(shell command -v ccache 2>/dev/null),,-DCMAKE_C_COMPILER_LAUNCHER= -DCMAKE_CXX_COMPILER_LAUNCHER=)
 
-.PHONY: all build deps writable configure test test-long mission demo check format bench reference clean
+.PHONY: all build deps writable configure test test-long test-sanitizers fuzz mission demo check format bench reference clean
 
 all: build
 
@@ -34,6 +34,21 @@ test: deps configure
 test-long: deps configure
 	@ninja -C $(BUILD) -j$(JOBS)
 	@ctest --test-dir $(BUILD) -C long -L long --output-on-failure --no-label-summary
+
+# Two builds: clang's with AddressSanitizer and UndefinedBehaviorSanitizer (the preset `fuzz`, which tests/fuzz/run shares) for the unit tests of
+# all rooms and the kept inputs of all fuzz targets; g++'s with ThreadSanitizer for the rooms that have threads.
+PARALLEL_ROOMS := base store source image build
+test-sanitizers:
+	@tools/install_deps.sh build test check
+	@cmake --preset fuzz $(NO_CCACHE) --log-level=WARNING && ninja -k 0 -C build/fuzz -j$(JOBS)
+	@UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir build/fuzz -L unit --output-on-failure --no-label-summary -j$(JOBS)
+	@cmake --preset tsan $(NO_CCACHE) --log-level=WARNING && ninja -k 0 -C build/tsan -j$(JOBS) $(addprefix test_,$(PARALLEL_ROOMS))
+	@ctest --test-dir build/tsan -R '^($(subst $(eval) ,|,$(PARALLEL_ROOMS)))$$' --output-on-failure --no-label-summary
+
+# libFuzzer over every target, three minutes each: tests/fuzz/run tells of single ones.
+fuzz:
+	@tools/install_deps.sh build check
+	@tests/fuzz/run
 
 mission: build
 	@tests/mission/run --corten $(CORTEN)

@@ -9,9 +9,6 @@ if(CORTEN_PCH)
   add_compile_options($<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)  # what ccache needs to cache files that use the header
 endif()
 add_link_options(-fuse-ld=lld)
-if(CORTEN_FUZZ)
-  add_compile_options(-fsanitize-coverage=trace-pc)  # tests/fuzz/driver.cc has the callback
-endif()
 
 add_library(corten_pch STATIC ${CMAKE_SOURCE_DIR}/src/pch.cc)
 target_include_directories(corten_pch PUBLIC ${CMAKE_SOURCE_DIR}/src)

@@ -35,6 +35,8 @@ bool looks_like_tar(std::string_view first_512_bytes);
 // Limits of the reader: what a header claims never decides how much is allocated. A sparse file's holes cost
 // an archive nothing, so who writes content out sets a limit of his own (LimitedSource).
 inline constexpr size_t kMaxPaxBytes = 1 << 20;
+// Of global headers, which every member is looked up in.
+inline constexpr size_t kMaxGlobalPaxBytes = 64 << 10, kMaxGlobalPaxRecords = 256;
 inline constexpr size_t kMaxNameBytes = 64 << 10;
 inline constexpr uint64_t kMaxMemberBytes = uint64_t{1} << 53;
 

@@ -168,7 +168,8 @@ std::optional<TarHeader> TarReader::next() {
           global_[key] = std::move(value);
         size_t total = 0;
         for (const auto& [key, value] : global_) total += key.size() + value.size();
-        if (total > kMaxPaxBytes) corrupt("global extended headers of more than 1 MiB");
+        if (total > kMaxGlobalPaxBytes || global_.size() > kMaxGlobalPaxRecords)
+          corrupt("global extended headers of more than 64 KiB or 256 records");
         continue;  // speaks of all members, the next one need not come
       }
       case 'L':

@@ -217,6 +217,9 @@ TEST(TarReader, GlobalRecordsLast) {
   std::string many;
   for (int i = 0; i < 20; i++) many += meta('g', record("key" + std::to_string(i), std::string(60'000, 'v')));
   expect_corrupt(many + bytes_of(block("a")) + kEnd, "global headers without end");
+  many.clear();
+  for (int i = 0; i < 300; i++) many += meta('g', record("key" + std::to_string(i), "v"));
+  expect_corrupt(many + bytes_of(block("a")) + kEnd, "global headers of many records");
 }
 
 TEST(TarReader, RefusesMalformedRecords) {

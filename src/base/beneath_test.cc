@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include "base/error.h"
 #include "base/temp_dir.h"
 
@@ -64,6 +66,23 @@ TEST(FileLockTest, OneAtATime) {
   EXPECT_FALSE(FileLock::try_exclusive(dir / "lock", second));
   a.downgrade();
   b = FileLock::shared(dir / "lock");
+}
+
+// The file is moved away while somebody waits for its lock, and another has the name.
+TEST(FileLockTest, TheLockIsOfTheFileThatHasTheName) {
+  TempDir dir = TempDir::for_test();
+  FileLock first = FileLock::exclusive(dir / "lock"), waited;
+  std::thread waiting([&] { waited = FileLock::exclusive(dir / "lock"); });
+  // Until it has the file open, it may as well see the new one.
+  usleep(50'000);
+  ASSERT_EQ(rename((dir / "lock").c_str(), (dir / "moved").c_str()), 0);
+  write_file_atomic(dir / "lock", "");
+  first.release();
+  waiting.join();
+  struct stat held, named;
+  ASSERT_EQ(fstat(waited.fd(), &held), 0);
+  ASSERT_EQ(stat((dir / "lock").c_str(), &named), 0);
+  EXPECT_EQ(held.st_ino, named.st_ino);
 }
 
 }  // namespace corten

@@ -22,6 +22,13 @@ int64_t monotonic_ns() {
   return read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t clamped_ns(int64_t seconds, int64_t fraction_ns) {
+  constexpr int64_t kSecond = 1'000'000'000, kMost = INT64_MAX / kSecond - 1;
+  if (seconds > kMost) return kMost * kSecond;
+  if (seconds < -kMost) return -kMost * kSecond;
+  return seconds * kSecond + fraction_ns;
+}
+
 std::string format_rfc3339(int64_t seconds, int64_t nanoseconds) {
   time_t t = seconds;
   tm parts;

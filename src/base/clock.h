@@ -31,6 +31,11 @@ class FakeClock : public Clock {
 
 int64_t monotonic_ns();
 
+// Nanoseconds since 1970 of a time in seconds and a fraction of 0..999,999,999 ns: what lies outside the
+// years 1678 to 2261, which 64 bits hold, becomes the nearest that they do. File systems and archives have
+// such times.
+int64_t clamped_ns(int64_t seconds, int64_t fraction_ns = 0);
+
 // RFC 3339 in UTC: "2026-11-21T10:00:00Z"; nanoseconds are written only when there are some.
 std::string format_rfc3339(int64_t seconds, int64_t nanoseconds = 0);
 std::optional<int64_t> parse_rfc3339(std::string_view text);  // seconds; the fraction is dropped

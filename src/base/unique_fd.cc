@@ -98,6 +98,13 @@ void sync_directory(const std::string& path) {
   if (fsync(fd.get()) != 0 && errno != EINVAL) fail_errno("sync {}", path);
 }
 
+std::string path_of(int fd, std::string_view what) {
+  char text[4096];
+  const ssize_t n = readlink(fmt::format("/proc/self/fd/{}", fd).c_str(), text, sizeof text);
+  if (n <= 0 || n == static_cast<ssize_t>(sizeof text)) fail_errno("{}: find the path of a descriptor", what);
+  return {text, static_cast<size_t>(n)};
+}
+
 void write_file_atomic(const std::string& path, std::string_view bytes, mode_t mode, Durable durable) {
   std::string temporary = path + ".tmp-XXXXXX";
   UniqueFd fd(mkostemp(temporary.data(), O_CLOEXEC));
@@ -147,11 +154,12 @@ static bool lock_file(const std::string& path, int operation, UniqueFd& fd) {
       }
       fail_errno("lock {}", path);
     }
-    // Whoever held it may have taken the file away meanwhile: a lock on a file without a name keeps nobody
-    // out.
-    struct stat st;
-    if (fstat(fd.get(), &st) != 0) fail_errno("stat {}", path);
-    if (st.st_nlink > 0) return true;
+    // Whoever held it may have taken the file away meanwhile, or put another in its place: a lock on a file
+    // that is not the one of this name keeps nobody out.
+    struct stat held, named;
+    if (fstat(fd.get(), &held) != 0) fail_errno("stat {}", path);
+    if (stat(path.c_str(), &named) == 0 && named.st_ino == held.st_ino && named.st_dev == held.st_dev)
+      return true;
   }
 }
 

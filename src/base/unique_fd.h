@@ -43,6 +43,8 @@ Pipe make_pipe();  // both ends close-on-exec
 // All of these retry EINTR and throw Error with the path; descriptors are close-on-exec.
 UniqueFd open_file(const std::string& path, int flags, mode_t mode = 0666);
 UniqueFd open_at(int dir, const std::string& name, int flags, mode_t mode = 0666);
+// Where the file is now, as the kernel has it (no links in it).
+std::string path_of(int fd, std::string_view what);
 // Reads until `size` bytes or the end; gives how many.
 size_t read_fully(int fd, void* data, size_t size, std::string_view what);
 void write_fully(int fd, std::string_view bytes, std::string_view what);

@@ -9,6 +9,8 @@
 namespace corten::build {
 
 static constexpr std::string_view kMagic = "corten-seen-1\n";
+// Of a time in a record; room is left for what appears after it.
+static constexpr int64_t kLatestNs = INT64_MAX / 2;
 
 CacheMemory::CacheMemory(std::string directory) : directory_(std::move(directory)) {}
 
@@ -31,6 +33,7 @@ CacheMemory::Record CacheMemory::load() const {
   char known = 0;
   take(&known, 1);
   take(&record.newest_ns, 8);
+  if (record.newest_ns > kLatestNs) return {};
   while (!rest.empty()) {
     uint32_t length = 0;
     std::array<uint8_t, 32> raw;
@@ -38,7 +41,7 @@ CacheMemory::Record CacheMemory::load() const {
     if (!take(&length, 4) || rest.size() < length) return {};
     RootfsPath name(rest.substr(0, length));
     rest.remove_prefix(length);
-    if (!take(raw.data(), 32) || !take(&time, 8)) return {};
+    if (!take(raw.data(), 32) || !take(&time, 8) || time > kLatestNs) return {};
     record.paths.emplace_hint(record.paths.end(), std::move(name), std::pair(Digest(raw), time));
   }
   record.is_known = known == 1;

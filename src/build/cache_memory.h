@@ -36,6 +36,9 @@ class CacheMemory {
   // everything appears now.
   SeenTimes begin(const SeenPaths& paths, bool is_empty, int64_t now_ns);
 
+  // Of what says that it is in use, once begin() was called; else -1.
+  int use_fd() const { return in_use_.fd(); }
+
  private:
   struct Record {
     bool is_known = false;  // false: missing, damaged, or the mount was used by two at once

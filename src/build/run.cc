@@ -1,6 +1,7 @@
 #include "build/run.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -137,8 +138,29 @@ class Running {
   RunningProcesses& all_;
 };
 
+// What the step moved from its place, with our mounts in it, is not lost.
+struct TakeBack {
+  RunMounts& mounts;
+  ~TakeBack() {
+    try {
+      mounts.take_back();
+    } catch (const Error&) {
+      return;  // told already, by who could not take it away
+    }
+  }
+};
+
 std::string shown_command(const std::vector<std::string>& argv) {
   return join(argv, " ");
+}
+
+// Docker's capabilities but one: on the machine's own network it would show a step of root's all traffic of
+// the machine, and let it send in others' names. (Docker gives it on a network of the container's own.) A
+// user's namespace has no power over that network, so this is also what steps have on the other rungs.
+std::vector<int> without_raw_sockets() {
+  std::vector<int> list = sandbox::default_capabilities();
+  std::erase(list, CAP_NET_RAW);
+  return list;
 }
 
 // apt gives up root for its downloads and looks whether it did. The file lies in the step's own /dev, so
@@ -157,11 +179,8 @@ void tell_apt(sandbox::Spec& spec) {
 // What carries no record of its owner, where that is not the step's user.
 std::vector<sandbox::Recorder::Special> specials_below(const store::Tree& view, const store::RunUser& user) {
   std::vector<sandbox::Recorder::Special> list;
-  store::walk(view, RootfsPath(), [&](const store::Entry& e) {
-    if ((e.type == store::EntryType::kSymlink || e.type == store::EntryType::kFifo) &&
-        (e.uid != user.uid || e.gid != user.gid))
-      list.push_back({.path = e.path, .owner = {.uid = e.uid, .gid = e.gid}});
-  });
+  for (store::SpecialOwner& special : store::special_owners(view, user.uid, user.gid))
+    list.push_back({.path = std::move(special.path), .owner = {.uid = special.uid, .gid = special.gid}});
   return list;
 }
 
@@ -202,7 +221,13 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
                                                                       .layer_time = layer_time});
   store::make_working_directory(root->writable(), step.directory, view, owners);
 
+  const TakeBack back{mounts};  // before the root goes
   sandbox::Spec spec;
+  TempDir secrets;
+  if (!executor.entered.has_namespaces()) {
+    secrets = executor.store.temporary(std::string(store::kSecretsPrefix));
+    spec.secrets_place = {secrets.path()};
+  }
   root->describe(spec.root);
   spec.mounts = mounts.mounts();
   spec.argv = step.argv;
@@ -220,8 +245,13 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   spec.etc_hosts = hosts_file(step, executor.request);
   spec.etc_resolv_conf = resolver_file();
   spec.shm_bytes = executor.request.shm_bytes;
-  if (step.insecure) spec.security = sandbox::Security::kInsecure;
-  spec.lock_fd = inputs.lock_fd;
+  if (step.insecure)
+    spec.security = sandbox::Security::kInsecure;
+  else if (spec.network == sandbox::Network::kHost)
+    spec.capabilities = without_raw_sockets();
+  spec.lock_fds = mounts.lock_fds();
+  if (inputs.lock_fd >= 0) spec.lock_fds.push_back(inputs.lock_fd);
+  spec.lock_keeper = executor.lock_keeper;
   spec.has_namespaces = executor.entered.has_namespaces();
   std::optional<sandbox::Recorder> recorder;
   if (owners.recorded) {

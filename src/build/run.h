@@ -49,6 +49,7 @@ struct Executor {
   Explainer* explainer = nullptr;                            // null: misses are not explained
   Journal* journal = nullptr;                                // null: none is kept
   ProcessorSlots* slots = nullptr;                           // null: as many RUNs at once as there are
+  const sandbox::LockKeeper* lock_keeper = nullptr;          // needed where steps run in namespaces
   // Called with each layer that this build makes and an image of it will have, with the time that it leaves
   // with.
   std::function<void(const store::LayerRef&)> layer_made;
@@ -70,7 +71,7 @@ struct RunInputs {
   std::string name;  // of the step, for those who wait for it
   StageRootfs below;
   std::vector<MountSource> sources;  // for each mount of the step; empty where it has none
-  int lock_fd = -1;                  // kept open by the step's processes
+  int lock_fd = -1;                  // kept as long as a process of the step lives
   std::function<void(int stream, std::string_view)> output;
   std::function<void(std::string_view)> wait;             // a named wait begins; "": it is over
   std::function<void(const sandbox::ResourceUse&)> used;  // when its process has ended; may be empty

@@ -10,6 +10,7 @@
 #include <fmt/core.h>
 
 #include "base/beneath.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/wait_lock.h"
@@ -126,6 +127,7 @@ void RunMounts::add_secret(const dockerfile::Mount& mount) {
   sandbox::Mount made;
   made.target = RootfsPath(mount.target.empty() ? "/run/secrets/" + HostPath{id}.filename() : mount.target);
   made.text = secret->second.value;
+  made.is_secret = true;
   made.text_mode = mount.mode.value_or(0400);
   made.text_uid = mount.uid.value_or(0);
   made.text_gid = mount.gid.value_or(0);
@@ -172,12 +174,15 @@ void RunMounts::add_tmpfs(const dockerfile::Mount& mount) {
   mounts_.push_back(std::move(made));
 }
 
-// Those with sharing=locked, in one order for all steps: two that want the same two cannot wait for each
+// Those with sharing=locked (and where they are moved into the step's root, all that others could want too),
+// in one order for all steps: two that want the same two cannot wait for each
 // other, and a mount that a step has twice is locked once.
 void RunMounts::lock_caches() {
   std::map<std::string, std::string> wanted;
   for (const MountUse& use : step_.mounts)
-    if (use.mount.type == MountType::kCache && use.mount.sharing == dockerfile::CacheSharing::kLocked)
+    if (use.mount.type == MountType::kCache &&
+        (use.mount.sharing == dockerfile::CacheSharing::kLocked ||
+         (use.mount.sharing == dockerfile::CacheSharing::kShared && !executor_.entered.has_namespaces())))
       wanted[executor_.store.cache_mount_directory(use.cache_id)] = use.cache_id;
   for (const auto& [directory, id] : wanted) {
     std::string path = directory + "/lock";
@@ -188,6 +193,20 @@ void RunMounts::lock_caches() {
     lock = wait_for_lock(path, executor_.cancellation);
     if (inputs_.wait) inputs_.wait("");
   }
+}
+
+std::vector<int> RunMounts::lock_fds() const {
+  std::vector<int> list;
+  // Without a pid namespace the lease first: who gets a cache mount after us finds it at home.
+  if (!executor_.entered.has_namespaces()) list.push_back(executor_.store.lease().lock_fd());
+  for (const auto& [directory, lock] : locks_) list.push_back(lock.fd());
+  for (const CacheMemory& memory : memories_)
+    if (memory.use_fd() >= 0) list.push_back(memory.use_fd());
+  return list;
+}
+
+void RunMounts::take_back() {
+  for (store::Borrowed& borrowed : borrowed_) borrowed.take_back();
 }
 
 void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
@@ -206,6 +225,8 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
     locks_[directory] = std::move(lock);
   }
   std::string data = directory + "/data";
+  // It may have been moved by a step that was killed.
+  if (!path_exists(data) || !executor_.entered.has_namespaces()) executor_.store.clean_temporary();
   if (!path_exists(data)) {
     TempDir place = executor_.store.temporary("cache");
     if (source.tree) {
@@ -236,6 +257,7 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
   made.target = RootfsPath(mount.target);
   made.read_only = mount.read_only;
   UniqueFd root = open_file(data, O_PATH | O_DIRECTORY);
+  const size_t real_size = path_of(root.get(), "cache mount").size();  // no links in it
   if (!RootfsPath(mount.source).is_root()) {
     auto inside = open_in_root(root.get(), RootfsPath(mount.source).str(), O_PATH);
     if (!inside)
@@ -243,6 +265,9 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
     root = std::move(*inside);
   }
   made.source.fd = root.get();
+  if (!executor_.entered.has_namespaces())
+    borrowed_.emplace_back(executor_.store.lease().temporary(),
+                           data + path_of(root.get(), "cache mount").substr(real_size));
   descriptors_.push_back(std::move(root));
   mounts_.push_back(std::move(made));
   if (!mount.read_only) caches_.push_back({directory, data});
@@ -281,7 +306,7 @@ void RunMounts::remember_sources() {
     // not. So all times that a source has of its own or of its layer count as made up as well.
     auto see = [&](const RootfsPath& path, const Entry& e, int64_t layer_time) {
       paths[path] = seen_digest(e);
-      foreign_times_.insert(e.time_ns.value_or(layer_time * 1'000'000'000));
+      foreign_times_.insert(e.time_ns.value_or(clamped_ns(layer_time)));
     };
     for (const StageLayer& layer : inputs_.below.layers) {
       auto manifest = executor_.store.layers().load(layer.ref.id);
@@ -318,8 +343,8 @@ void RunMounts::restamp_layers(const SeenTimes& times, const store::RootfsView& 
   auto time_of = [&](const Entry& e) -> int64_t {
     if (e.time_ns) return *e.time_ns;
     for (auto layer = inputs_.below.layers.rbegin(); layer != inputs_.below.layers.rend(); ++layer)
-      if (executor_.store.layers().load(layer->ref.id)->find(e.path)) return layer->ref.time * 1'000'000'000;
-    return layer_time_ * 1'000'000'000;
+      if (executor_.store.layers().load(layer->ref.id)->find(e.path)) return clamped_ns(layer->ref.time);
+    return clamped_ns(layer_time_);
   };
   for (const auto& [shown, time] : times) {
     const RootfsPath& path = shown;

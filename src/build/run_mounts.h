@@ -7,6 +7,7 @@
 #include "base/temp_dir.h"
 #include "build/cache_memory.h"
 #include "build/run.h"
+#include "store/borrowed.h"
 
 namespace corten::build {
 
@@ -26,6 +27,10 @@ class RunMounts {
   // A directory that lies on top of the layers, with the files that appear at other times than their layer's;
   // "" when there is none.
   const std::string& restamped() const { return restamped_; }
+  // Of the cache mounts: locks, and the notes that they are in use.
+  std::vector<int> lock_fds() const;
+  // When the step is over, and before its root is removed: moves home what is not, where mounts are moved.
+  void take_back();
   // The times that were made up: a file that the step writes with one of them got it from there.
   const std::set<int64_t>& foreign_times_ns() const { return foreign_times_; }
 
@@ -64,6 +69,7 @@ class RunMounts {
   };
   std::vector<WritableCache> caches_;
   std::deque<CacheMemory> memories_;
+  std::deque<store::Borrowed> borrowed_;
 };
 
 }  // namespace corten::build

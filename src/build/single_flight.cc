@@ -32,15 +32,6 @@ bool same_file(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-// The lock, if nobody has it and its file still has its name.
-bool take_lock(const std::string& path, FileLock& lock) {
-  if (!FileLock::try_exclusive(path, lock)) return false;
-  struct stat held, named;
-  if (fstat(lock.fd(), &held) == 0 && stat(path.c_str(), &named) == 0 && same_file(held, named)) return true;
-  lock.release();
-  return false;
-}
-
 // Reads a leader's log as it grows.
 class LogTail {
  public:
@@ -142,7 +133,7 @@ SingleFlight::Turn SingleFlight::take(const Digest& key, const FollowerWatch& wa
   FileLock lock;
   std::optional<LogTail> tail;
   std::string told;
-  for (int pauses = 0; !take_lock(path, lock); pauses++) {
+  for (int pauses = 0; !FileLock::try_exclusive(path, lock); pauses++) {
     if (!tail) tail.emplace(path + ".log", watch);
     tail->look();
     if (pauses >= kPausesForAName || !tail->followed().build.empty()) {

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/trace.h"
+#include "store/flattened.h"
 #include "store/layers.h"
 #include "store/upper.h"
 
@@ -201,33 +202,6 @@ class MemoryRoot : private StepMemory, public OverlayRoot {
   size_t count_ = 0;
 };
 
-// All layers as one.
-store::Manifest flattened(const StepRootOptions& options) {
-  std::vector<std::pair<std::shared_ptr<const store::Manifest>, int64_t>> layers;  // top first
-  for (auto layer = options.below.layers.rbegin(); layer != options.below.layers.rend(); ++layer)
-    layers.emplace_back(options.store.layers().load(layer->ref.id), layer->ref.time);
-  std::vector<Entry> entries;
-  // A hard link belongs to the file of its own layer; the first of a group's names that is still seen holds
-  // the file.
-  std::map<std::pair<size_t, RootfsPath>, RootfsPath> holders;
-  auto take = [&](const Entry& seen) {
-    Entry e = seen;
-    e.opaque = false;
-    size_t number = 0;
-    while (number < layers.size() && layers[number].first->find(e.path) != &seen) number++;
-    if (!e.time_ns && number < layers.size()) e.time_ns = layers[number].second * 1'000'000'000;
-    if (e.type == EntryType::kFile) {
-      auto [holder, is_first] =
-          holders.emplace(std::pair(number, e.is_hard_link() ? e.hard_link : e.path), e.path);
-      e.hard_link = is_first ? RootfsPath() : holder->second;
-    }
-    entries.push_back(std::move(e));
-  };
-  take(*options.view.find(RootfsPath()));
-  store::walk(options.view, RootfsPath(), take);
-  return store::Manifest(std::move(entries));
-}
-
 // Gives the tree the times of what lies in `from`, at the same paths.
 void copy_times(const std::string& from, const std::string& tree, const RootfsPath& directory,
                 const store::TreeSnapshot& names) {
@@ -248,8 +222,10 @@ class CopiedRoot : public StepRoot {
     tree_ = options_.trees.take(store::rootfs_digest(options_.below.refs()));
     if (tree_.path().empty()) {
       tree_ = options_.store.temporary("tree");
-      store::make_directory_body(flattened(options_), options_.layer_time, options_.store.contents(),
-                                 tree_ / "root", {.may_link = false, .owners = options_.owners});
+      store::make_directory_body(
+          store::flattened(options_.below.refs(), options_.view, options_.store.layers()),
+          options_.layer_time, options_.store.contents(), tree_ / "root",
+          {.may_link = false, .owners = options_.owners});
     }
     root_ = tree_ / "root";
     if (!options_.restamped.empty())

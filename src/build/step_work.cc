@@ -1,5 +1,6 @@
 #include "build/step_work.h"
 
+#include "base/clock.h"
 #include "build/journal.h"
 
 namespace corten::build {
@@ -48,7 +49,7 @@ Digest StepWork::family(const Step& step) const {
 store::Manifest StepWork::with_clock_times(store::Manifest manifest) const {
   if (executor_.request.timestamps == Timestamps::kLayer) return manifest;
   std::vector<store::Entry> entries = manifest.entries();
-  int64_t now = executor_.request.source_date_epoch ? *executor_.request.source_date_epoch * 1'000'000'000
+  int64_t now = executor_.request.source_date_epoch ? clamped_ns(*executor_.request.source_date_epoch)
                                                     : executor_.clock.now_ns();
   for (store::Entry& e : entries)
     if (!e.time_ns && e.type != store::EntryType::kWhiteout) e.time_ns = now;

@@ -10,6 +10,7 @@
 #include <fmt/core.h>
 
 #include "base/beneath.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli/session.h"
@@ -24,7 +25,7 @@ namespace {
 store::LayerRef clamped(const store::LayerRef& layer, int64_t epoch, store::Store& store) {
   std::vector<store::Entry> entries = store.layers().load(layer.id)->entries();
   for (store::Entry& e : entries)
-    if (e.time_ns) e.time_ns = std::min(*e.time_ns, epoch * 1'000'000'000);
+    if (e.time_ns) e.time_ns = std::min(*e.time_ns, clamped_ns(epoch));
   return {store.layers().save(store::Manifest(std::move(entries))), std::min(layer.time, epoch)};
 }
 

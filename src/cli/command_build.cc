@@ -31,6 +31,7 @@
 #include "image/layers_ahead.h"
 #include "report/build_log.h"
 #include "sandbox/emulation.h"
+#include "sandbox/lock_keeper.h"
 #include "source/url.h"
 
 namespace corten::cli {
@@ -297,6 +298,7 @@ int command_build(const Arguments& arguments) {
     print_warning("DOCKER_BUILDKIT=0: there is no legacy builder; building all the same");
   std::vector<oci::Platform> platforms = parse_platforms(flags.platforms);
   Session session = Session::open({.architectures = foreign_architectures(platforms)});
+  const sandbox::LockKeeper lock_keeper;  // before there are threads
   unsigned threads = available_processors();
   build::RunningProcesses running;
   Cancellation cancellation;
@@ -341,6 +343,7 @@ int command_build(const Arguments& arguments) {
                            .explainer = &explainer,
                            .journal = &journal,
                            .slots = &slots,
+                           .lock_keeper = &lock_keeper,
                            .uppers = [&session] { return session.uppers().uppers; }};
 
   KeptLimits limits(session.store(), store_limits(flags.max_size, flags.min_free, session.config()),

@@ -13,6 +13,7 @@
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "cli/flags.h"
+#include "cli/remote_sources.h"
 #include "cli/session.h"
 #include "image/export.h"
 #include "oci/layout.h"
@@ -27,10 +28,20 @@ constexpr uint64_t kMaxArchiveBytes = uint64_t{1} << 40;
 // The members of an archive as files below a directory of the store; only names that a layout or a Docker
 // archive has are taken.
 void unpack_archive(archive::ByteSource& from, const std::string& directory) {
+  const uint64_t most = max_unpacked_bytes();
+  uint64_t written = 0;
   auto plain = archive::open_decompressor(from);
   archive::LimitedSource limited(*plain, kMaxArchiveBytes, "archive");
   archive::TarReader reader(limited);
   UniqueFd root = open_file(directory, O_RDONLY | O_DIRECTORY);
+  // The holes of sparse files and copies of links take no room in an archive.
+  auto count = [&](uint64_t bytes) {
+    written += bytes;
+    if (written > reader.offset() && written - reader.offset() > most)
+      throw Error(ErrorCode::kInvalid,
+                  fmt::format("archive: it unpacks to {} bytes more than it holds", most))
+          .with_hint("CORTEN_MAX_UNPACKED sets the limit: CORTEN_MAX_UNPACKED=200GB");
+  };
   while (auto header = reader.next()) {
     RootfsPath path(header->path);
     if (header->type == archive::TarType::kSymlink || header->type == archive::TarType::kHardlink) {
@@ -47,6 +58,7 @@ void unpack_archive(archive::ByteSource& from, const std::string& directory) {
                               O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
       struct stat st;
       if (fstat(original->get(), &st) != 0) fail_errno("stat {}", target);
+      count(static_cast<uint64_t>(st.st_size));
       copy_contents(original->get(), copy.get(), static_cast<uint64_t>(st.st_size), header->path);
       continue;
     }
@@ -55,7 +67,11 @@ void unpack_archive(archive::ByteSource& from, const std::string& directory) {
     UniqueFd file =
         open_at(parent.get(), std::string(path.filename()), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
     archive::FdSink sink(file.get(), header->path);
-    archive::copy_all(reader.data(), sink);
+    std::vector<char> buffer(64 << 10);
+    while (size_t bytes = reader.data().read(buffer.data(), buffer.size())) {
+      sink.write({buffer.data(), bytes});
+      count(bytes);
+    }
     file.close_checked(header->path);
   }
 }

@@ -6,6 +6,7 @@
 
 #include <fmt/core.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli/build_secrets.h"
@@ -145,7 +146,7 @@ std::shared_ptr<const store::Tree> RemoteSources::single_file(const source::Http
   entry.mode = 0600;
   entry.size = file.size;
   entry.content = file.content;
-  if (time) entry.time_ns = *time * 1'000'000'000;
+  if (time) entry.time_ns = clamped_ns(*time);
   return std::make_shared<store::RootfsView>(std::vector<std::shared_ptr<const store::Manifest>>{
       std::make_shared<const store::Manifest>(std::vector<store::Entry>{std::move(entry)})});
 }

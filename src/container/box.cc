@@ -9,7 +9,10 @@
 #include "base/error.h"
 #include "oci/config.h"
 #include "sandbox/ulimit.h"
+#include "sandbox/uppers.h"
 #include "store/accounts.h"
+#include "store/directory_body.h"
+#include "store/flattened.h"
 #include "store/upper.h"
 
 namespace corten::container {
@@ -72,20 +75,27 @@ Box make_box(const Container& container, const sandbox::Entered& entered, store:
   store::RootfsView image = store.layers().view(wanted.layers);
   std::string upper = (container.directory() / "upper").value, work = (container.directory() / "work").value;
   const store::Owners owners{.mapping = entered.mapping.to_string(), .recorded = entered.records_owners()};
-  store::make_upper(upper, image, owners);
-  store::make_working_directory(upper, RootfsPath(wanted.directory), image, owners);
-  if (mkdir(work.c_str(), 0700) != 0) fail_errno("make directory {}", work);
-
   Box box;
-  for (auto layer = wanted.layers.rbegin(); layer != wanted.layers.rend(); ++layer) {
-    HostPath directory = store.layers().directory(*layer, owners);
-    box.layers.push_back(open_file(directory.value, O_PATH | O_DIRECTORY));
-    box.spec.root.lowers.push_back({.path = directory, .fd = box.layers.back().get()});
-  }
   sandbox::Spec& spec = box.spec;
+  if (sandbox::find_uppers(entered, container.directory()).uppers != sandbox::Uppers::kOnStore) {
+    // An overlay in memory would be lost, and refused whiteouts below it: a container keeps what it wrote. So
+    // its root is a copy of the image.
+    store::make_directory_body(store::flattened(wanted.layers, image, store.layers()), 0, store.contents(),
+                               upper, {.may_link = false, .owners = owners});
+    spec.root.plain.path = {upper};
+  } else {
+    store::make_upper(upper, image, owners);
+    if (mkdir(work.c_str(), 0700) != 0) fail_errno("make directory {}", work);
+    for (auto layer = wanted.layers.rbegin(); layer != wanted.layers.rend(); ++layer) {
+      HostPath directory = store.layers().directory(*layer, owners);
+      box.layers.push_back(open_file(directory.value, O_PATH | O_DIRECTORY));
+      spec.root.lowers.push_back({.path = directory, .fd = box.layers.back().get()});
+    }
+    spec.root.upper = {upper};
+    spec.root.work = {work};
+  }
+  store::make_working_directory(upper, RootfsPath(wanted.directory), image, owners);
   spec.one_id = entered.records_owners();
-  spec.root.upper = {upper};
-  spec.root.work = {work};
   spec.root.read_only = wanted.read_only;
   for (const Volume& volume : wanted.volumes)
     spec.mounts.push_back(mount_of(volume, container, image, owners, store));
@@ -93,6 +103,12 @@ Box make_box(const Container& container, const sandbox::Entered& entered, store:
   spec.environment = wanted.environment;
   spec.directory = RootfsPath(wanted.directory);
   set_user(store::Accounts::load(image, store.contents()).run_user(wanted.user), wanted.hostname, spec);
+  if (owners.recorded) {
+    box.recorder = {.uid = spec.uid, .gid = spec.gid, .specials = {}};
+    for (store::SpecialOwner& special : store::special_owners(image, spec.uid, spec.gid))
+      box.recorder->specials.push_back(
+          {.path = std::move(special.path), .owner = {.uid = special.uid, .gid = special.gid}});
+  }
   spec.hostname = wanted.hostname;
   spec.etc_hosts = hosts_file(wanted);
   spec.shm_bytes = wanted.shm_bytes;

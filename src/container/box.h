@@ -1,9 +1,11 @@
 // From a container's description to a sandbox: layers, upper, mounts, user, files in /etc.
 #pragma once
+#include <optional>
 #include <vector>
 
 #include "container/container.h"
 #include "sandbox/privilege.h"
+#include "sandbox/recorder.h"
 #include "sandbox/spec.h"
 
 namespace corten::container {
@@ -12,6 +14,8 @@ namespace corten::container {
 struct Box {
   sandbox::Spec spec;
   std::vector<UniqueFd> layers;
+  // Where only one id exists: what a recorder (made by who stays) must know.
+  std::optional<sandbox::Recorder::Options> recorder;
 };
 
 // Makes upper, work and volumes in the container's directory and resolves the user. After enter(). The

@@ -49,6 +49,7 @@ class Monitor {
   UniqueFd signals_, network_;
   Outward outward_;
   std::string network_name_;
+  std::optional<sandbox::Recorder> recorder_;  // outlives the process
   std::optional<sandbox::Process> process_;
   std::optional<Forwarder> forwarder_;
   std::optional<LogWriter> log_;
@@ -173,6 +174,10 @@ Started Monitor::begin() {
     open_log();
   else
     start_.box.spec.stdin_fd = spec_.interactive ? 0 : -1;
+  if (start_.box.recorder) {
+    recorder_.emplace(std::move(*start_.box.recorder));
+    start_.box.spec.recorder = &*recorder_;
+  }
   process_.emplace(sandbox::Process::start(start_.box.spec));
   for (Pipe& pipe : output_) pipe.write.reset();
   start_.box.layers.clear();

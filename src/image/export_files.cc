@@ -10,6 +10,7 @@
 
 #include "archive/tar.h"
 #include "base/beneath.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "image/export.h"
 #include "store/layer_tar.h"
@@ -26,7 +27,7 @@ store::Manifest flatten(const store::Image& image, store::Store& store) {
   store::RootfsView view = store.layers().view(image.layers);
   std::map<const Entry*, int64_t> times;
   for (const store::LayerRef& layer : image.layers)
-    for (const Entry& e : store.layers().load(layer.id)->entries()) times[&e] = layer.time * 1'000'000'000;
+    for (const Entry& e : store.layers().load(layer.id)->entries()) times[&e] = clamped_ns(layer.time);
   std::vector<Entry> entries;
   store::walk(view, RootfsPath(), [&](const Entry& e) {
     Entry copy = e;
@@ -63,7 +64,7 @@ static store::Manifest merge(const std::vector<FileSet>& sets, const FileOptions
                               e.path.absolute(), known->second.set->platform, set.platform))
           .with_hint("leave platform-split=false out: each platform then has a directory of its own");
     }
-    if (options.time) e.time_ns = *options.time * 1'000'000'000;
+    if (options.time) e.time_ns = clamped_ns(*options.time);
     entries.push_back(std::move(e));
   };
   for (const FileSet& set : sets) {
@@ -73,7 +74,7 @@ static store::Manifest merge(const std::vector<FileSet>& sets, const FileOptions
       directory.path = top;
       directory.time_ns = 0;
       for (const store::LayerRef& layer : set.image->layers)
-        directory.time_ns = std::max(*directory.time_ns, layer.time * 1'000'000'000);
+        directory.time_ns = std::max(*directory.time_ns, clamped_ns(layer.time));
       add(std::move(directory), set);
     }
     store::Manifest files = flatten(*set.image, store);

@@ -10,6 +10,7 @@
 #include "archive/zstd_writer.h"
 #include "base/error.h"
 #include "base/trace.h"
+#include "image/layer_records.h"
 #include "image/layer_reuse.h"
 #include "store/layer_tar.h"
 

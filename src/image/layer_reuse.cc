@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/trace.h"
+#include "image/layer_records.h"
 #include "store/layer_tar.h"
 
 namespace corten::image {
@@ -18,15 +19,6 @@ namespace {
 
 using store::Entry;
 using store::Manifest;
-
-void put(std::string& to, uint64_t value, size_t bytes) {
-  for (size_t i = 0; i < bytes; i++) to += static_cast<char>(value >> (8 * i));
-}
-uint64_t get(std::string_view from, size_t at, size_t bytes) {
-  uint64_t value = 0;
-  for (size_t i = bytes; i-- > 0;) value = value << 8 | static_cast<uint8_t>(from[at + i]);
-  return value;
-}
 
 size_t common_prefix(const Manifest& a, const Manifest& b) {
   size_t count = 0, most = std::min(a.entries().size(), b.entries().size());
@@ -48,38 +40,7 @@ std::optional<store::LayerRef> earlier_version(const store::LayerRef& layer, sto
   return earlier;
 }
 
-// A place in a tar between two entries, and the hash of all before it.
-struct Checkpoint {
-  uint64_t entry = 0, offset = 0;
-  Sha256 hash;
-};
-
-constexpr size_t kStateBytes = 40;  // of a hash between blocks: tar members are whole blocks
-constexpr size_t kCheckpointBytes = 8 + 8 + kStateBytes;
 constexpr uint64_t kSpacing = 1 << 20;
-constexpr size_t kMostCheckpoints = 1024;
-
-std::vector<Checkpoint> parse_checkpoints(std::string_view text) {
-  std::vector<Checkpoint> all;
-  for (size_t at = 0; at + kCheckpointBytes <= text.size(); at += kCheckpointBytes) {
-    auto hash = Sha256::restore(text.substr(at + 16, kStateBytes));
-    if (!hash) break;
-    all.push_back({get(text, at, 8), get(text, at + 8, 8), *hash});
-  }
-  return all;
-}
-
-std::string checkpoints_text(const std::vector<Checkpoint>& all) {
-  // Of a huge layer every n-th is kept.
-  size_t step = all.size() / kMostCheckpoints + 1;
-  std::string text;
-  for (size_t i = step - 1; i < all.size(); i += step) {
-    put(text, all[i].entry, 8);
-    put(text, all[i].offset, 8);
-    text += all[i].hash.save();
-  }
-  return text;
-}
 
 // Into a hash, and on to `also` if there is one. The hash is made on a thread of its own once there is much:
 // reading many small files takes as long as hashing them.
@@ -178,16 +139,6 @@ HashedTar hash_tar(const store::LayerRef& layer, store::Store& store, const Canc
 
 namespace {
 
-constexpr size_t kChunkBytes = 16;
-
-std::vector<archive::ChunkRecord> parse_recipe(std::string_view text) {
-  std::vector<archive::ChunkRecord> chunks;
-  auto word = [&](size_t at) { return static_cast<uint32_t>(get(text, at, 4)); };
-  for (size_t at = 0; at + kChunkBytes <= text.size(); at += kChunkBytes)
-    chunks.push_back({word(at), word(at + 4), word(at + 8), word(at + 12)});
-  return chunks;
-}
-
 // The blob of the earlier version, chunk by chunk.
 class EarlierBlob {
  public:
@@ -242,14 +193,6 @@ std::optional<EarlierBlob> find_earlier_blob(const store::LayerRef& earlier, sto
 }
 
 }  // namespace
-
-std::string recipe_of(const archive::GzipResult& blob) {
-  std::string text;
-  for (const archive::ChunkRecord& chunk : blob.chunks)
-    for (uint32_t word : {chunk.raw_size, chunk.compressed_size, chunk.raw_crc32, chunk.compressed_crc32})
-      put(text, word, 4);
-  return text;
-}
 
 std::optional<archive::GzipResult> compress_changes(const store::LayerRef& layer, unsigned threads,
                                                     store::Store& store, archive::ByteSink& to) {

@@ -28,8 +28,6 @@ HashedTar hash_tar(const store::LayerRef& layer, store::Store& store, const Canc
 HashedTar write_hashed_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to,
                            archive::TarHints* hints, const Cancellation& cancellation);
 
-std::string recipe_of(const archive::GzipResult& blob);  // docs/formats, "Index"
-
 // Writes the layer's gz1 blob with chunks of the earlier version's blob. Nothing, and nothing written, when
 // there is no earlier version that helps. Error(kCorrupt) when the earlier blob is damaged: then what was
 // written is of no use.

@@ -244,9 +244,10 @@ std::vector<CgroupHierarchy> parse_hierarchies(std::string_view mountinfo, std::
       bool is_it = hierarchy.is_v2 ? own.starts_with("0::") : hierarchy.controllers.contains(names.front());
       if (!is_it || (!hierarchy.is_v2 && names.front().empty())) continue;
       std::string path = own.substr(second + 1);
-      if (root != "/" && path.starts_with(root)) path.erase(0, root.size());
+      // At the end of a name: a hierarchy of /docker/1 does not hold /docker/12.
+      if (root != "/" && (path + "/").starts_with(root + "/")) path.erase(0, root.size());
       // Beyond the root of our cgroup namespace: as good as the root.
-      if (path == "/" || path.starts_with("/..")) path.clear();
+      if (!path.starts_with('/') || path == "/" || (path + "/").find("/../") != std::string::npos) path.clear();
       hierarchy.own = hierarchy.mount + path;
     }
     if (!hierarchy.own.empty()) found.push_back(std::move(hierarchy));

@@ -1,5 +1,6 @@
 #include "sandbox/cgroup.h"
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,6 +44,18 @@ TEST(Hierarchies, OfBothVersionsAtOnce) {
   EXPECT_EQ(found[2].own, "/sys/fs/cgroup/unified");
   EXPECT_TRUE(found[2].is_v2);
   EXPECT_TRUE(parse_hierarchies("rubbish\n1 2 3 - cgroup\n", ":::\n").empty());
+}
+
+TEST(Hierarchies, OurPlaceLiesBelowTheMount) {
+  auto own = [](std::string_view root, std::string_view place) {
+    return parse_hierarchies(fmt::format("33 23 0:28 {} /cg rw - cgroup2 cgroup2 rw\n", root),
+                             fmt::format("0::{}\n", place))
+        .at(0)
+        .own;
+  };
+  EXPECT_EQ(own("/docker/1", "/docker/1/x"), "/cg/x");
+  EXPECT_EQ(own("/docker/1", "/docker/12/x"), "/cg/docker/12/x");
+  for (const char* place : {"/a/../../b", "/..", "/a/..", "b"}) EXPECT_EQ(own("/", place), "/cg") << place;
 }
 
 // The second version, without its kernel: a tree of plain files.

@@ -39,6 +39,7 @@ class ChrootMounts {
     std::string at;        // host path
     std::string goes_to;   // what is there moves back to; "" it is deleted
     std::string lay_here;  // what was there before; "" nothing
+    std::string secret;    // a second name of the file, by which it is overwritten; "" no secret
     ino_t inode = 0;       // of what was put there, once it is
     dev_t device = 0;
   };
@@ -49,7 +50,9 @@ class ChrootMounts {
   std::string clear(const std::string& target, bool is_directory, bool note, mode_t& mode_before);
   void make_text(const std::string& path, const Mount& mount);
 
-  std::string root_path_;
+  static void forget_secret(const Placed& placed);
+
+  std::string root_path_, secrets_place_;
   UniqueFd root_;
   TempDir aside_;
   std::unique_ptr<Report> report_;
@@ -87,7 +90,7 @@ class ChrootRun {
   ChrootMounts mounts_;
   Plan plan_;
   Shared* shared_;
-  int lock_fd_;
+  std::vector<int> lock_fds_;
   std::unique_ptr<char[]> stack_;
 };
 

@@ -3,6 +3,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 
@@ -14,13 +15,6 @@
 namespace corten::sandbox {
 
 namespace {
-
-std::string path_of(int fd, std::string_view what) {
-  char text[4096];
-  const ssize_t n = readlink(fmt::format("/proc/self/fd/{}", fd).c_str(), text, sizeof text);
-  if (n <= 0 || n == static_cast<ssize_t>(sizeof text)) fail_errno("{}: find the path of a descriptor", what);
-  return {text, static_cast<size_t>(n)};
-}
 
 void rename_to(const std::string& from, const std::string& to, std::string_view what) {
   if (rename(from.c_str(), to.c_str()) == 0) return;
@@ -35,7 +29,9 @@ void rename_to(const std::string& from, const std::string& to, std::string_view 
 }  // namespace
 
 ChrootMounts::ChrootMounts(const Spec& spec)
-    : root_path_(spec.root.plain.path.value), report_(std::make_unique<Report>()) {
+    : root_path_(spec.root.plain.path.value),
+      secrets_place_(spec.secrets_place.value),
+      report_(std::make_unique<Report>()) {
   root_ = open_file(root_path_, O_PATH | O_DIRECTORY);
   root_path_ = path_of(root_.get(), "root");
   aside_ = TempDir::make(HostPath{root_path_}.parent(), "aside-");
@@ -94,7 +90,13 @@ std::string ChrootMounts::clear(const std::string& target, bool is_directory, bo
 }
 
 void ChrootMounts::make_text(const std::string& path, const Mount& mount) {
-  UniqueFd file = open_file(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+  std::string first = path;
+  if (mount.is_secret) {
+    if (secrets_place_.empty()) fail(ErrorCode::kInternal, "{}: a secret has no place", what_);
+    placed_.back().secret = first = fmt::format("{}/{}", secrets_place_, placed_.size());
+  }
+  UniqueFd file = open_file(first, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+  if (mount.is_secret && link(first.c_str(), path.c_str()) != 0) fail_errno("{}", what_);
   write_fully(file.get(), *mount.text, what_);
   if (fchown(file.get(), mount.text_uid, mount.text_gid) != 0 || fchmod(file.get(), mount.text_mode) != 0)
     fail_errno("{}: set owner and mode", what_);
@@ -174,11 +176,26 @@ void ChrootMounts::note_placed() {
   placed_.back().device = st.st_dev;
 }
 
+// Wherever the step moved it. What was written to the disk is written over there; a file system that never
+// writes in place keeps the old blocks until it needs them.
+void ChrootMounts::forget_secret(const Placed& placed) {
+  if (placed.secret.empty()) return;
+  struct stat st;
+  const UniqueFd file = open_file(placed.secret, O_WRONLY | O_NOFOLLOW);
+  if (fstat(file.get(), &st) != 0) fail_errno("stat {}", placed.secret);
+  constexpr off_t kMostBytes = 1 << 20;  // no secret is larger; the step may have made it larger
+  write_fully(file.get(), std::string(static_cast<size_t>(std::min(st.st_size, kMostBytes)), '\0'),
+              "a secret");
+  if (fdatasync(file.get()) != 0) fail_errno("overwrite a secret");
+  if (unlink(placed.secret.c_str()) != 0) fail_errno("remove a secret");
+}
+
 std::vector<Stub> ChrootMounts::take_away() {
   std::optional<Error> moved;
   for (; !placed_.empty(); placed_.pop_back()) {
     const Placed& placed = placed_.back();
     const std::string what = "take away a mount";
+    forget_secret(placed);
     try {
       check_in_place(placed);
     } catch (const Error& error) {

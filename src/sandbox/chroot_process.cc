@@ -90,7 +90,7 @@ Plan make_chroot_plan(const Spec& spec, int root) {
 ChrootRun::ChrootRun(const Spec& spec)
     : mounts_(spec),
       plan_(make_chroot_plan(spec, mounts_.root())),
-      lock_fd_(spec.lock_fd),
+      lock_fds_(spec.lock_fds),
       stack_(std::make_unique<char[]>(kStackBytes)) {
   void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) fail_errno("share memory with the step's keeper");
@@ -137,9 +137,15 @@ void ChrootRun::keep(int ready) {
   }
   char byte = 1;
   if (write(ready, &byte, 1) != 1) _exit(1);
-  // The lock is ours too, so that it is held until nobody is left; other steps' pipes must not be.
-  const int lock = lock_fd_ < 0 ? -1 : dup2(lock_fd_, 3);
-  syscall(SYS_close_range, lock < 0 ? 3 : 4, ~0u, 0);
+  // The locks are ours too, so that they are held until nobody is left; other steps' pipes must not be. They
+  // move up first, so that none takes the place of a later one.
+  int top = 3;
+  for (const int lock : lock_fds_) top = std::max(top, lock + 1);
+  int next = 3;
+  for (size_t i = 0; i < lock_fds_.size(); i++) dup2(lock_fds_[i], top + static_cast<int>(i));
+  for (size_t i = 0; i < lock_fds_.size(); i++)
+    if (dup2(top + static_cast<int>(i), next) >= 0) next++;
+  syscall(SYS_close_range, next, ~0u, 0);
 
   sigset_t awaited;
   sigemptyset(&awaited);

@@ -96,6 +96,21 @@ TEST_F(Chroot, AKilledStepTakesAllWithIt) {
   read_all(pipe.read.get(), "output", 4096);
 }
 
+TEST_F(Chroot, LocksAreHeldUntilNobodyIsLeft) {
+  FileLock one = FileLock::exclusive(box / "one"), two = FileLock::exclusive(box / "two"), other;
+  Spec forever = spec("sleep 1000 & ls /proc/$$/fd 2>/dev/null; sleep 1000");
+  forever.lock_fds = {two.fd(), one.fd()};
+  Process process = Process::start(forever);
+  one.release();
+  two.release();
+  EXPECT_FALSE(FileLock::try_exclusive(box / "one", other));
+  EXPECT_FALSE(FileLock::try_exclusive(box / "two", other));
+  process.kill();
+  process.wait();
+  EXPECT_TRUE(FileLock::try_exclusive(box / "one", other));
+  EXPECT_TRUE(FileLock::try_exclusive(box / "two", other));
+}
+
 TEST_F(Chroot, WhatWouldBeMountedIsInItsPlaceMeanwhile) {
   box.write("etc/hosts", "the image's\n");
   box.write("etc/kept", "kept\n");

@@ -108,7 +108,9 @@ std::vector<IdRange> parse_id_map(std::string_view text) {
     const std::vector<std::string> words = split_words(line);
     if (words.size() != 3) continue;
     const auto inside = parse_int(words[0]), outside = parse_int(words[1]), count = parse_int(words[2]);
-    if (!inside || !outside || !count || *inside < 0 || *outside < 0 || *count <= 0 || *count > kAllIds)
+    // A range that wraps around is none.
+    auto fits = [&](int64_t start) { return start >= 0 && start <= int64_t{UINT32_MAX} + 1 - *count; };
+    if (!inside || !outside || !count || *count <= 0 || *count > kAllIds || !fits(*inside) || !fits(*outside))
       continue;
     ranges.push_back({.inside = static_cast<uint32_t>(*inside),
                       .outside = static_cast<uint32_t>(*outside),

@@ -49,6 +49,9 @@ TEST(IdMapping, ParsesTheKernelsForm) {
       parse_id_map("         0       1000          1\n         1     100000      65536\nrubbish\n");
   ASSERT_EQ(ranges.size(), 2u);
   EXPECT_EQ(ranges[1], (IdRange{.inside = 1, .outside = 100000, .count = 65536}));
+  EXPECT_EQ(parse_id_map("0 0 4294967295\n").size(), 1u);
+  // Around the end, and beyond it.
+  EXPECT_TRUE(parse_id_map("0 9490 4294966295\n4294967295 0 2\n0 1099511627776 1\n").empty());
 }
 
 }  // namespace

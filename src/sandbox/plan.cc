@@ -2,7 +2,7 @@
 
 namespace corten::sandbox {
 
-Plan make_plan(const Spec& spec) {
+Plan make_plan(const Spec& spec, UniqueFd& released) {
   Plan plan;
   plan_cgroup(spec, plan);
   plan_namespaces(spec, plan);
@@ -18,6 +18,7 @@ Plan make_plan(const Spec& spec) {
   }
   plan_limits(spec, plan);
   plan_program(spec, plan);
+  released = plan_locks(spec, plan);
   plan_one_id(spec, plan);
   plan_landlock(spec, plan);
   plan_seccomp(spec, plan);

@@ -78,7 +78,8 @@ class Plan {
   size_t file_count_ = 0;
 };
 
-Plan make_plan(const Spec& spec);
+// `released` becomes a descriptor that reads as ended when nobody else holds the step's locks any more.
+Plan make_plan(const Spec& spec, UniqueFd& released);
 
 // In the child: does all of the plan and executes the program. Nothing may be allocated.
 [[noreturn]] void become_program(const Plan& plan, Child& child);
@@ -101,6 +102,7 @@ void plan_mounts(const Spec& spec, Plan& plan);        // mounts.cc
 void plan_pivot(const Spec& spec, Plan& plan);         // mounts.cc
 void plan_network(const Spec& spec, Plan& plan);       // network.cc
 void plan_limits(const Spec& spec, Plan& plan);        // limits.cc
+UniqueFd plan_locks(const Spec& spec, Plan& plan);     // lock_keeper.cc; gives `released`
 void plan_one_id(const Spec& spec, Plan& plan);        // one_id.cc
 void plan_no_new_privileges(Plan& plan);               // capabilities.cc
 void plan_landlock(const Spec& spec, Plan& plan);      // landlock.cc

@@ -431,7 +431,8 @@ std::string limits_of(const Entered& entered) {
     case Rung::kOneId:
       return "owners are recorded for the layers, changes of user and device nodes are pretended";
     case Rung::kChrootOnly:
-      return "steps are not isolated: they have this machine's network and processes, and no /proc";
+      return "steps are not isolated: they have this machine's network and processes, and no /proc; "
+             "a step's secrets lie on the store's disk while it runs";
     case Rung::kNothing:
       return "no RUN can be executed";
     case Rung::kRoot:

@@ -227,7 +227,8 @@ void Process::note_start(const Plan& plan, const Report& report) {
 
 Process Process::start(const Spec& spec) {
   if (!spec.has_namespaces) return start_in_chroot(spec);
-  const Plan plan = make_plan(spec);
+  UniqueFd released;
+  const Plan plan = make_plan(spec, released);
   if (spec.recorder != nullptr) spec.recorder->begin(plan.root);
   auto report = std::make_unique<Report>();
   const Stack stack, second_stack;
@@ -251,6 +252,7 @@ Process Process::start(const Spec& spec) {
   Process process;
   process.pid_ = start.pid;
   process.pidfd_ = UniqueFd(start.pidfd);
+  process.released_ = std::move(released);
   process.stubs_ = stubs_of(*report);
   process.note_start(plan, *report);
   return process;
@@ -261,6 +263,7 @@ Process::Process(Process&&) noexcept = default;
 
 Process& Process::operator=(Process&& other) noexcept {
   std::swap(pidfd_, other.pidfd_);
+  std::swap(released_, other.released_);
   std::swap(pid_, other.pid_);
   std::swap(exec_error_, other.exec_error_);
   std::swap(exec_code_, other.exec_code_);
@@ -276,6 +279,14 @@ Process::~Process() {
   while (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &info, WEXITED) < 0 &&
          errno == EINTR) {
   }
+  wait_for_locks();
+}
+
+void Process::wait_for_locks() noexcept {
+  char byte;
+  while (released_ && read(released_.get(), &byte, 1) < 0 && errno == EINTR) {
+  }
+  released_.reset();
 }
 
 void Process::kill() noexcept {
@@ -297,6 +308,7 @@ Exit Process::wait() {
   while (syscall(SYS_waitid, P_PIDFD, pidfd_.get(), &info, WEXITED, &use) != 0)
     if (errno != EINTR) fail_errno("wait for process {}", pid_);
   pidfd_.reset();
+  wait_for_locks();
   if (chroot_) {
     use = chroot_->use();
     const int status = chroot_->status();

@@ -70,8 +70,10 @@ class Process {
  private:
   Process();
   static Process start_in_chroot(const Spec& spec);
+  // Until nobody else holds its locks: then they are free when we let go of them.
+  void wait_for_locks() noexcept;
   void note_start(const Plan& plan, const Report& report);
-  UniqueFd pidfd_;
+  UniqueFd pidfd_, released_;
   pid_t pid_ = -1;
   std::string exec_error_;
   int exec_code_ = 0;

@@ -19,6 +19,7 @@
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
+#include "sandbox/lock_keeper.h"
 #include "sandbox/network.h"
 #include "sandbox/privilege.h"
 #include "sandbox/test_box.h"
@@ -274,9 +275,11 @@ TEST_F(Sandbox, OnlyTheThreeDescriptorsAreOpen) {
 
 TEST_F(Sandbox, TheLockLivesAsLongAsTheStep) {
   TempDir directory = TempDir::for_test();
+  const LockKeeper keeper;
   FileLock lock = FileLock::exclusive(directory / "lock");
   Spec spec = box.spec({"/bin/sleep", "1000"});
-  spec.lock_fd = lock.fd();
+  spec.lock_fds = {lock.fd()};
+  spec.lock_keeper = &keeper;
   Process process = Process::start(spec);
   lock.release();
   FileLock other;
@@ -284,6 +287,27 @@ TEST_F(Sandbox, TheLockLivesAsLongAsTheStep) {
   process.kill();
   process.wait();
   EXPECT_TRUE(FileLock::try_exclusive(directory / "lock", other));
+}
+
+TEST_F(Sandbox, TheStepDoesNotSeeItsLocks) {
+  TempDir directory = TempDir::for_test();
+  const LockKeeper keeper;
+  FileLock one = FileLock::exclusive(directory / "one"), two = FileLock::exclusive(directory / "two");
+  Spec spec = box.spec({"/bin/sh", "-c", "ls /proc/$$/fd; true"});
+  spec.lock_fds = {one.fd(), two.fd()};
+  spec.lock_keeper = &keeper;
+  EXPECT_EQ(box.run(spec).output, "0\n1\n2\n");
+  // Nobody else holds them when run() is over.
+  one.release();
+  two.release();
+  EXPECT_TRUE(FileLock::try_exclusive(directory / "one", one));
+  EXPECT_TRUE(FileLock::try_exclusive(directory / "two", two));
+}
+
+TEST_F(Sandbox, ALockWithoutAKeeperIsRefused) {
+  Spec spec = box.spec({"/bin/true"});
+  spec.lock_fds = {0};
+  EXPECT_THROW(Process::start(spec), Error);
 }
 
 // Starts a sleeper from a process that is then killed; gives the sleeper's pidfd.
@@ -310,6 +334,40 @@ TEST_F(Sandbox, TheStepDiesWithUs) {
   Spec spec = box.spec({"/bin/sleep", "1000"});
   spec.uid = 42;  // a change of ids switches the kernel's death signal off
   EXPECT_TRUE(wait_readable(orphan(spec).get()));
+}
+
+// We are killed and the step lives on (as it does for a moment even when it dies with us): its locks are
+// held.
+TEST_F(Sandbox, LocksOutliveUsAsLongAsTheStepLives) {
+  TempDir directory = TempDir::for_test();
+  Pipe pipe = make_pipe();
+  const pid_t starter = fork();
+  if (starter == 0) {
+    const LockKeeper keeper;
+    FileLock lock = FileLock::exclusive(directory / "lock");
+    Spec spec = box.spec({"/bin/sleep", "1000"});
+    spec.dies_with_parent = false;
+    spec.lock_fds = {lock.fd()};
+    spec.lock_keeper = &keeper;
+    Process process = Process::start(spec);
+    const pid_t pids[] = {process.pid(), keeper.pid()};
+    if (write(pipe.write.get(), pids, sizeof pids) != sizeof pids) _exit(1);
+    pause();
+    _exit(0);
+  }
+  pid_t pids[2] = {};
+  ASSERT_EQ(read(pipe.read.get(), pids, sizeof pids), static_cast<ssize_t>(sizeof pids));
+  UniqueFd step(static_cast<int>(syscall(SYS_pidfd_open, pids[0], 0)));
+  UniqueFd keeper(static_cast<int>(syscall(SYS_pidfd_open, pids[1], 0)));
+  ASSERT_TRUE(step && keeper);
+  ::kill(starter, SIGKILL);
+  waitpid(starter, nullptr, 0);
+  FileLock other;
+  EXPECT_FALSE(FileLock::try_exclusive(directory / "lock", other));
+  EXPECT_FALSE(wait_readable(keeper.get(), 100));
+  EXPECT_EQ(syscall(SYS_pidfd_send_signal, step.get(), SIGKILL, nullptr, 0), 0);
+  EXPECT_TRUE(wait_readable(keeper.get()));  // it ends with the last step
+  EXPECT_TRUE(FileLock::try_exclusive(directory / "lock", other));
 }
 
 TEST_F(Sandbox, ADetachedOneDoesNot) {

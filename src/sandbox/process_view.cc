@@ -86,7 +86,7 @@ int ProcessView::take_root_of(pid_t tid) {
 }
 
 int ProcessView::open_path(pid_t tid, int dirfd, const std::string& path, bool follow, UniqueFd& file) {
-  if (int fd; is_descriptor_name(path, fd)) return open_descriptor(tid, fd, file);
+  if (int fd; follow && is_descriptor_name(path, fd)) return open_descriptor(tid, fd, file);
   if (path.empty()) return -ENOENT;
   if (int result = take_root_of(tid); result != 0) return result;
   UniqueFd base;

@@ -26,9 +26,8 @@ int place_descriptor(Child&, const Operation& op) {
   return dup2(op.fd, static_cast<int>(op.number)) >= 0 ? 0 : -errno;
 }
 
-int close_others(Child&, const Operation& op) {
+int close_others(Child&, const Operation&) {
   if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) != 0) return -errno;
-  if (op.fd >= 0 && fcntl(op.fd, F_SETFD, 0) != 0) return -errno;
   return 0;
 }
 
@@ -54,13 +53,7 @@ void plan_descriptors(const Spec& spec, Plan& plan) {
   place(spec.stdin_fd, 0);
   place(spec.stdout_fd, 1);
   place(spec.stderr_fd, 2);
-  Operation close{.apply = close_others, .what = "close all other descriptors"};
-  if (spec.lock_fd >= 0) {
-    UniqueFd lock(fcntl(spec.lock_fd, F_DUPFD_CLOEXEC, kFirstSafeFd));
-    if (!lock) fail_errno("descriptor {} of the lock", spec.lock_fd);
-    close.fd = plan.keep(std::move(lock));
-  }
-  plan.add(std::move(close));
+  plan.add({.apply = close_others, .what = "close all other descriptors"});
 }
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {

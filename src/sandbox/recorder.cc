@@ -1,6 +1,7 @@
 #include "sandbox/recorder.h"
 
 #include <fcntl.h>
+#include <linux/limits.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -9,6 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -30,10 +32,14 @@ constexpr uint32_t kKeep = UINT32_MAX;  // chown's "leave it"
 struct Answer {
   bool by_kernel = true;  // the call goes on as if nobody had been asked
   int error = 0;
+  int64_t value = 0;
 };
 constexpr Answer kByKernel{};
 Answer answer(int negative_errno) {
   return {.by_kernel = false, .error = negative_errno};
+}
+Answer answer_value(size_t value) {
+  return {.by_kernel = false, .error = 0, .value = static_cast<int64_t>(value)};
 }
 
 // One waiting call: who asked, and with what.
@@ -149,6 +155,7 @@ class Recorder::Impl {
       std::fill(said.begin(), said.end(), 0);
       response->id = question->id;
       response->error = result.error;
+      response->val = result.value;
       if (result.by_kernel) response->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
       ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, response);  // ENOENT: killed meanwhile
     }
@@ -190,8 +197,50 @@ class Recorder::Impl {
         return stat_file(question, first, a[1], static_cast<int>(a[3]), a[2]);
       case RecordedCall::kStatx:
         return statx_file(question, first, a[1], static_cast<int>(a[2]), static_cast<uint32_t>(a[3]), a[4]);
+      case RecordedCall::kSetAttribute:
+        return name_attribute(question, a[1], -EPERM);
+      case RecordedCall::kGetAttribute:
+      case RecordedCall::kRemoveAttribute:
+        return name_attribute(question, a[1], -ENODATA);
+      case RecordedCall::kListAttributes:
+        return list_attributes(question, AT_FDCWD, a[0], 0, a[1], a[2]);
+      case RecordedCall::kListLinkAttributes:
+        return list_attributes(question, AT_FDCWD, a[0], AT_SYMLINK_NOFOLLOW, a[1], a[2]);
+      case RecordedCall::kListDescriptorAttributes:
+        return list_attributes(question, first, 0, AT_EMPTY_PATH, a[1], a[2]);
+      case RecordedCall::kNewerAttributeCall:
+        return answer(-ENOSYS);  // programs take the older ones then
     }
     return kByKernel;
+  }
+
+  // The attribute in which owners are recorded is not there for the step. (A thread of it may change the name
+  // after we have read it: then the step has given a file of its own another owner, as by chown.)
+  Answer name_attribute(const Question& question, uint64_t name_address, int error) {
+    std::string name;
+    if (view_->read_path(question.tid, name_address, name) != 0) return kByKernel;
+    return name == kOwnerAttribute ? answer(error) : kByKernel;
+  }
+
+  Answer list_attributes(const Question& question, int dirfd, uint64_t path, int flags, uint64_t buffer,
+                         uint64_t size) {
+    UniqueFd file;
+    struct stat st;
+    if (open_meant(question, dirfd, path, flags, file) != 0 ||
+        fstatat(file.get(), "", &st, AT_EMPTY_PATH) != 0 || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
+      return kByKernel;
+    std::vector<char> names(XATTR_LIST_MAX);
+    const ssize_t n = listxattr(ProcessView::name_of(file.get()).c_str(), names.data(), names.size());
+    if (n <= 0) return kByKernel;
+    std::string shown;
+    for (const char* at = names.data(); at < names.data() + n; at += strlen(at) + 1)
+      if (strcmp(at, kOwnerAttribute) != 0) shown.append(at, strlen(at) + 1);
+    if (shown.size() == static_cast<size_t>(n)) return kByKernel;
+    if (size == 0) return answer_value(shown.size());
+    if (size < shown.size()) return answer(-ERANGE);
+    if (const int result = view_->write(question.tid, buffer, shown.data(), shown.size()); result != 0)
+      return answer(result);
+    return answer_value(shown.size());
   }
 
   // The file that a call means, as openat(2) and its kin name one.

@@ -18,7 +18,14 @@ enum class RecordedCall : uint8_t {
   kFstat,
   kFstatat,
   kStatx,
-  kChown16,  // ids of 16 bits
+  kSetAttribute,  // by path, link or descriptor: the name is the second argument in all of them
+  kGetAttribute,
+  kRemoveAttribute,
+  kListAttributes,
+  kListLinkAttributes,
+  kListDescriptorAttributes,
+  kNewerAttributeCall,  // setxattrat and its kin: the struct holds pointers of its own
+  kChown16,             // ids of 16 bits
   kLchown16,
   kFchown16,
 };

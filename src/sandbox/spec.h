@@ -55,6 +55,9 @@ struct Mount {
   bool no_exec = false, no_suid = false, no_dev = false;
   // A bind without a source: a private file with this text (secrets, heredoc bodies), kept in memory only.
   std::optional<std::string> text;
+  // Where nothing can be mounted the text lies on the disk: with a second name in Spec::secrets_place, and
+  // overwritten afterwards.
+  bool is_secret = false;
   mode_t text_mode = 0400;
   uid_t text_uid = 0;
   gid_t text_gid = 0;
@@ -78,6 +81,7 @@ struct ResourceLimit {
   rlim_t soft, hard;
 };
 
+class LockKeeper;
 class Recorder;
 
 struct Spec {
@@ -96,6 +100,7 @@ struct Spec {
   // Without, the root is `root.plain`, entered with chroot(2), and mounts are put in place (chroot.h): their
   // sources are moved, so they are the step's alone.
   bool has_namespaces = true;
+  HostPath secrets_place;  // then: an empty directory on the root's file system; unset: secrets are refused
   // Only one id exists (Entered::records_owners()): any uid and gid can be had, but no others beside them,
   // and no groups. With a recorder, borrowed for the process's life, owners are written down; without, they
   // and changes of user are only pretended for root, so that programs that ask for them go on.
@@ -125,9 +130,11 @@ struct Spec {
   int stdin_fd = -1;  // -1: /dev/null
   int stdout_fd = 1;
   int stderr_fd = 2;
-  // A descriptor that stays open as long as a process of the step lives, also when we are killed (a lock);
-  // -1: none.
-  int lock_fd = -1;
+  // Descriptors of locks that stay open as long as a process of the step lives, also when we are killed, and
+  // that the step does not see (lock_keeper.h). Needs the keeper, where there are namespaces; without, they
+  // are let go of in this order.
+  std::vector<int> lock_fds;
+  const LockKeeper* lock_keeper = nullptr;
   // Kill the process when the thread that started it ends (or we are killed).
   bool dies_with_parent = true;
   // Run inside the namespaces of this process (its pidfd) instead of making new ones (`exec`): root, mounts,

@@ -100,7 +100,8 @@ store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& d
   // For the same reason a layer that comes in another compression than the last time is taken in again: what
   // is built on it carries it as this base has it.
   auto blob_before = store.layers().find_blob(diff_id, "as-pulled");
-  if (blob_before && blob_before->digest == descriptor.digest && store.has_blob(descriptor.digest))
+  if (blob_before && blob_before->digest == descriptor.digest && blob_before->size == descriptor.size &&
+      store.has_blob(descriptor.digest))
     for (const store::LayerRef& known : store.layers().find_layers(diff_id))
       if (known.time == 0 && store.layers().has(known.id)) return known;
 

@@ -43,7 +43,7 @@ std::unordered_set<std::string> parse_git_index(std::string_view bytes) {
   if (!bytes.starts_with("DIRC")) corrupt();
   uint32_t version = big_endian(bytes, 4), count = big_endian(bytes, 8);
   if (version < 2 || version > 4) fail(ErrorCode::kUnsupported, "git index: version {}", version);
-  constexpr size_t kStatBytes = 40, kHashBytes = 20;
+  constexpr size_t kStatBytes = 40, kHashBytes = 20, kMostPathBytes = 4096;
   std::unordered_set<std::string> paths;
   std::string previous;
   size_t at = 12;
@@ -64,6 +64,8 @@ std::unordered_set<std::string> parse_git_index(std::string_view bytes) {
     size_t end = bytes.find('\0', std::min(at, bytes.size()));
     if (end == std::string_view::npos) corrupt();
     path += bytes.substr(at, end - at);
+    // Version 4 shares what two paths have in common: a short file could name gigabytes.
+    if (path.size() > kMostPathBytes) corrupt();
     at = version == 4 ? end + 1 : start + ((end - start + 8) & ~size_t{7});
     previous = path;
     constexpr uint32_t kRegular = 0100000, kKind = 0170000;

@@ -31,6 +31,10 @@ TEST(GitIndex, RefusesDamage) {
   EXPECT_THROW(parse_git_index("nonsense"), Error);
   EXPECT_THROW(parse_git_index(std::string("DIRC\0\0\0\2\0\0\0\1", 12)), Error);
   EXPECT_THROW(parse_git_index(std::string("DIRC\0\0\0\7\0\0\0\0", 12)), Error);
+  // An entry of 63 bytes can name the path before it again, however long that is.
+  std::string long_path = std::string("DIRC\0\0\0\4\0\0\0\1", 12) + std::string(63, '\0') +
+                          std::string(5000, 'p') + std::string(21, '\0');
+  EXPECT_THROW(parse_git_index(long_path), Error);
   TempDir dir = TempDir::for_test();
   EXPECT_TRUE(tracked_files(dir.path()).empty());
 }

@@ -7,6 +7,7 @@
 #include <fmt/core.h>
 
 #include "base/beneath.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/strings.h"
@@ -191,7 +192,7 @@ store::Manifest GitSource::read(const std::string& directory, const std::string&
     if (e->type == EntryType::kFile) copy.mode = e->mode & 0100 ? 0755 : 0644;
     if (e->is_directory()) copy.mode = 0755;
     copy.time_ns.reset();
-    if (time) copy.time_ns = *time * 1'000'000'000;
+    if (time) copy.time_ns = clamped_ns(*time);
     entries.push_back(std::move(copy));
   }
   return store::Manifest(std::move(entries));

@@ -160,7 +160,7 @@ void LocalContext::scan(Node& node) const {
       e.device_major = major(st.st_rdev);
       e.device_minor = minor(st.st_rdev);
     }
-    if (options_.keep_times) e.time_ns = st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
+    if (options_.keep_times) e.time_ns = clamped_ns(st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
     node.children.emplace(std::move(name), std::move(child));
   }
 }

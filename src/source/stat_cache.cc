@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/beneath.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/trace.h"
 #include "base/unique_fd.h"
@@ -22,8 +23,8 @@ StatCache::Record StatCache::record_of(const struct stat& st) {
   r.device = st.st_dev;
   r.inode = st.st_ino;
   r.size = static_cast<uint64_t>(st.st_size);
-  r.mtime_ns = st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
-  r.ctime_ns = st.st_ctim.tv_sec * 1'000'000'000 + st.st_ctim.tv_nsec;
+  r.mtime_ns = clamped_ns(st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+  r.ctime_ns = clamped_ns(st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
   r.mode = st.st_mode;
   return r;
 }

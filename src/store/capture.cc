@@ -9,6 +9,7 @@
 
 #include "archive/source.h"
 #include "base/beneath.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
@@ -19,7 +20,7 @@ namespace corten::store {
 namespace {
 
 int64_t to_ns(const timespec& ts) {
-  return ts.tv_sec * 1'000'000'000 + ts.tv_nsec;
+  return clamped_ns(ts.tv_sec, ts.tv_nsec);
 }
 
 timespec to_timespec(int64_t ns) {

@@ -16,6 +16,21 @@
 
 namespace corten::store {
 
+UniqueFd open_stored(const std::string& path) {
+  try {
+    return open_file(path, O_RDONLY);
+  } catch (Error& error) {
+    if (error.system_errno() == EACCES)
+      error.set_hint(
+          "the file belongs to another id: the store was filled with more privileges (see 'corten doctor'). "
+          "Use "
+          "it as it was filled, or make its contents anew ('corten build --no-cache', 'corten load'), or "
+          "take "
+          "another store (CORTEN_STORE=DIR)");
+    throw;
+  }
+}
+
 Contents::Contents(std::string directory, Lease& lease) : directory_(std::move(directory)), lease_(lease) {}
 
 std::string Contents::path(const Digest& digest) const {
@@ -29,11 +44,11 @@ bool Contents::has(const Digest& digest) const {
 }
 
 bool Contents::exists(const Digest& digest) const {
-  return access(path(digest).c_str(), F_OK) == 0;
+  return access(path(digest).c_str(), R_OK) == 0;
 }
 
 UniqueFd Contents::open(const Digest& digest) const {
-  return open_file(path(digest), O_RDONLY);
+  return open_stored(path(digest));
 }
 
 std::string Contents::read(const Digest& digest, size_t max_bytes) const {

@@ -16,13 +16,18 @@
 
 namespace corten::store {
 
+// For reading. A store that is used with fewer privileges than it was filled with can have files that nobody
+// here may read: the error says what to do.
+UniqueFd open_stored(const std::string& path);
+
 // Thread-safe and safe among processes: a file appears whole, under its name, or not at all (renamed from a
 // temporary name).
 class Contents {
  public:
   Contents(std::string directory, Lease& lease);
 
-  // Held from here on (lease.h), whether it is there or comes later.
+  // Held from here on (lease.h), whether it is there or comes later. One that we may not read (its home is a
+  // file of another id) is not there: it is written anew, and has its home here then.
   bool has(const Digest& digest) const;
   // The same for many at once; to be called before many are asked for one by one.
   void hold(std::span<const Digest> digests) const { lease_.hold(Held::kContent, digests); }

@@ -9,6 +9,7 @@
 #include <fmt/core.h>
 
 #include "base/beneath.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 
@@ -27,7 +28,7 @@ timespec to_timespec(int64_t ns) {
 class BodyMaker {
  public:
   BodyMaker(int64_t time, const Contents& contents, std::string root, const BodyOptions& options)
-      : time_ns_(time * 1'000'000'000), contents_(contents), root_(std::move(root)), options_(options) {}
+      : time_ns_(clamped_ns(time)), contents_(contents), root_(std::move(root)), options_(options) {}
 
   std::vector<const Entry*> make(const Manifest& manifest) {
     if (mkdir(root_.c_str(), 0755) != 0) fail_errno("make directory {}", root_);

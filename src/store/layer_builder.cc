@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/strings.h"
 
 namespace corten::store {
 
@@ -140,7 +141,7 @@ void LayerBuilder::set(Entry entry) {
 
 // Drops what a node and those below it say, and the nodes below it. Gives the files among them that may have
 // other names.
-void LayerBuilder::drop(Node& top, std::vector<std::string>& first_names) {
+void LayerBuilder::drop(Node& top, std::vector<Entry>& files) {
   std::vector<Node*> nodes = {&top};
   for (size_t i = 0; i < nodes.size(); i++)
     for (const auto& [name, child] : nodes[i]->children) nodes.push_back(child);
@@ -149,7 +150,7 @@ void LayerBuilder::drop(Node& top, std::vector<std::string>& first_names) {
     if (node->change->is_hard_link())
       unlink_name(*node->change);
     else if (node->change->type == EntryType::kFile)
-      first_names.emplace_back(node->path);
+      files.push_back(std::move(*node->change));
     change_count_--;
     node->change.reset();
   }
@@ -164,15 +165,25 @@ void LayerBuilder::drop(Node& top, std::vector<std::string>& first_names) {
 void LayerBuilder::forget(const RootfsPath& path) {
   Node* node = node_at(path.str());
   if (!node) return;
-  std::vector<std::string> first_names;
-  drop(*node, first_names);
-  for (const std::string& first : first_names) {
-    auto names = other_names_.find(first);
+  // An archive that replaces the names of one file one by one would take the square of their number.
+  constexpr uint64_t kMostRenamed = 5'000'000;
+  std::vector<Entry> files;
+  drop(*node, files);
+  for (const Entry& file : files) {
+    auto names = other_names_.find(file.path.str());
     if (names == other_names_.end()) continue;
+    renamed_ += names->second.size();
+    if (renamed_ > kMostRenamed)
+      fail(ErrorCode::kInvalid, "{}: too many hard links are replaced one after the other",
+           quote(file.path.absolute()));
     std::set<RootfsPath> heirs = std::move(names->second);
     other_names_.erase(names);
     RootfsPath heir = heirs.extract(heirs.begin()).value();
-    node_at(heir.str())->change->hard_link = RootfsPath();
+    Entry& successor = *node_at(heir.str())->change;
+    successor.hard_link = RootfsPath();
+    successor.mode = file.mode;
+    successor.uid = file.uid;
+    successor.gid = file.gid;
     for (const RootfsPath& name : heirs) node_at(name.str())->change->hard_link = heir;
     if (!heirs.empty()) other_names_[heir.str()] = std::move(heirs);
   }
@@ -285,7 +296,21 @@ std::unordered_map<const LayerBuilder::Node*, std::optional<Entry>> LayerBuilder
   return parents;
 }
 
+void LayerBuilder::even_out_links() {
+  for (const auto& [first, names] : other_names_) {
+    const Node* node = node_at(first);
+    if (!node || !node->change || node->change->type != EntryType::kFile) continue;
+    for (const RootfsPath& name : names) {
+      Entry& entry = *node_at(name.str())->change;
+      entry.mode = node->change->mode;
+      entry.uid = node->change->uid;
+      entry.gid = node->change->gid;
+    }
+  }
+}
+
 Manifest LayerBuilder::finish() {
+  even_out_links();
   auto parents = parents_on_the_way();
   std::vector<Entry> entries;
   entries.reserve(parents.size() + change_count_);

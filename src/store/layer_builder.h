@@ -31,7 +31,8 @@ class LayerBuilder : public Tree {
 
   // Sets a path. A non-directory takes the place of whatever is there; a directory is merged into a
   // directory, and takes the place of anything else. Missing parents are made (0755, 0:0). Error(kInvalid)
-  // when a parent is no directory. Other names of a replaced hard link keep the file.
+  // when a parent is no directory. Other names of a replaced hard link keep the file. Mode and owner of a
+  // file with several names are those of its first name: finish() gives them to the others.
   void put(Entry entry);
   // Changes an entry that put() has set, without touching what names it.
   void replace(Entry entry);
@@ -58,10 +59,11 @@ class LayerBuilder : public Tree {
   bool below_has_directory(const RootfsPath& path) const;
   void set(Entry entry);
   void forget(const RootfsPath& path);
-  void drop(Node& node, std::vector<std::string>& first_names);
+  void drop(Node& node, std::vector<Entry>& files);
   void unlink_name(const Entry& entry);
   // Nothing: a directory that is not kept.
   std::unordered_map<const Node*, std::optional<Entry>> parents_on_the_way() const;
+  void even_out_links();
 
   const Tree& below_;
   std::unordered_map<std::string, std::unique_ptr<Node>, PathHash, std::equal_to<>> nodes_;
@@ -69,6 +71,7 @@ class LayerBuilder : public Tree {
   size_t change_count_ = 0;
   // The names of a file beside its first: by the first name, those that are hard links to it.
   std::unordered_map<std::string, std::set<RootfsPath>, PathHash, std::equal_to<>> other_names_;
+  uint64_t renamed_ = 0;  // names that were given another first name
 };
 
 }  // namespace corten::store

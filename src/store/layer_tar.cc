@@ -8,6 +8,7 @@
 
 #include <fmt/core.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 
@@ -54,7 +55,7 @@ namespace {
 // Calls `member` for each member of the entry; `is_file` when the content is to follow.
 void for_each_member(const Entry& e, const TarTimes& times,
                      const std::function<void(const TarHeader&, bool is_file)>& member) {
-  int64_t layer_ns = times.time * 1'000'000'000;
+  int64_t layer_ns = clamped_ns(times.time);
   auto marker = [&](const RootfsPath& directory, std::string_view name, int64_t ns) {
     TarHeader header;
     header.path = directory.child(name).str();
@@ -144,8 +145,10 @@ class Subtree : public Tree {
 // holes cost the tar nothing.
 class UnpackedSource : public archive::ByteSource {
  public:
-  UnpackedSource(archive::ByteSource& from, const ExtractOptions& options, uint64_t& seen)
-      : from_(from), options_(options), seen_(seen) {}
+  // `stored`: of the tar, so far; for what may have holes.
+  UnpackedSource(archive::ByteSource& from, const ExtractOptions& options, uint64_t& seen,
+                 const uint64_t* stored = nullptr)
+      : from_(from), options_(options), seen_(seen), stored_(stored) {}
   size_t read(void* data, size_t size) override {
     size_t count = from_.read(data, size);
     seen_ += count;
@@ -153,6 +156,9 @@ class UnpackedSource : public archive::ByteSource {
       throw Error(ErrorCode::kInvalid,
                   fmt::format("{}: it unpacks to more than {} bytes", options_.name, options_.max_bytes))
           .with_hint("CORTEN_MAX_UNPACKED sets the limit: CORTEN_MAX_UNPACKED=200GB");
+    if (stored_ && seen_ > *stored_ && seen_ - *stored_ > options_.max_hole_bytes)
+      fail(ErrorCode::kInvalid, "{}: its sparse files have holes of more than {} bytes", options_.name,
+           options_.max_hole_bytes);
     return count;
   }
 
@@ -160,6 +166,7 @@ class UnpackedSource : public archive::ByteSource {
   archive::ByteSource& from_;
   const ExtractOptions& options_;
   uint64_t& seen_;
+  const uint64_t* stored_;
 };
 
 class Extractor {
@@ -168,8 +175,7 @@ class Extractor {
       : into_(into), contents_(contents), options_(options), whiteouts_(whiteouts) {}
 
   void run(archive::ByteSource& tar) {
-    uint64_t seen = 0;
-    UnpackedSource counted(tar, options_, seen);
+    UnpackedSource counted(tar, options_, tar_bytes_);
     archive::TarReader reader(counted);
     while (auto header = reader.next()) add(*header, reader);
   }
@@ -194,18 +200,20 @@ class Extractor {
     if (!fits) fail(ErrorCode::kInvalid, "archive: {}...: file name too long", quote(name.substr(0, 60)));
   }
 
-  // Empty files with long names take next to nothing in a compressed archive, and memory here.
-  void count_names(const TarHeader& header) {
-    constexpr uint64_t kMaxNameBytes = uint64_t{2} << 30, kEntryBytes = 256;
-    name_bytes_ += kEntryBytes + header.path.size() + header.link.size();
-    if (name_bytes_ > kMaxNameBytes)
+  // Empty files with long names take next to nothing in a compressed archive, and memory here; so do the
+  // directories on the way to them that have no member of their own.
+  void count_names(size_t name_bytes) {
+    // An entry, its node in the builder, its place among those that were seen: each with its path.
+    constexpr uint64_t kEntryBytes = 1000, kPaths = 3;
+    memory_bytes_ += kEntryBytes + kPaths * name_bytes;
+    if (memory_bytes_ > options_.max_memory_bytes)
       fail(ErrorCode::kInvalid, "{}: it holds too many files, or too long names", options_.name);
   }
 
   void add(const TarHeader& header, archive::TarReader& reader) {
     check_name(header.path);
     check_name(header.link);
-    count_names(header);
+    count_names(header.path.size() + header.link.size());
     RootfsPath path = place_of(header.path);
     if (path == options_.destination && !(whiteouts_ && path.is_root() && header.type == TarType::kDirectory))
       return;
@@ -220,12 +228,12 @@ class Extractor {
       return;
     }
     if (e.type == EntryType::kFile) {
-      UnpackedSource data(reader.data(), options_, content_bytes_);
+      UnpackedSource data(reader.data(), options_, content_bytes_, &tar_bytes_);
       Contents::Added added = contents_.add_stream(data);
       e.content = added.digest;
       e.size = added.size;
     }
-    drop_non_directory_parents(path);
+    make_way(path);
     if (!e.is_directory() && !path.is_root()) into_.remove(path);
     into_.put(std::move(e));
   }
@@ -234,6 +242,8 @@ class Extractor {
   void whiteout(const RootfsPath& path, const std::string& name) {
     RootfsPath directory = path.parent();
     if (name == kOpaqueName) {
+      // What is in it the second time is this layer's own.
+      if (!opaque_.insert(directory).second) return;
       for (const Entry* child : into_.list(directory))
         if (!seen_.contains(child->path)) into_.remove(RootfsPath(child->path));
       return;
@@ -270,75 +280,97 @@ class Extractor {
     e.gid = options_.owner ? options_.owner->second : header.gid;
     e.device_major = header.device_major;
     e.device_minor = header.device_minor;
-    if (auto capability = header.xattrs.find("security.capability"); capability != header.xattrs.end())
+    if (auto capability = header.xattrs.find("security.capability"); capability != header.xattrs.end()) {
+      constexpr size_t kMost = 64;  // linux/capability.h: 24 bytes in its third version
+      if (capability->second.size() > kMost)
+        fail(ErrorCode::kInvalid, "archive: {}: a security.capability of {} bytes", quote(path.absolute()),
+             capability->second.size());
       e.xattrs.insert(*capability);
+    }
     // A device 0/0 is a whiteout to an overlay; nobody else makes one.
     if (e.type == EntryType::kCharDevice && e.device_major == 0 && e.device_minor == 0)
       fail(ErrorCode::kUnsupported, "archive: {} is a character device 0/0", path.absolute());
-    e.time_ns = header.mtime * 1'000'000'000 + header.mtime_ns;
+    e.time_ns = clamped_ns(header.mtime, header.mtime_ns);
     seen_.insert(path);
     return e;
   }
 
-  void link(const TarHeader& header, const Entry& e) {
-    RootfsPath target = place_of(header.link);
+  const Entry& file_at(const RootfsPath& target, const Entry& link) const {
     const Entry* file = into_.find(target);
     if (!file || file->is_directory())
       fail(ErrorCode::kCorrupt, "archive: {} is a hard link to {}, which is no file before it",
-           e.path.absolute(), target.absolute());
+           link.path.absolute(), target.absolute());
+    return *file;
+  }
+
+  // The name under which a file's entry is to be found. That of a lower layer may be gone meanwhile, or be
+  // another file.
+  RootfsPath first_name(const Entry& file) const {
+    if (!file.is_hard_link()) return file.path;
+    const Entry* first = into_.find(file.hard_link);
+    bool is_same = first && first->type == EntryType::kFile && first->content == file.content;
+    return is_same ? file.hard_link : file.path;
+  }
+
+  void link(const TarHeader& header, const Entry& e) {
+    RootfsPath target = place_of(header.link);
+    bool is_same_file = first_name(file_at(target, e)) == e.path;
     if (target == e.path) return;
-    Entry copy = *file;
-    drop_non_directory_parents(e.path);
-    if (copy.type == EntryType::kFile) {
-      // A file of a lower layer comes up, so that both names are in this layer.
-      RootfsPath first = copy.is_hard_link() ? copy.hard_link : target;
-      if (const Entry* original = into_.find(first); original && !seen_.contains(first)) {
-        Entry raised = *original;
-        raised.hard_link = RootfsPath();
-        into_.put(raised);
-        seen_.insert(first);
-      }
-      copy.hard_link = first;
+    // What stands there goes first: the target may lie in it, or be another name of it.
+    make_way(e.path);
+    if (!is_same_file) into_.remove(e.path);
+    Entry copy = file_at(target, e);
+    if (copy.type != EntryType::kFile) {
+      copy.path = e.path;
+      into_.put(std::move(copy));
+      return;
     }
+    // A hard link's member has a mode and an owner too; unpacking sets them on the one file that all names
+    // are. LayerBuilder gives the first name's to the others.
+    RootfsPath first = first_name(copy);
+    Entry original = *into_.find(first);
+    original.hard_link = RootfsPath();
+    original.mode = e.mode;
+    original.uid = e.uid;
+    original.gid = e.gid;
+    // A file of a lower layer comes up, so that both names are in this layer.
+    if (seen_.insert(first).second)
+      into_.put(std::move(original));
+    else
+      into_.replace(std::move(original));
+    if (is_same_file) return;
     copy.path = e.path;
+    copy.hard_link = first;
     into_.put(std::move(copy));
-    if (file->type == EntryType::kFile) set_attributes_of_links(e);
   }
 
-  // A hard link's member has a mode and an owner too; unpacking sets them on the one file that all names are.
-  void set_attributes_of_links(const Entry& e) {
-    RootfsPath first = into_.find(e.path)->hard_link;
-    std::vector<Entry> names;
-    for (const RootfsPath& path : seen_)
-      if (const Entry* name = into_.find(path); name && (path == first || name->hard_link == first))
-        names.push_back(*name);
-    for (Entry& name : names) {
-      name.mode = e.mode;
-      name.uid = e.uid;
-      name.gid = e.gid;
-      into_.replace(std::move(name));
+  // What is no directory on the way to a member goes; what is missing will be made, and counts.
+  void make_way(const RootfsPath& path) {
+    for (RootfsPath above = path.parent(); !above.is_root(); above = above.parent()) {
+      const Entry* e = into_.find(above);
+      if (e && e->is_directory()) break;
+      count_names(above.str().size());
+      if (e) into_.remove(above);
     }
-  }
-
-  void drop_non_directory_parents(const RootfsPath& path) {
-    for (RootfsPath above = path.parent(); !above.is_root(); above = above.parent())
-      if (const Entry* e = into_.find(above); e && !e->is_directory()) into_.remove(above);
   }
 
   LayerBuilder& into_;
   Contents& contents_;
   const ExtractOptions& options_;
   bool whiteouts_;
-  std::set<RootfsPath> seen_;
-  uint64_t name_bytes_ = 0, content_bytes_ = 0;
+  std::set<RootfsPath> seen_, opaque_;
+  uint64_t tar_bytes_ = 0, memory_bytes_ = 0, content_bytes_ = 0;
 };
 
 }  // namespace
 
-Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents) {
+Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents,
+                        uint64_t max_hole_bytes) {
   LayerBuilder builder(below);
   ExtractOptions options;
   options.max_bytes = UINT64_MAX;  // whoever opened the blob has its limit
+  options.max_hole_bytes = max_hole_bytes;
+  options.name = "layer";
   Extractor(builder, contents, options, true).run(tar);
   return builder.finish();
 }

@@ -28,13 +28,15 @@ void write_layer_entry(const Entry& entry, const TarTimes& times, const Contents
 // last.
 std::vector<uint64_t> layer_tar_offsets(const Manifest& manifest, const TarTimes& times);
 
-// Reads a layer's tar onto `below` (a hard link may name a file of a lower layer): whiteouts are obeyed,
-// names are clamped to the root, links on the way are followed inside it. All times are kept.
-Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents);
-
 // What an archive may unpack to when nobody said otherwise: a small one can claim to hold more than there is
 // room for on this machine.
 inline constexpr uint64_t kUsualUnpackedBytes = uint64_t{64} << 30;
+
+// Reads a layer's tar onto `below` (a hard link may name a file of a lower layer): whiteouts are obeyed,
+// names are clamped to the root, links on the way are followed inside it. All times are kept. Error(kInvalid)
+// when its sparse files have more than `max_hole_bytes` that are not in the tar.
+Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents,
+                        uint64_t max_hole_bytes = kUsualUnpackedBytes);
 
 struct ExtractOptions {
   RootfsPath destination;                              // a directory; made when missing
@@ -42,9 +44,13 @@ struct ExtractOptions {
   Entry parent_like;                                   // what the made destination looks like
   std::string name = "archive";                        // for errors
   uint64_t max_bytes = kUsualUnpackedBytes;            // of the tar, and of the files in it
+  uint64_t max_hole_bytes = kUsualUnpackedBytes;       // of the files in it and not of the tar
+  // Of memory that the members' names may take here, about. Some four million files.
+  uint64_t max_memory_bytes = uint64_t{4} << 30;
 };
 // ADD's extraction: the archive's members below `destination`. Whiteout names are ordinary files here.
-// Error(kInvalid) `NAME: it unpacks to more than N bytes`.
+// Error(kInvalid) `NAME: it unpacks to more than N bytes`, `NAME: it holds too many files, or too long
+// names`.
 void extract_tar(archive::ByteSource& tar, const ExtractOptions& options, LayerBuilder& into,
                  Contents& contents);
 

@@ -11,6 +11,7 @@
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "store/borrowed.h"
 #include "store/shelves.h"
 
 namespace corten::store {
@@ -115,6 +116,11 @@ std::string Lease::id() {
   return id_;
 }
 
+int Lease::lock_fd() {
+  std::lock_guard lock(mutex_);
+  return lock_.fd();
+}
+
 void Lease::end() {
   std::lock_guard lock(mutex_);
   ended_ = true;
@@ -168,6 +174,20 @@ bool LeasesRead::names(Held kind, const Digest& digest) const {
 
 ClosedGate::ClosedGate(const std::string& root) : lock_(FileLock::exclusive(gate_path(root))) {}
 
+// A log too is removed under its lock: between a look at the lock's name and the removal somebody may take
+// the lock and write the log. Who waits for the lock meanwhile sees that its file went (FileLock).
+void remove_unused_locks(const std::string& directory) {
+  constexpr std::string_view kLog = ".log";
+  for (const std::string& name : names_in(directory)) {
+    std::string path = directory + "/" + name;
+    if (name.ends_with(kLog)) path.resize(path.size() - kLog.size());
+    FileLock lock;
+    if (!FileLock::try_exclusive(path, lock)) continue;
+    unlink((path + std::string(kLog)).c_str());
+    unlink(path.c_str());
+  }
+}
+
 bool sweep_dead_leases(const std::string& root) {
   bool was_any = false;
   FileLock collector;
@@ -181,6 +201,10 @@ bool sweep_dead_leases(const std::string& root) {
       continue;
     }
     was_any = true;
+    if (!rescue(root + "/tmp/" + name)) {
+      living.insert(name);
+      continue;
+    }
     remove_tree(root + "/tmp/" + name);
     if (!collector.held() && !FileLock::try_exclusive(collector_lock_path(root), collector)) continue;
     unlink(path.c_str());
@@ -189,7 +213,7 @@ bool sweep_dead_leases(const std::string& root) {
   for (const std::string& name : names_in(root + "/tmp"))
     if (!living.contains(name) && !path_exists(root + "/leases/" + name)) {
       was_any = true;
-      remove_tree(root + "/tmp/" + name);
+      if (rescue(root + "/tmp/" + name)) remove_tree(root + "/tmp/" + name);
     }
   return was_any;
 }

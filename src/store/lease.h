@@ -44,6 +44,8 @@ class Lease {
   void hold(Held kind, std::span<const Digest> digests);
   // tmp/ID, made when missing.
   std::string temporary();
+  // Of the lock, once something was held or made.
+  int lock_fd();
   // Gives everything up; to be called before a process goes on without the store.
   void end();
   // Of this lease's file; "" when there is none yet.
@@ -100,6 +102,9 @@ class ClosedGate {
 // Takes away what commands that are dead left in tmp/, and their leases if nobody collects. Where the ids of
 // layers exist. Gives whether there was any.
 bool sweep_dead_leases(const std::string& root);
+
+// Of a directory of locks, one file a key and beside it the log of who leads: those that nobody holds.
+void remove_unused_locks(const std::string& directory);
 
 // Held by who collects; one at a time.
 std::string collector_lock_path(const std::string& root);

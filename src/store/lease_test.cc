@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "base/beneath.h"
@@ -25,6 +26,31 @@ class LeaseTest : public testing::Test {
   std::string root() const { return dir_.path(); }
   TempDir dir_ = TempDir::for_test();
 };
+
+// A log is there and its lock is not. Between the look and the removal somebody takes the lock: it must stay
+// his.
+TEST(Locks, OneThatWasJustTakenKeepsItsName) {
+  TempDir dir = TempDir::for_test();
+  const std::string path = dir / "key";
+  std::atomic<bool> is_over = false;
+  std::thread collector([&] {
+    while (!is_over) remove_unused_locks(dir.path());
+  });
+  int lost = 0;
+  for (int round = 0; round < 400; round++) {
+    FileLock lock;
+    if (!FileLock::try_exclusive(path, lock)) continue;
+    UniqueFd log(open((path + ".log").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    for (int look = 0; look < 3; look++) {
+      sched_yield();
+      if (!path_exists(path)) lost++;
+    }
+    unlink(path.c_str());
+  }
+  is_over = true;
+  collector.join();
+  EXPECT_EQ(lost, 0);
+}
 
 TEST_F(LeaseTest, WhatIsHeldIsRead) {
   Lease lease(root());

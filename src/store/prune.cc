@@ -67,24 +67,10 @@ Store::Pruned Store::prune(const PruneOptions& options) {
     if (record.kind == CacheRecord::Kind::kMount)
       pruned.deleted.push_back("cache mount " + record.description);
   if (wanted.only_plan) return pruned;
-  remove_unused_locks();
+  remove_unused_locks(path_ + "/locks");
   if (options.lists)
     for (const std::string& name : names_in(path_ + "/lists")) unlink((path_ + "/lists/" + name).c_str());
   return pruned;
-}
-
-// One file a key, and the log of who leads: those that nobody holds. FileLock sees that a file went while it
-// was waiting.
-void Store::remove_unused_locks() {
-  for (const std::string& name : names_in(path_ + "/locks")) {
-    bool is_log = name.ends_with(".log");
-    std::string path = path_ + "/locks/" + name, lock_name = is_log ? path.substr(0, path.size() - 4) : path;
-    FileLock lock;
-    if (is_log && path_exists(lock_name)) continue;
-    if (!is_log && !FileLock::try_exclusive(lock_name, lock)) continue;
-    unlink(lock_name.c_str());
-    unlink((lock_name + ".log").c_str());
-  }
 }
 
 void Store::destroy() {

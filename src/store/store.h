@@ -231,7 +231,6 @@ class Store {
   void open_directories();
   FileLock shared_lock();
   void save_uses();
-  void remove_unused_locks();
   void forget_known_bytes();
   std::optional<Image> read_image(const Digest& id);
   void forget_old_builds();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "store/directory_body.h"
@@ -43,15 +44,14 @@ void TreeSnapshot::visit(const std::string& host, const RootfsPath& directory) {
       throw errno_error(error, directory.child(name).absolute());
     }
     if (S_ISSOCK(st.st_mode)) continue;
-    seen_[directory.child(name).str()] = {
-        .inode = st.st_ino,
-        .born_ns = birth_at(dir, name),
-        .size = st.st_size,
-        .changed_ns = st.st_ctim.tv_sec * 1'000'000'000 + st.st_ctim.tv_nsec,
-        .modified_ns = st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec,
-        .mode = st.st_mode,
-        .uid = st.st_uid,
-        .gid = st.st_gid};
+    seen_[directory.child(name).str()] = {.inode = st.st_ino,
+                                          .born_ns = birth_at(dir, name),
+                                          .size = st.st_size,
+                                          .changed_ns = clamped_ns(st.st_ctim.tv_sec, st.st_ctim.tv_nsec),
+                                          .modified_ns = clamped_ns(st.st_mtim.tv_sec, st.st_mtim.tv_nsec),
+                                          .mode = st.st_mode,
+                                          .uid = st.st_uid,
+                                          .gid = st.st_gid};
     if (S_ISDIR(st.st_mode)) directories.push_back(name);
     names.push_back(name);
   }

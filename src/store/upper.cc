@@ -8,6 +8,15 @@
 
 namespace corten::store {
 
+std::vector<SpecialOwner> special_owners(const Tree& view, uint32_t uid, uint32_t gid) {
+  std::vector<SpecialOwner> list;
+  walk(view, RootfsPath(), [&](const Entry& e) {
+    if ((e.type == EntryType::kSymlink || e.type == EntryType::kFifo) && (e.uid != uid || e.gid != gid))
+      list.push_back({.path = e.path, .uid = e.uid, .gid = e.gid});
+  });
+  return list;
+}
+
 void make_upper(const std::string& upper, const Tree& view, const Owners& owners) {
   const Entry* root = view.find(RootfsPath());
   if (mkdir(upper.c_str(), 0755) != 0) fail_errno("make directory {}", upper);

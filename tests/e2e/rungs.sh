@@ -75,6 +75,51 @@ for privilege in "" privileged-mounts privileged-mounts,id-range; do
   holds "$(head -1 copied.log)" "with copied directories"
 done
 
+# A store that was filled with more privileges: what cannot be read is named, with what to do; and it is written anew.
+mkdir foreign
+printf 'FROM base\nRUN head -c 400000 /dev/zero >/own && echo s >/small && chmod 600 /own /small && chown 33:33 /own /small\n' >foreign/Dockerfile
+(
+  export CORTEN_STORE="$T/store-foreign"
+  build foreign --build-context base=bb -t foreign
+  cp foreign/Dockerfile foreign/more
+  echo 'RUN wc -c /own' >>foreign/more
+  export CORTEN_FORBID=privileged-mounts,id-range
+  ! "$CORTEN" build --build-context base=bb -f foreign/more foreign >foreign.log 2>&1 || fail "contents of another id were read"
+  holds "$(cat foreign.log)" "permission denied"
+  holds "$(cat foreign.log)" "filled with more privileges"
+  ! "$CORTEN" fsck >foreign.log 2>&1 || fail "contents of another id were read"
+  holds "$(cat foreign.log)" "filled with more privileges"
+  build foreign --no-cache --build-context base=bb -f foreign/more -o type=tar,dest=foreign.tar
+  "$CORTEN" save foreign -o foreign.oci
+  unset CORTEN_FORBID
+  "$CORTEN" fsck >/dev/null || fail "fsck of a store of two rungs"
+  "$CORTEN" prune --everything --force >/dev/null
+)
+equal "$(tar --numeric-owner -tvf foreign.tar own small | cut -d' ' -f2 | tr '\n' ' ')" "33/33 33/33 " "owners after a change of rungs"
+
+# The attribute in which owners are recorded is not the step's to see, set or copy.
+mkdir owner
+cp -a bb owner/image
+path=$(command -v cp)
+base owner/image "$path"
+cp "$(dirname "$CORTEN")/escape_attempts" owner/image/attempts
+rm owner/image/bin/cp && mv "owner/image$(readlink -f "$path")" owner/image/bin/cp-of-gnu
+cat >owner/Dockerfile <<'DOCKERFILE'
+FROM image
+RUN echo x >/x && chown 33:34 /x && cp-of-gnu --preserve=xattr /x /copied && stat -c %u:%g /copied >/seen && mkdir /own && chmod 777 /own
+USER app
+RUN cp-of-gnu -a /x /own/mine && stat -c %u:%g /own/mine >/own/seen
+DOCKERFILE
+printf 'FROM image\nRUN echo x >/x && chown 33:34 /x && /attempts owner /x >/seen\n' >owner/attempts
+CORTEN_FORBID=privileged-mounts,id-range build owner --build-context image=owner/image -o type=tar,dest=owner.tar
+equal "$(tar -xOf owner.tar seen)" 0:0 "the owner of a copy with attributes"
+equal "$(tar -xOf owner.tar own/seen)" 1000:1000 "the owner of a user's copy"
+equal "$(tar --numeric-owner -tvf owner.tar own/mine | cut -d' ' -f2)" 1000/1000 "the owner of a user's copy in the layer"
+CORTEN_FORBID=privileged-mounts,id-range build owner -f owner/attempts --build-context image=owner/image -o type=tar,dest=owner.tar
+equal "$(tar -xOf owner.tar seen | grep -c '^held')" 8 "attempts at a recorded owner: $(tar -xOf owner.tar seen)"
+lacks "$(tar -xOf owner.tar seen)" ESCAPED
+equal "$(tar --numeric-owner -tvf owner.tar x | cut -d' ' -f2)" 33/34 "an owner that a step tried to change"
+
 # Root without namespaces: in a chroot.
 if [ "$(id -u)" = 0 ]; then
   on privileged-mounts,user-namespace chroot
@@ -99,6 +144,46 @@ said=$(CORTEN_FORBID=privileged-mounts,id-range,upper-on-store "$CORTEN" doctor 
 holds "$said" "user namespace with one id; owners are recorded"
 holds "$said" "not user namespace with a range of ids: forbidden by CORTEN_FORBID"
 holds "$said" "steps write to overlays in memory"
+# Containers where no upper can be on the store: a copy of the image, which they may write to.
+mkdir removed
+printf 'FROM base\nRUN rm /data/mine && rm -r /var/old && mkdir /var/old && ln /bin/busybox /linked\n' >removed/Dockerfile
+build removed --build-context base=bb -t removed
+for places in upper-on-store overlay; do
+  for privilege in "" privileged-mounts privileged-mounts,id-range; do
+    export CORTEN_FORBID="$privilege,$places"
+    said=$("$CORTEN" run --rm removed sh -c 'ls /data /var/old; echo x >/new && cat /new; stat -c %h /linked') || fail "run with $CORTEN_FORBID forbidden"
+    equal "$said" "$(printf '/data:\n\n/var/old:\nx\n2')" "what a container sees with $CORTEN_FORBID forbidden"
+    ! "$CORTEN" run --rm --read-only removed touch /new 2>/dev/null || fail "a read-only container was written to"
+  done
+done
+unset CORTEN_FORBID
+said=$("$CORTEN" run --rm removed ls /new 2>&1) && fail "a container wrote to the image"
+"$CORTEN" fsck >/dev/null || fail "fsck after containers in copies"
+
+# Where only one id exists a container sees the owners of its image, and those that it gives.
+# shellcheck disable=SC2016 # the Dockerfile's
+printf 'FROM base\nRUN echo x >/theirs && chown 33:34 /theirs && ln -s theirs /link && chown -h 7:8 /link\n' >removed/owned
+build removed -f removed/owned --build-context base=bb -t owned
+for detach in "" -d; do
+  said=$(CORTEN_FORBID=privileged-mounts,id-range "$CORTEN" run $detach --name owned owned sh -c \
+    'touch /own && chown 5:6 /own && cp -a /theirs /copied && stat -c "%n %u:%g" /theirs /link /own /copied') || fail "run $detach with one id: $said"
+  [ -z "$detach" ] || { "$CORTEN" wait owned >/dev/null; said=$("$CORTEN" logs owned); }
+  "$CORTEN" rm owned >/dev/null
+  equal "$said" "$(printf '/theirs 33:34\n/link 7:8\n/own 5:6\n/copied 33:34')" "owners in a container with one id"
+done
+
+# And on a real one, as in a container of CI.
+if [ "$(id -u)" = 0 ]; then
+  mkdir -p on/memory on/lower on/merged
+  # shellcheck disable=SC2016 # the inner shell's
+  said=$(unshare -m sh -ec 'mount -t tmpfs none on/memory; mkdir on/memory/upper on/memory/work
+    mount -t overlay -o lowerdir=on/lower,upperdir=on/memory/upper,workdir=on/memory/work none on/merged
+    export CORTEN_STORE="$PWD/on/merged/store"
+    "$CORTEN" build -q --build-context base=bb -t removed removed >/dev/null
+    "$CORTEN" run --rm removed sh -c "ls /var/old; echo x >/new && cat /new"' 2>&1) || fail "run on an overlay: $said"
+  equal "$said" x "what a container on an overlay sees"
+fi
+
 # Containers need namespaces.
 build plain --build-context base=bb -t kept
 said=$(CORTEN_FORBID=$all "$CORTEN" run --rm kept true 2>&1) && fail "a container with nothing"

@@ -97,6 +97,34 @@ end "$follower" 0 "a follower whose leader was killed"
 equal "$(count killed)" 2 "runs of a step whose leader was killed"
 equal "$(find store/locks -type f)" "" "locks that are left"
 
+# Killed, and the process that holds the step's locks has not seen yet that the step is dead: nobody enters the cache mounts.
+cat >ctx/kept <<'DOCKERFILE'
+FROM base
+RUN --mount=type=cache,target=/c,id=kept,sharing=locked --mount=type=cache,target=/d,id=mine,sharing=private echo "up $((1+1))"; sleep 1000
+DOCKERFILE
+cat >ctx/next <<'DOCKERFILE'
+FROM base
+RUN --mount=type=cache,target=/c,id=kept,sharing=locked --mount=type=cache,target=/d,id=mine,sharing=private echo "in $((1+1))"
+DOCKERFILE
+"$CORTEN" build --progress plain --build-context base=bb -f ctx/kept ctx >kept.log 2>&1 &
+leader=$!
+until_holds kept.log 'up 2'
+keeper=$(pgrep -P "$leader" -x corten-locks) || fail "nobody holds the step's locks"
+kill -STOP "$keeper"
+kill -KILL "$leader"
+wait "$leader" 2>/dev/null || true
+equal "$(find store/mounts -name lock | wc -l)" 2 "cache mounts with a lock"
+for lock in store/mounts/*/lock; do
+  ! flock -n "$lock" true || fail "$lock is free, and nobody knows that the step is dead"
+done
+"$CORTEN" build --progress plain --build-context base=bb -f ctx/next ctx >next.log 2>&1 &
+follower=$!
+until_holds next.log 'waiting for the cache mount kept'
+lacks "$(cat next.log)" 'in 2'
+kill -CONT "$keeper"
+end "$follower" 0 "a build that waited for a dead step's cache mount"
+holds "$(cat next.log)" 'in 2'
+
 # Two equal builds of several stages, and equal steps in one build: none runs twice.
 mkdir equal
 cat >equal/Dockerfile <<'DOCKERFILE'

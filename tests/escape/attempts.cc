@@ -24,6 +24,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -323,8 +324,32 @@ void abstract_socket(const char* name) {
   close(fd);
 }
 
+// Where only one id exists, owners are recorded in an attribute that no step can see or set.
+void owner_attribute(const char* file) {
+  constexpr const char* kName = "user.corten.owner";
+  const int fd = open(file, O_RDWR);
+  must_fail("set-owner", setxattr(file, kName, "7:7", 3, 0));
+  must_fail("set-link-owner", lsetxattr(file, kName, "7:7", 3, 0));
+  must_fail("set-descriptor-owner", fsetxattr(fd, kName, "7:7", 3, 0));
+  char text[4096];
+  must_fail("get-owner", static_cast<int>(getxattr(file, kName, text, sizeof text)));
+  must_fail("get-descriptor-owner", static_cast<int>(fgetxattr(fd, kName, text, sizeof text)));
+  must_fail("remove-owner", removexattr(file, kName));
+  // Others are there as ever.
+  const bool is_set = setxattr(file, "user.mine", "x", 1, 0) == 0;
+  const ssize_t sizes[] = {listxattr(file, text, sizeof text), llistxattr(file, text, sizeof text),
+                           flistxattr(fd, text, sizeof text), listxattr(file, nullptr, 0)};
+  bool is_right = is_set;
+  for (const ssize_t size : sizes) is_right = is_right && size == static_cast<ssize_t>(sizeof "user.mine");
+  printf("%s list-owner\n", is_right && strcmp(text, "user.mine") == 0 ? "held" : "ESCAPED");
+  const bool is_short = listxattr(file, text, 3) < 0 && errno == ERANGE;
+  printf("%s list-owner-short\n", is_short ? "held" : "ESCAPED");
+  close(fd);
+}
+
 void network() {
   must_fail("packet-socket", socket(AF_PACKET, SOCK_DGRAM, 0));
+  must_fail("raw-socket", socket(AF_INET, SOCK_RAW, IPPROTO_TCP));
   int fd = socket(AF_INET, SOCK_DGRAM, 0);
   if (fd < 0) return;
   must_fail("network-setup", ioctl(fd, 0x8914 /* SIOCSIFFLAGS */, nullptr));
@@ -336,6 +361,10 @@ void network() {
 // attempts [PID-OUTSIDE [ABSTRACT-SOCKET]]
 int main(int argc, char** argv) {
   setvbuf(stdout, nullptr, _IOLBF, 0);
+  if (argc == 3 && strcmp(argv[1], "owner") == 0) {
+    owner_attribute(argv[2]);
+    return 0;
+  }
   descriptors();
   mounts();
   kernel_settings();

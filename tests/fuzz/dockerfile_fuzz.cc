@@ -151,4 +151,20 @@ FUZZ_TARGET(values, "80-90/tcp", "u+x,g-w", "1h30m", "0644", "127.0.0.1:80:90") 
   tolerate({ErrorCode::kInvalid}, [&] { format_duration(parse_duration_ns(input)); });
 }
 
+// The comma-separated lists of flags.
+FUZZ_TARGET(mount_csv, "type=cache,target=/c,id=$a,sharing=locked,mode=0755,uid=5",
+            "type=secret,id=s,env=A,required", "type=bind,from=a,source=\"b,c\",rw", "target=\"x",
+            "type=tmpfs,size=99999999999g,target=/t", "name=vendor.com/d=*,required") {
+  Word word{std::string(input), {}};
+  tolerate({ErrorCode::kInvalid}, [&] {
+    Mount mount = parse_mount(word, [&](std::string_view text) { return process_word(text, environment()); });
+    bool is_plain = mount.type == MountType::kBind || mount.type == MountType::kTmpfs;
+    REQUIRE(!is_plain || (!mount.mode && !mount.uid && !mount.gid));
+    REQUIRE(mount.type != MountType::kSecret || !mount.from);
+    REQUIRE(mount.type == MountType::kTmpfs || mount.size_bytes == 0);
+  });
+  tolerate({ErrorCode::kInvalid}, [&] { parse_device(word); });
+  tolerate({ErrorCode::kInvalid}, [&] { parse_owner(input); });
+}
+
 }  // namespace corten::fuzz

@@ -1,17 +1,15 @@
-// Runs fuzz targets: as plain tests in every build, and for as long as one likes in a build that tells which
-// code an input reached.
+// Runs fuzz targets: as plain tests in every build, and under libFuzzer in the one that the preset `fuzz`
+// makes.
 //
-//   fuzz_ROOM                              every target: its seeds, its kept inputs
-//   (tests/fuzz/corpus/TARGET),
-//                                          and some thousand changed ones, the same each time
-//   fuzz_ROOM TARGET --seconds N [--seed S]  inputs that reach something new are changed further
-//   fuzz_ROOM TARGET FILE...               these inputs
+//   fuzz_ROOM                        every target: its seeds, its kept inputs (tests/fuzz/corpus/TARGET), and
+//                                    some thousand changed ones, the same each time
+//   fuzz_ROOM TARGET FILE...         these inputs
+//   fuzz_ROOM --targets              their names
+//   fuzz_ROOM --seeds TARGET DIR     writes the seeds to files
+//   CORTEN_FUZZ_TARGET=TARGET fuzz_ROOM FLAGS... DIR...    libFuzzer's own flags (tests/fuzz/run knows which)
 //
-// An own driver instead of libFuzzer, since the tree is built by g++, which has none: -fsanitize-coverage=
-// trace-pc (the preset `fuzz`) calls __sanitizer_cov_trace_pc() at every edge, and a table of counters by
-// edge is all that guidance needs. The input that runs lies in a shared mapping of a file, so that it is
-// there whatever ends the program: a sanitizer, a signal, the alarm that stands for a hang, memory beyond the
-// limit.
+// The input that runs plainly lies in a shared mapping of a file, so that it is there whatever ends the
+// program: a sanitizer, a signal, the alarm that stands for a hang, memory beyond the limit.
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
@@ -26,7 +24,6 @@
 
 #include <fmt/core.h>
 
-#include "base/clock.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
 #include "fuzz/fuzz.h"
@@ -38,11 +35,6 @@ constexpr size_t kUsualInputBytes = 4 << 10;
 constexpr unsigned kHangSeconds = 60;
 constexpr int kPlainChanges = 2000;
 
-// Plain, since even an operator would be counted, for ever.
-constexpr size_t kCounters = 1 << 16;
-uint8_t counters[kCounters];
-bool is_counting = false;
-
 }  // namespace
 
 // What sanitizers are told at their start.
@@ -51,16 +43,6 @@ extern "C" const char* __asan_default_options() {
 }
 extern "C" const char* __ubsan_default_options() {
   return "halt_on_error=1:print_stacktrace=1";
-}
-
-extern "C" __attribute__((no_sanitize_coverage, no_sanitize("address", "undefined"))) void
-__sanitizer_cov_trace_pc() {
-  if (!is_counting) return;
-  static thread_local uintptr_t before = 0;
-  auto here = reinterpret_cast<uintptr_t>(__builtin_return_address(0));
-  uint8_t& counter = counters[(here ^ before << 1 ^ here >> 16) & (kCounters - 1)];
-  if (counter < 255) counter++;
-  before = here;
 }
 
 namespace corten::fuzz {
@@ -237,57 +219,23 @@ void run_plainly(const Target& target) {
   fmt::print("{}: {} inputs hold, and {} changed ones\n", target.name, inputs.size(), kPlainChanges);
 }
 
-// Whether the last run reached an edge, or an order of magnitude of passes over one, for the first time.
-bool is_news() {
-  static uint8_t known[kCounters];
-  bool news = false;
-  for (size_t i = 0; i < kCounters; i++) {
-    uint64_t eight = 0;  // most of the table is zero
-    if (i % sizeof eight == 0) {
-      memcpy(&eight, counters + i, sizeof eight);
-      if (!eight) {
-        i += sizeof eight - 1;
-        continue;
-      }
-    }
-    if (!counters[i]) continue;
-    int magnitude = 0;
-    for (unsigned n = counters[i]; n > 1; n >>= 1) magnitude++;
-    auto bit = static_cast<uint8_t>(1 << magnitude);
-    news |= !(known[i] & bit);
-    known[i] |= bit;
-  }
-  return news;
-}
-
-void run_for(const Target& target, int64_t seconds, uint64_t seed) {
-  Witness witness(target.name);
-  std::vector<std::string> inputs = first_inputs(target);
-  Mutator mutator(seed);
-  auto counted = [&](std::string_view input) {
-    memset(counters, 0, sizeof counters);
-    is_counting = true;
-    run_one(target, input, witness);
-    is_counting = false;
-    return is_news();
-  };
-  for (const std::string& input : inputs) counted(input);
-  size_t runs = 0;
-  for (int64_t end = monotonic_ns() + seconds * 1'000'000'000; monotonic_ns() < end; runs++) {
-    // The newest lead on more often than the first.
-    size_t which = mutator.below(2) ? mutator.below(inputs.size())
-                                    : inputs.size() - 1 - mutator.below(std::min<size_t>(inputs.size(), 16));
-    std::string input = mutator.change(inputs[which], inputs);
-    if (counted(input)) inputs.push_back(std::move(input));
-  }
-  fmt::print("{}: {} runs, {} inputs that reach something of their own\n", target.name, runs, inputs.size());
-}
-
 int usage() {
-  fmt::print(stderr, "usage: fuzz_ROOM [TARGET (FILE... | --seconds N [--seed S])]\ntargets:");
-  for (const Target& target : targets()) fmt::print(stderr, " {}", target.name);
-  fmt::print(stderr, "\n");
+  fmt::print(stderr, "usage: fuzz_ROOM [TARGET FILE... | --targets | --seeds TARGET DIRECTORY]\n");
   return 2;
+}
+
+const Target* find_target(std::string_view name) {
+  auto target =
+      std::find_if(targets().begin(), targets().end(), [&](const Target& t) { return t.name == name; });
+  if (target != targets().end()) return &*target;
+  fmt::print(stderr, "no target {}\n", printable(name));
+  return nullptr;
+}
+
+int write_seeds(const Target& target, const std::string& directory) {
+  for (size_t i = 0; i < target.seeds.size(); i++)
+    write_file_atomic(fmt::format("{}/seed_{}", directory, i), target.seeds[i], 0644);
+  return 0;
 }
 
 int run(std::vector<std::string> arguments) {
@@ -295,19 +243,18 @@ int run(std::vector<std::string> arguments) {
     for (const Target& target : targets()) run_plainly(target);
     return 0;
   }
-  auto target = std::find_if(targets().begin(), targets().end(),
-                             [&](const Target& t) { return t.name == arguments[0]; });
-  if (target == targets().end() || arguments.size() < 2) return usage();
-  if (arguments[1] != "--seconds") {
-    Witness witness(target->name);
-    for (size_t i = 1; i < arguments.size(); i++)
-      run_one(*target, read_file(arguments[i], kMostInputBytes), witness);
+  if (arguments[0] == "--targets") {
+    for (const Target& target : targets()) fmt::print("{}\n", target.name);
     return 0;
   }
-  if (arguments.size() != 3 && !(arguments.size() == 5 && arguments[3] == "--seed")) return usage();
-  auto seconds = parse_int(arguments[2]), seed = parse_int(arguments.size() == 5 ? arguments[4] : "1");
-  if (!seconds || !seed) return usage();
-  run_for(*target, *seconds, static_cast<uint64_t>(*seed));
+  bool seeds = arguments[0] == "--seeds";
+  if (arguments.size() < 2 || (seeds && arguments.size() != 3)) return usage();
+  const Target* target = find_target(arguments[seeds ? 1 : 0]);
+  if (!target) return usage();
+  if (seeds) return write_seeds(*target, arguments[2]);
+  Witness witness(target->name);
+  for (size_t i = 1; i < arguments.size(); i++)
+    run_one(*target, read_file(arguments[i], kMostInputBytes), witness);
   return 0;
 }
 
@@ -340,7 +287,7 @@ bool is_terminal_text(std::string_view text, bool with_colors) {
 
 }  // namespace corten::fuzz
 
-int main(int count, char** arguments) {
+static int run_program(int count, char** arguments) {
   try {
     return corten::fuzz::run({arguments + 1, arguments + count});
   } catch (const std::exception& error) {
@@ -348,3 +295,25 @@ int main(int count, char** arguments) {
     abort();
   }
 }
+
+#ifdef CORTEN_LIBFUZZER
+// libFuzzer has main() and calls these two.
+static const corten::fuzz::Target* wanted = nullptr;
+
+extern "C" int LLVMFuzzerInitialize(int* count, char*** arguments) {
+  const char* name = getenv("CORTEN_FUZZ_TARGET");
+  if (!name) exit(run_program(*count, *arguments));
+  wanted = corten::fuzz::find_target(name);
+  if (!wanted) exit(2);
+  return 0;
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  wanted->read({reinterpret_cast<const char*>(data), size});
+  return 0;
+}
+#else
+int main(int count, char** arguments) {
+  return run_program(count, arguments);
+}
+#endif

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -16,12 +17,14 @@
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 #include "fuzz/fuzz.h"
+#include "source/git_index.h"
 #include "source/git_reference.h"
 #include "source/git_submodules.h"
 #include "source/http_client.h"
 #include "source/http_files.h"
 #include "source/ssh_agent.h"
 #include "source/ssh_key.h"
+#include "source/stat_cache.h"
 #include "source/url.h"
 
 namespace corten::fuzz {
@@ -353,6 +356,59 @@ FUZZ_TARGET(ssh_agent_keys, std::string("\x0b", 1), std::string("\x0d\0\0\0\1k\0
     std::string answer = agent->answer(input);
     REQUIRE(answer[0] == 5 || answer[0] == 12 || answer[0] == 14);
   });
+}
+
+namespace {
+std::string git_index(char version, const std::string& entries, char count) {
+  return std::string("DIRC\0\0\0", 7) + version + std::string("\0\0\0", 3) + count + entries +
+         std::string(20, 'h');
+}
+std::string git_entry(const std::string& before_path, const std::string& path) {
+  std::string stat(62, '\0');
+  stat[26] = '\x81';  // a regular file
+  stat[27] = '\xa4';
+  return stat + before_path + path + '\0';
+}
+}  // namespace
+
+// Paths take no more memory than the file lets expect, whatever version 4 shares among them.
+FUZZ_TARGET(git_index, git_index(2, git_entry("", "ab") + std::string(7, '\0'), 1),
+            git_index(4, git_entry(std::string(1, '\0'), "dir/a") + git_entry("\1", "b"), 2), "DIRC") {
+  tolerate({ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
+    size_t total = 0;
+    for (const std::string& path : parse_git_index(input)) total += path.size();
+    REQUIRE(total <= input.size() * 4096);
+  });
+}
+
+namespace {
+std::string stat_record(const std::string& path) {
+  return std::string(1, static_cast<char>(path.size())) + std::string(3, '\0') + path +
+         std::string(8 * 6 + 4 + 32, '\5');
+}
+}  // namespace
+
+// With its digest mended: whatever is read is written again as it is, and what is remembered is found.
+FUZZ_TARGET(stat_cache, stat_record("a/b"), stat_record("") + stat_record("c"), "\xff\xff\xff\xff") {
+  static TempDir place = TempDir::make("/tmp", "fuzz-");
+  static const std::string file = place / "cache";
+  std::string bytes = "corten-stat-cache-1\n" + std::string(input);
+  Digest sum = Digest::of(bytes);
+  bytes.append(reinterpret_cast<const char*>(sum.bytes().data()), 32);
+  write_file_atomic(file, bytes, 0600);
+  struct stat st = {};
+  st.st_mtim.tv_sec = st.st_ctim.tv_sec = 1000;
+  Digest digest = Digest::of("x");
+  auto saved = [&] {
+    StatCache cache(file);
+    for (const char* name : {"a/b", "c", ""}) cache.find(name, st, INT64_MAX);
+    cache.remember("a/b", st, digest, 2'000'000'000'000);
+    REQUIRE(cache.find("a/b", st, INT64_MAX) == digest);
+    cache.save();
+    return read_file(file);
+  };
+  std::string once = saved();
+  REQUIRE(saved() == once);
 }
 
 }  // namespace corten::fuzz

@@ -8,6 +8,7 @@
 #include "archive/ar.h"
 #include "archive/compression.h"
 #include "archive/tar.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "source/debian/control.h"
@@ -68,7 +69,7 @@ class FilesReader {
     e.mode = header.mode & 07777;
     e.uid = header.uid;
     e.gid = header.gid;
-    e.time_ns = header.mtime * 1'000'000'000 + header.mtime_ns;
+    e.time_ns = clamped_ns(header.mtime, header.mtime_ns);
     if (auto capability = header.xattrs.find("security.capability"); capability != header.xattrs.end())
       e.xattrs.insert(*capability);
     switch (header.type) {
