@@ -3,8 +3,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/path.h"
@@ -58,7 +61,30 @@ UniqueFd make_directories(int root, std::string_view path, mode_t mode) {
   return here;
 }
 
-static void remove_contents(int dir, dev_t device, const std::string& what) {
+namespace {
+
+// What lies deeper than we have descriptors for (a step may nest directories without end) moves up to the top
+// and is removed from there.
+struct Removal {
+  int top;
+  dev_t device;
+  std::vector<std::string> moved_up;
+};
+constexpr int kMostNested = 100;
+
+bool move_up(Removal& removal, int dir, const std::string& name) {
+  for (size_t i = removal.moved_up.size(); i < removal.moved_up.size() + 100; i++) {
+    std::string free = fmt::format(".removed-{}-{}", getpid(), i);
+    if (renameat2(dir, name.c_str(), removal.top, free.c_str(), RENAME_NOREPLACE) == 0) {
+      removal.moved_up.push_back(free);
+      return true;
+    }
+    if (errno != EEXIST) return false;
+  }
+  return false;
+}
+
+void remove_contents(int dir, Removal& removal, int depth, const std::string& what) {
   UniqueFd copy(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!copy) fail_errno("remove {}", what);
   DIR* stream = fdopendir(copy.get());
@@ -78,16 +104,19 @@ static void remove_contents(int dir, dev_t device, const std::string& what) {
     struct stat st;
     if (fstatat(fd, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) fail_errno("remove {}/{}", what, name);
     if (!S_ISDIR(st.st_mode)) throw errno_error(EPERM, fmt::format("remove {}/{}", what, name));
-    if (st.st_dev != device)
+    if (st.st_dev != removal.device)
       throw errno_error(EXDEV, fmt::format("remove {}/{}: something is mounted here", what, name));
     if ((st.st_mode & 0700) != 0700) fchmodat(fd, name.c_str(), 0700, 0);
+    if (depth >= kMostNested && move_up(removal, fd, name)) continue;
     UniqueFd child(openat(fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!child) fail_errno("remove {}/{}", what, name);
-    remove_contents(child.get(), device, what + "/" + name);
+    remove_contents(child.get(), removal, depth + 1, what + "/" + name);
     if (unlinkat(fd, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
       fail_errno("remove {}/{}", what, name);
   }
 }
+
+}  // namespace
 
 void remove_tree_at(int dir, const std::string& name) {
   struct stat st;
@@ -102,7 +131,16 @@ void remove_tree_at(int dir, const std::string& name) {
   if ((st.st_mode & 0700) != 0700) fchmodat(dir, name.c_str(), 0700, 0);
   UniqueFd top(openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!top) fail_errno("remove {}", name);
-  remove_contents(top.get(), st.st_dev, name);
+  Removal removal{top.get(), st.st_dev, {}};
+  remove_contents(top.get(), removal, 1, name);
+  for (size_t i = 0; i < removal.moved_up.size(); i++) {
+    std::string deep = removal.moved_up[i];
+    UniqueFd child(openat(top.get(), deep.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!child) fail_errno("remove {}/{}", name, deep);
+    remove_contents(child.get(), removal, 2, name + "/" + deep);
+    if (unlinkat(top.get(), deep.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
+      fail_errno("remove {}/{}", name, deep);
+  }
   if (unlinkat(dir, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) fail_errno("remove {}", name);
 }
 

@@ -1,8 +1,9 @@
 #include "base/beneath.h"
 
-#include <gtest/gtest.h>
-
 #include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <thread>
@@ -83,6 +84,24 @@ TEST(FileLockTest, TheLockIsOfTheFileThatHasTheName) {
   ASSERT_EQ(fstat(waited.fd(), &held), 0);
   ASSERT_EQ(stat((dir / "lock").c_str(), &named), 0);
   EXPECT_EQ(held.st_ino, named.st_ino);
+}
+
+// Deeper than there are descriptors, and than a path can say.
+TEST(Beneath, RemovesWhatIsNestedVeryDeep) {
+  TempDir dir = TempDir::for_test();
+  UniqueFd here = open_file(dir.path(), O_RDONLY | O_DIRECTORY);
+  for (int i = 0; i < 3000; i++) {
+    const char* name = i == 0 ? "tree" : "d";
+    ASSERT_EQ(mkdirat(here.get(), name, 0755), 0);
+    here = UniqueFd(openat(here.get(), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  }
+  rlimit before, few{300, 300};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  few.rlim_max = before.rlim_max;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  remove_tree(dir / "tree");
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_FALSE(path_exists(dir / "tree"));
 }
 
 }  // namespace corten

@@ -44,6 +44,10 @@ void unpack_archive(archive::ByteSource& from, const std::string& directory) {
   };
   while (auto header = reader.next()) {
     RootfsPath path(header->path);
+    constexpr size_t kMostParts = 16;  // a layout has three
+    if (path.components().size() > kMostParts)
+      fail(ErrorCode::kInvalid, "archive: {}...: too deep for an archive of images",
+           quote(path.str().substr(0, 60)));
     if (header->type == archive::TarType::kSymlink || header->type == archive::TarType::kHardlink) {
       // Docker's older archives link one layer to another.
       UniqueFd parent = make_directories(root.get(), path.parent().str());
