@@ -2,7 +2,7 @@
 // build that has something to explain.
 //
 // One JSON object a line in builds/ID/steps, appended when a step ends, so a build that is killed has said
-// what it did. docs/formats.md, "Build journal".
+// what it did. docs/formats, "Build journal".
 #pragma once
 #include <mutex>
 #include <optional>

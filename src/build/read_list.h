@@ -19,7 +19,7 @@ struct ReadList {
   std::string manifest;  // its bytes: entries by path; of a path that was selected twice the last
 };
 
-// docs/formats.md, "Read list".
+// docs/formats, "Read list".
 std::string serialize_list(const Selection& selection);
 // Empty for anything that serialize_list() would not write.
 std::optional<ReadList> parse_list(std::string_view bytes);

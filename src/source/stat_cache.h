@@ -24,7 +24,7 @@
 
 namespace corten::source {
 
-// One file of the store for each context directory (docs/formats.md, "Stat cache"). Thread-safe. What is
+// One file of the store for each context directory (docs/formats, "Stat cache"). Thread-safe. What is
 // damaged is not believed.
 class StatCache {
  public:

@@ -7,7 +7,7 @@
 
 namespace corten::store {
 
-// docs/formats.md, "Index". A new version adds a step to migrate(), never edits an old one.
+// docs/formats, "Index". A new version adds a step to migrate(), never edits an old one.
 static constexpr int kVersion = 6;
 static constexpr const char* kSchema1 = R"(
 CREATE TABLE layers(id BLOB PRIMARY KEY, entries INTEGER, bytes INTEGER, boot TEXT, used INTEGER) WITHOUT ROWID;

@@ -4,7 +4,7 @@
 // for what it is making, tmp/ID. Whoever wants to use something that may be there already first holds it (a
 // record in the file), then looks. Who collects closes the gate for a moment, reads the leases to their end,
 // and only then takes away what none of them names: so what was found after it was held stays. The reasons
-// and the races are told in docs/decisions/0008-leases.md, the bytes in docs/formats.md.
+// and the races are told in docs/decisions/0008-leases.md, the bytes in docs/formats/store.md.
 //
 // A lease outlives its process until nobody collects: what it named and then recorded in the index may be
 // missing from an index that a collector read before.

@@ -14,7 +14,7 @@ namespace {
 constexpr std::string_view kMagic = "corten-layer-1\n";
 constexpr uint64_t kMaxEntries = 20'000'000;
 
-// Numbers are LEB128, strings are a length and bytes: see docs/formats.md.
+// Numbers are LEB128, strings are a length and bytes: see docs/formats/layers.md.
 void put_number(std::string& out, uint64_t value) {
   while (value >= 0x80) {
     out += static_cast<char>(value | 0x80);

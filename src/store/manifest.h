@@ -4,7 +4,7 @@
 // that nobody set: an entry without a time of its own has its layer's, which is kept beside the layer's id
 // (LayerRef), so that the same files made on two days are the same layer.
 //
-// The canonical bytes (docs/formats.md, "Layer manifest") start with "corten-layer-1\n"; the layer's id is
+// The canonical bytes (docs/formats, "Layer manifest") start with "corten-layer-1\n"; the layer's id is
 // their SHA-256.
 #pragma once
 #include <compare>

@@ -2,7 +2,7 @@
 // it.
 //
 // A lock says which packages, byte for byte; it names no host, so that it builds from any mirror and from the
-// store alone. docs/formats.md, "Base recipe" and "Base lock".
+// store alone. docs/formats, "Base recipe" and "Base lock".
 #pragma once
 #include <cstdint>
 #include <map>
