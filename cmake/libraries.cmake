@@ -4,7 +4,7 @@ if(CORTEN_STATIC)
   set(OPENSSL_USE_STATIC_LIBS TRUE)
   set(ZLIB_USE_STATIC_LIBS TRUE)
   # Not plain -static: there the first exception sorts all unwind tables of the program (8 ms); a static PIE has them sorted.
-  set(CORTEN_STATIC_FLAGS " -static-pie -Wl,--pack-dyn-relocs=relr")
+  set(CORTEN_STATIC_FLAGS " -static-pie")
   string(APPEND CMAKE_EXE_LINKER_FLAGS "${CORTEN_STATIC_FLAGS}")
 endif()
 set(THREADS_PREFER_PTHREAD_FLAG ON)

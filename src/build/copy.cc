@@ -87,13 +87,7 @@ class Copier {
   // `--parents`: every component from the base on is kept, with the source's metadata.
   void copy_with_parents(const Selected& item) {
     make_directory_path(destination_);
-    std::vector<RootfsPath> on_the_way;
-    for (RootfsPath above = item.entry->path; above != item.base && !above.is_root();) {
-      above = above.parent();
-      if (above != item.base) on_the_way.push_back(above);
-    }
-    for (auto above = on_the_way.rbegin(); above != on_the_way.rend(); ++above)
-      place(*source_.find(*above), item.base, destination_, true);
+    for (const Entry* above : item.above) place(*above, item.base, destination_, true);
     if (item.entry->path != item.base)
       place(*item.entry, item.base, destination_, item.entry->is_directory());
     for (const Entry* e : item.below) place(*e, item.base, destination_);
@@ -224,7 +218,7 @@ class Copier {
     store::ExtractOptions options;
     options.destination = destination_;
     options.parent_like = store::default_root();
-    options.max_bytes = bounds_.max_unpacked_bytes;
+    options.set_limit(bounds_.max_unpacked_bytes);
     if (owner_) {
       options.owner = {owner_->uid, owner_->gid};
       options.parent_like.uid = owner_->uid;

@@ -16,8 +16,10 @@ namespace corten::build {
 // A source as it was found: an entry and all below it that is not excluded.
 struct Selected {
   const store::Entry* entry = nullptr;
-  std::string name;                        // what it is called at the destination
-  RootfsPath base;                         // --parents: the directory that the kept components start from
+  std::string name;  // what it is called at the destination
+  RootfsPath base;   // --parents: the directory that the kept components start from
+  std::vector<const store::Entry*>
+      above;  // --parents: the directories between base and entry, which are copied too
   std::vector<const store::Entry*> below;  // of a directory, parents first
   bool is_remote = false;  // from an address: its times count, it is unpacked only when that is said
 };

@@ -163,6 +163,10 @@ class Selector {
     item.entry = &entry;
     item.name = std::string(entry.path.filename());
     item.base = base;
+    for (RootfsPath above = entry.path; above != base && !above.is_root();) {
+      above = above.parent();
+      if (above != base) item.above.insert(item.above.begin(), tree_.find(above));
+    }
     if (entry.is_directory()) {
       dockerfile::IgnoreMatcher::State state;
       RootfsPath here;
@@ -178,7 +182,13 @@ class Selector {
   // Patterns of --exclude are relative to each source; they never apply to the source itself.
   void gather(const RootfsPath& root, const RootfsPath& directory,
               const dockerfile::IgnoreMatcher::State& state, std::vector<const Entry*>& into) {
+    const bool takes_all = step_.excludes.empty();
     for (const Entry* child : tree_.list(directory)) {
+      if (takes_all) {
+        into.push_back(child);
+        if (child->is_directory()) gather(root, child->path, state, into);
+        continue;
+      }
       std::string relative =
           root.is_root() ? child->path.str() : child->path.str().substr(root.str().size() + 1);
       auto match = excludes_.match(relative, state);
@@ -290,7 +300,8 @@ std::vector<Entry> with_own_first_names(std::span<const Entry* const> entries) {
 Digest selection_digest(const Selection& selection, bool with_times) {
   Sha256 hash;
   for (const Selected& item : selection.items) {
-    std::vector<const Entry*> entries = {item.entry};
+    std::vector<const Entry*> entries = item.above;
+    entries.push_back(item.entry);
     entries.insert(entries.end(), item.below.begin(), item.below.end());
     std::vector<Entry> renamed;
     if (std::any_of(entries.begin(), entries.end(), [](const Entry* e) { return e->is_hard_link(); })) {

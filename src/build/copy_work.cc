@@ -30,7 +30,8 @@ PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) cons
                    files = std::move(files), remotes](Lead&, sandbox::ResourceUse&) {
     // Of many files most were in this step's layer the last time.
     constexpr size_t kManyFiles = 1000;
-    auto known = files.size() < kManyFiles ? nullptr : executor_.store.layers().latest(family(step));
+    auto known =
+        files.size() < kManyFiles || step.no_cache ? nullptr : executor_.store.layers().latest(family(step));
     source->ingest(files, known.get());
     TraceSpan making("COPY and ADD: make the layer");
     store::RootfsView view = executor_.store.layers().view(rootfs.refs());

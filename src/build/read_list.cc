@@ -19,6 +19,7 @@ static constexpr std::string_view kMagic = "corten-list-1\n";
 std::string serialize_list(const Selection& selection) {
   std::vector<const Entry*> entries;
   for (const Selected& item : selection.items) {
+    entries.insert(entries.end(), item.above.begin(), item.above.end());
     entries.push_back(item.entry);
     entries.insert(entries.end(), item.below.begin(), item.below.end());
   }

@@ -1,7 +1,6 @@
 #include "build/run.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -154,15 +153,6 @@ std::string shown_command(const std::vector<std::string>& argv) {
   return join(argv, " ");
 }
 
-// Docker's capabilities but one: on the machine's own network it would show a step of root's all traffic of
-// the machine, and let it send in others' names. (Docker gives it on a network of the container's own.) A
-// user's namespace has no power over that network, so this is also what steps have on the other rungs.
-std::vector<int> without_raw_sockets() {
-  std::vector<int> list = sandbox::default_capabilities();
-  std::erase(list, CAP_NET_RAW);
-  return list;
-}
-
 // apt gives up root for its downloads and looks whether it did. The file lies in the step's own /dev, so
 // nothing of it is in the layer.
 void tell_apt(sandbox::Spec& spec) {
@@ -245,10 +235,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   spec.etc_hosts = hosts_file(step, executor.request);
   spec.etc_resolv_conf = resolver_file();
   spec.shm_bytes = executor.request.shm_bytes;
-  if (step.insecure)
-    spec.security = sandbox::Security::kInsecure;
-  else if (spec.network == sandbox::Network::kHost)
-    spec.capabilities = without_raw_sockets();
+  if (step.insecure) spec.security = sandbox::Security::kInsecure;
   spec.lock_fds = mounts.lock_fds();
   if (inputs.lock_fd >= 0) spec.lock_fds.push_back(inputs.lock_fd);
   spec.lock_keeper = executor.lock_keeper;

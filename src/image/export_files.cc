@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "image/export.h"
+#include "store/flattened.h"
 #include "store/layer_tar.h"
 
 namespace corten::image {
@@ -24,23 +25,9 @@ namespace {
 
 // All layers as one, each entry with the time that it is exported with.
 store::Manifest flatten(const store::Image& image, store::Store& store) {
-  store::RootfsView view = store.layers().view(image.layers);
-  std::map<const Entry*, int64_t> times;
-  for (const store::LayerRef& layer : image.layers)
-    for (const Entry& e : store.layers().load(layer.id)->entries()) times[&e] = clamped_ns(layer.time);
-  std::vector<Entry> entries;
-  store::walk(view, RootfsPath(), [&](const Entry& e) {
-    Entry copy = e;
-    copy.opaque = false;
-    if (!copy.time_ns) copy.time_ns = times[&e];
-    // A name whose first is hidden by an upper layer stands for itself.
-    if (copy.is_hard_link()) {
-      const Entry* first = view.find(copy.hard_link);
-      if (!first || first->type != EntryType::kFile || first->content != copy.content)
-        copy.hard_link = RootfsPath();
-    }
-    entries.push_back(std::move(copy));
-  });
+  store::Manifest all = store::flattened(image.layers, store.layers().view(image.layers), store.layers());
+  std::vector<Entry> entries = all.entries();
+  std::erase_if(entries, [](const Entry& e) { return e.path.is_root(); });
   return store::Manifest(std::move(entries));
 }
 

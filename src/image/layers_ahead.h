@@ -17,7 +17,8 @@ class LayersAhead {
     unsigned threads = 1;
     Cancellation cancellation = {};
   };
-  LayersAhead(store::Store& store, const Options& options) : store_(store), options_(options), pool_(1) {}
+  LayersAhead(store::Store& store, const Options& options)
+      : store_(store), options_(options), pool_(options.threads) {}
 
   // Returns at once.
   void add(const store::LayerRef& layer);

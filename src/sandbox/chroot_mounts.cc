@@ -93,9 +93,10 @@ void ChrootMounts::make_text(const std::string& path, const Mount& mount) {
   std::string first = path;
   if (mount.is_secret) {
     if (secrets_place_.empty()) fail(ErrorCode::kInternal, "{}: a secret has no place", what_);
-    placed_.back().secret = first = fmt::format("{}/{}", secrets_place_, placed_.size());
+    first = fmt::format("{}/{}", secrets_place_, placed_.size());
   }
   UniqueFd file = open_file(first, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+  if (mount.is_secret) placed_.back().secret = first;
   if (mount.is_secret && link(first.c_str(), path.c_str()) != 0) fail_errno("{}", what_);
   write_fully(file.get(), *mount.text, what_);
   if (fchown(file.get(), mount.text_uid, mount.text_gid) != 0 || fchmod(file.get(), mount.text_mode) != 0)
@@ -195,7 +196,11 @@ std::vector<Stub> ChrootMounts::take_away() {
   for (; !placed_.empty(); placed_.pop_back()) {
     const Placed& placed = placed_.back();
     const std::string what = "take away a mount";
-    forget_secret(placed);
+    try {
+      forget_secret(placed);
+    } catch (const Error& error) {
+      if (!moved) moved = error;  // the rest goes home all the same
+    }
     try {
       check_in_place(placed);
     } catch (const Error& error) {

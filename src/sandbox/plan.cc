@@ -16,9 +16,9 @@ Plan make_plan(const Spec& spec, UniqueFd& released) {
     plan_pivot(spec, plan);
     plan_network(spec, plan);
   }
+  released = plan_locks(spec, plan);  // opens a descriptor: before the limits of the step
   plan_limits(spec, plan);
   plan_program(spec, plan);
-  released = plan_locks(spec, plan);
   plan_one_id(spec, plan);
   plan_landlock(spec, plan);
   plan_seccomp(spec, plan);

@@ -252,9 +252,10 @@ Process Process::start(const Spec& spec) {
   Process process;
   process.pid_ = start.pid;
   process.pidfd_ = UniqueFd(start.pidfd);
-  process.released_ = std::move(released);
   process.stubs_ = stubs_of(*report);
   process.note_start(plan, *report);
+  // Not before: a process that did not start is not waited for as long as the plan holds the other end.
+  process.released_ = std::move(released);
   return process;
 }
 

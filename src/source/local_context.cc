@@ -31,7 +31,7 @@ struct LocalContext::Node {
   bool has_digest = false;
   bool is_stable = false;  // stat(2) can be believed
   dockerfile::IgnoreMatcher::State state;
-  std::map<std::string, std::unique_ptr<Node>, std::less<>> children;
+  Children children;
 };
 
 LocalContext::LocalContext(const HostPath& directory, const LocalContextOptions& options,
@@ -88,8 +88,7 @@ std::string read_link_at(int dir, const std::string& name) {
 
 void LocalContext::read_directory(Node& node) const {
   TraceSpan span("read the context's directories");
-  scan(node);
-  enlist(node);
+  enlist(node, scan(node));
 }
 
 // Level by level, the directories of a level on several threads.
@@ -102,11 +101,13 @@ void LocalContext::expect(const RootfsPath& directory) const {
     std::vector<Node*> unread, below;
     for (Node* node : level)
       if (!node->is_listed) unread.push_back(node);
+    // All of a level or, when one of them cannot be read, none.
+    std::vector<Children> found(unread.size());
     parallel_for(unread.size(), options_.threads, [&](size_t i) {
       TraceSpan span("read the context's directories");
-      scan(*unread[i]);
+      found[i] = scan(*unread[i]);
     });
-    for (Node* node : unread) enlist(*node);
+    for (size_t i = 0; i < unread.size(); i++) enlist(*unread[i], std::move(found[i]));
     for (Node* node : level)
       for (const auto& [name, child] : node->children)
         if (child->entry.is_directory()) below.push_back(child.get());
@@ -115,8 +116,8 @@ void LocalContext::expect(const RootfsPath& directory) const {
 }
 
 // What one directory says of itself; nothing but the node is touched.
-void LocalContext::scan(Node& node) const {
-  node.is_listed = true;
+LocalContext::Children LocalContext::scan(const Node& node) const {
+  Children children;
   auto fd = open_no_links(root_fd_.get(), node.entry.path.str(), O_RDONLY | O_DIRECTORY);
   if (!fd)
     fail(ErrorCode::kIo, "context {}: {} changed while it was read", directory_.value,
@@ -161,12 +162,15 @@ void LocalContext::scan(Node& node) const {
       e.device_minor = minor(st.st_rdev);
     }
     if (options_.keep_times) e.time_ns = clamped_ns(st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-    node.children.emplace(std::move(name), std::move(child));
+    children.emplace(std::move(name), std::move(child));
   }
+  return children;
 }
 
 // What the tree as a whole has to know of a directory that was read.
-void LocalContext::enlist(Node& node) const {
+void LocalContext::enlist(Node& node, Children children) const {
+  node.children = std::move(children);
+  node.is_listed = true;
   for (const auto& [name, child] : node.children) {
     const struct stat& st = child->st;
     if (S_ISREG(st.st_mode) && st.st_nlink > 1) {

@@ -58,8 +58,9 @@ class LocalContext : public store::Tree {
   struct Node;
   Node* node_at(const RootfsPath& path) const;
   void read_directory(Node& node) const;
-  void scan(Node& node) const;
-  void enlist(Node& node) const;
+  using Children = std::map<std::string, std::unique_ptr<Node>, std::less<>>;
+  Children scan(const Node& node) const;
+  void enlist(Node& node, Children children) const;
   Digest hash(const Node& node) const;
   bool can_believe_stat(dev_t device, int directory) const;
 

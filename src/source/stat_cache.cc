@@ -30,8 +30,17 @@ StatCache::Record StatCache::record_of(const struct stat& st) {
 }
 
 StatCache::StatCache(std::string file) : file_(std::move(file)) {
-  TraceSpan span("read the stat cache");
   if (!path_exists(file_)) return;
+  is_loaded_ = false;
+  loader_ = std::jthread([this] {
+    load();
+    is_loaded_ = true;
+    is_loaded_.notify_all();
+  });
+}
+
+void StatCache::load() {
+  TraceSpan span("read the stat cache");
   try {
     bytes_ = read_file(file_, size_t{1} << 30);
   } catch (const Error&) {
@@ -89,6 +98,7 @@ bool StatCache::read_records(std::string_view rest) {
 }
 
 std::optional<Digest> StatCache::find(const std::string& path, const struct stat& st, int64_t now_ns) const {
+  is_loaded_.wait(false);
   std::optional<Record> found;
   if (has_fresh_) {
     std::lock_guard lock(mutex_);
@@ -138,6 +148,7 @@ std::string block_of(const std::string& body) {
 }  // namespace
 
 void StatCache::save() {
+  is_loaded_.wait(false);
   TraceSpan span("write the stat cache");
   std::lock_guard lock(mutex_);
   if (!is_changed_ || file_.empty()) return;

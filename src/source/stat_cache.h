@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <unordered_map>
 
 #include "base/digest.h"
@@ -47,6 +48,7 @@ class StatCache {
   static void put(std::string& to, std::string_view path, const Record& record);
   // Gives the records' bytes of the next block, and takes it off; nothing for one that is not whole.
   static std::optional<std::string_view> take_block(std::string_view& bytes);
+  void load();
   bool read_records(std::string_view body);
   void rewrite();
 
@@ -59,6 +61,8 @@ class StatCache {
   std::map<std::string, Record, std::less<>> fresh_;
   std::atomic<bool> has_fresh_ = false;
   bool is_changed_ = false;  // something fresh is not in the file
+  std::atomic<bool> is_loaded_ = true;
+  std::jthread loader_;  // reads the file while directories are read; the last member: it ends first
 };
 
 // Whether stat(2) can be believed on a file system of this kind (statfs(2), f_type).

@@ -14,7 +14,7 @@ std::shared_ptr<const store::Tree> read_tar_context(archive::ByteSource& from, c
   store::ExtractOptions options;
   options.owner = {0, 0};
   options.name = "context";
-  options.max_bytes = how.max_unpacked_bytes;
+  options.set_limit(how.max_unpacked_bytes);
   options.parent_like = store::default_root();
   store::extract_tar(*plain, options, builder, contents);
   std::vector<Entry> entries = builder.finish().entries();

@@ -125,7 +125,9 @@ bool rescue(const std::string& temporary) {
         for (const std::string& secret : names_in(path)) overwrite(path + "/" + secret, kMostSecretBytes);
       }
     } catch (const Error&) {
-      continue;  // a record that was being written, a disk that is full: the rest is done all the same
+      // The rest is done all the same. What was still being written says nothing; with anything else the
+      // directory is kept.
+      if (name.find(".tmp-") == name.npos) is_done = false;
     }
   }
   return is_done;

@@ -23,10 +23,10 @@ UniqueFd open_stored(const std::string& path) {
     if (error.system_errno() == EACCES)
       error.set_hint(
           "the file belongs to another id: the store was filled with more privileges (see 'corten doctor'). "
-          "Use "
-          "it as it was filled, or make its contents anew ('corten build --no-cache', 'corten load'), or "
-          "take "
-          "another store (CORTEN_STORE=DIR)");
+          "Use it as it was filled, or make its contents anew ('corten build --no-cache', 'corten load'), or "
+          "take another store (CORTEN_STORE=DIR)");
+    if (error.system_errno() == ENOENT)
+      error.set_hint("the store has lost it: run 'corten fsck --repair', then build again");
     throw;
   }
 }

@@ -157,8 +157,9 @@ class UnpackedSource : public archive::ByteSource {
                   fmt::format("{}: it unpacks to more than {} bytes", options_.name, options_.max_bytes))
           .with_hint("CORTEN_MAX_UNPACKED sets the limit: CORTEN_MAX_UNPACKED=200GB");
     if (stored_ && seen_ > *stored_ && seen_ - *stored_ > options_.max_hole_bytes)
-      fail(ErrorCode::kInvalid, "{}: its sparse files have holes of more than {} bytes", options_.name,
-           options_.max_hole_bytes);
+      throw Error(ErrorCode::kInvalid, fmt::format("{}: its sparse files have holes of more than {} bytes",
+                                                   options_.name, options_.max_hole_bytes))
+          .with_hint("a layer's holes are bounded, an archive's limit is set by CORTEN_MAX_UNPACKED");
     return count;
   }
 
@@ -207,7 +208,12 @@ class Extractor {
     constexpr uint64_t kEntryBytes = 1000, kPaths = 3;
     memory_bytes_ += kEntryBytes + kPaths * name_bytes;
     if (memory_bytes_ > options_.max_memory_bytes)
-      fail(ErrorCode::kInvalid, "{}: it holds too many files, or too long names", options_.name);
+      throw Error(ErrorCode::kInvalid,
+                  fmt::format("{}: it holds too many files, or too long names", options_.name))
+          .with_hint(options_.max_bytes == UINT64_MAX
+                         ? "a layer may have some four million files"
+                         : "some four million are the usual limit; CORTEN_MAX_UNPACKED sets it: a file "
+                           "counts for 16 kB");
   }
 
   void add(const TarHeader& header, archive::TarReader& reader) {

@@ -46,7 +46,11 @@ struct ExtractOptions {
   uint64_t max_bytes = kUsualUnpackedBytes;            // of the tar, and of the files in it
   uint64_t max_hole_bytes = kUsualUnpackedBytes;       // of the files in it and not of the tar
   // Of memory that the members' names may take here, about. Some four million files.
-  uint64_t max_memory_bytes = uint64_t{4} << 30;
+  uint64_t max_memory_bytes = kUsualUnpackedBytes / 16;
+  void set_limit(uint64_t unpacked_bytes) {
+    max_bytes = max_hole_bytes = unpacked_bytes;
+    max_memory_bytes = unpacked_bytes / 16;
+  }
 };
 // ADD's extraction: the archive's members below `destination`. Whiteout names are ordinary files here.
 // Error(kInvalid) `NAME: it unpacks to more than N bytes`, `NAME: it holds too many files, or too long

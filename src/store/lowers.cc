@@ -133,10 +133,11 @@ std::optional<LayerRef> Layers::base_of_delta(const LayerRef& layer, const Owner
   for (int i = 0; earlier && i < kMostVersions; i++, earlier = predecessor(*earlier)) {
     // Entries without a time of their own have the layer's, so only a version with the same time shows them
     // alike.
-    if (earlier->time != layer.time || !has(earlier->id)) return std::nullopt;
+    if (earlier->time != layer.time) return std::nullopt;
     auto depth = depth_of_body(directory_path(*earlier, owners.mapping));
     if (!depth && i == 0) return std::nullopt;
-    if (depth && (*depth == 0 || (i == 0 && *depth < kMaxDepth))) return earlier;
+    if (depth && (*depth == 0 || (i == 0 && *depth < kMaxDepth)))
+      return has(earlier->id) ? earlier : std::nullopt;
   }
   return std::nullopt;
 }

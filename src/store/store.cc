@@ -228,10 +228,18 @@ std::vector<Action> Store::actions() {
 void Store::make_durable() {
   TraceSpan span("sync the store");
   int64_t begun = time(nullptr);
+  // Those that are there now: what another build adds while this one syncs is not on disk by that.
+  std::vector<Digest> written;
+  {
+    Statement row = database_->prepare("SELECT id FROM layers WHERE boot=?");
+    row.bind(boot_id());
+    while (row.step()) written.push_back(row.digest(0));
+  }
   UniqueFd fd = open_file(path_, O_RDONLY | O_DIRECTORY);
   if (syncfs(fd.get()) != 0) fail_errno("sync {}", path_);
   database_->transaction([&] {
-    database_->prepare("UPDATE layers SET boot=NULL WHERE boot=?").bind(boot_id()).run();
+    for (const Digest& layer : written)
+      database_->prepare("UPDATE layers SET boot=NULL WHERE id=?").bind(layer).run();
     set_fact("durable", std::to_string(begun));
   });
 }

@@ -84,3 +84,39 @@ for flag in --pull --squash --isolation=x --security-opt=x --cache-from=type=loc
 done
 if "$CORTEN" build -q --build-context base=bb --allow device ctx >log 2>&1; then fail "--allow device"; fi
 "$CORTEN" build -q --build-context base=bb --rm --force-rm --compress -D --provenance=false --sbom=false ctx >/dev/null || fail "flags that mean nothing"
+
+# --parents copies the directories on the way: their modes are part of the key.
+mkdir -p parents/a/b
+echo x >parents/a/b/f
+chmod 755 parents/a
+printf '# syntax=docker/dockerfile:1\nFROM scratch\nCOPY --parents a/b/f /\n' >parents/Dockerfile
+build parents -t parents
+first=$("$CORTEN" inspect --format '{{.Id}}' parents)
+chmod 700 parents/a
+build parents -t parents -o type=tar,dest=parents.tar
+differ "$("$CORTEN" inspect --format '{{.Id}}' parents)" "$first" "the mode of a directory on the way"
+holds "$(tar -tvf parents.tar)" "drwx------"
+
+# A content that the store has lost is made anew by --no-cache, however many files there are.
+mkdir -p many/src
+i=0
+while [ $i -lt 1200 ]; do echo "$i" >many/src/f$i; i=$((i + 1)); done
+printf 'FROM scratch\nCOPY src /src\n' >many/Dockerfile
+build many -t many
+lost=$CORTEN_STORE/contents/$(sha256sum <many/src/f77 | cut -c1-2)/$(sha256sum <many/src/f77 | cut -d' ' -f1)
+[ -e "$lost" ] || fail "there is no $lost"
+rm "$lost"
+if "$CORTEN" save -o many.tar many 2>log; then fail "a lost content was saved"; fi
+holds "$(cat log)" "fsck --repair"
+build many --no-cache -t many -o type=oci,dest=many.tar
+
+# A file tree links names of one layer, and not equal contents of two.
+mkdir -p equal
+echo same >equal/same
+printf 'FROM scratch\nCOPY d /d\nCOPY --chmod=600 same /d/a\n' >equal/Dockerfile
+mkdir equal/d
+echo same >equal/d/a
+ln equal/d/a equal/d/b
+build equal -o type=tar,dest=equal.tar
+holds "$(tar -tvf equal.tar d/a)" "-rw-------"
+holds "$(tar -tvf equal.tar d/b)" "-rw-r--r--"

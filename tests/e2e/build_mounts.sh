@@ -27,3 +27,10 @@ equal "$(tar -xOf files.tar count)" 2 "a cache the next time"
 if grep -rqF "$secret" "$CORTEN_STORE" image.tar "$T/log"; then fail "the secret is somewhere"; fi
 "$CORTEN" history --no-trunc m >history
 if grep -qF "$secret" history; then fail "the secret is in the history"; fi
+
+# A sandbox that cannot be made is an error, not a wait; a small limit of open files is the step's, not ours.
+printf 'FROM base\nRUN --mount=type=tmpfs,target=/bin/busybox/x true\n' >ctx/Dockerfile
+if timeout 60 "$CORTEN" build -q --build-context base=bb ctx >log 2>&1; then fail "a mount below a file"; else [ $? = 1 ] || fail "a mount below a file: $(cat log)"; fi
+printf 'FROM base\nRUN ulimit -n >/n\n' >ctx/Dockerfile
+timeout 60 "$CORTEN" build -q --build-context base=bb --ulimit nofile=32 -o type=tar,dest=files.tar ctx >log 2>&1 || { cat log >&2; fail "32 open files"; }
+equal "$(tar -xOf files.tar n)" 32 "the limit of open files"

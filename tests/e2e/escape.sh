@@ -22,7 +22,7 @@ until [ -s listener.out ]; do
 done
 
 # Calls, files, devices, processes. Known and told in docs/threat-model.md: before Linux 6.12 the machine's abstract sockets are open
-# to a step on its network. One with a network of its own may open packet sockets there.
+# to a step on its network, and root may open raw and packet sockets there, as with BuildKit.
 try() {
   cat >ctx/Dockerfile <<DOCKERFILE
 FROM base
@@ -35,9 +35,13 @@ DOCKERFILE
 }
 try ''
 known=nothing
-holds "$(cat result)" 'held packet-socket'
-holds "$(cat result)" 'held raw-socket'
-if "$CORTEN" doctor 2>/dev/null | grep -q "reaches the machine's abstract sockets"; then known='abstract-socket: the call succeeded$'; fi
+if [ "$(id -u)" = 0 ]; then
+  known='(packet|raw)-socket: the call succeeded$'
+else
+  holds "$(cat result)" 'held packet-socket'
+  holds "$(cat result)" 'held raw-socket'
+fi
+if "$CORTEN" doctor 2>/dev/null | grep -q "reaches the machine's abstract sockets"; then known="$known|abstract-socket: the call succeeded\$"; fi
 ! grep '^ESCAPED' result | grep -vE "$known" || fail "a step gets out"
 try '--network=none'
 ! grep '^ESCAPED' result | grep -vE '(packet|raw)-socket: the call succeeded$' || fail "a step without a network gets out"
