@@ -1,5 +1,6 @@
 #include "base/path.h"
 
+#include <cstdint>
 #include <cstring>
 
 #include "base/error.h"
@@ -23,7 +24,25 @@ std::string HostPath::filename() const {
   return slash == std::string::npos ? value : value.substr(slash + 1);
 }
 
+// Whether cleaning would change nothing.
+static bool is_clean(std::string_view path) {
+  bool at_start = true;  // of a component
+  for (size_t i = 0; i < path.size(); i++) {
+    if (path[i] == '/' && at_start) return false;
+    if (path[i] == '.' && at_start) {
+      std::string_view rest = path.substr(i, std::min(path.find('/', i), path.size()) - i);
+      if (rest == "." || rest == "..") return false;
+    }
+    at_start = path[i] == '/';
+  }
+  return path.empty() || !at_start;
+}
+
 RootfsPath::RootfsPath(std::string_view any) {
+  if (is_clean(any)) {
+    value_ = any;
+    return;
+  }
   std::vector<std::string_view> parts;
   size_t at = 0;
   while (at < any.size()) {
@@ -79,8 +98,12 @@ std::vector<std::string> RootfsPath::components() const {
 std::strong_ordering RootfsPath::compare(std::string_view a, std::string_view b) {
   size_t n = std::min(a.size(), b.size());
   size_t i = 0;
-  while (i + 64 <= n && memcmp(a.data() + i, b.data() + i, 64) == 0)
-    i += 64;  // long paths share their beginning
+  for (; i + sizeof(uint64_t) <= n; i += sizeof(uint64_t)) {  // paths share their beginning
+    uint64_t x, y;
+    memcpy(&x, a.data() + i, sizeof x);
+    memcpy(&y, b.data() + i, sizeof y);
+    if (x != y) break;
+  }
   while (i < n && a[i] == b[i]) i++;
   auto rank = [&](std::string_view s) {
     return i == s.size() ? 0 : s[i] == '/' ? 1 : 2 + static_cast<uint8_t>(s[i]);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
@@ -68,14 +69,16 @@ void ThreadPool::work() {
 
 // The quota of the cgroup that we see as our own (a container's root cgroup); 0: none.
 static unsigned cgroup_quota() {
+  const char* file = "/sys/fs/cgroup/cpu.max";
+  if (!path_exists(file)) return 0;  // no cgroup v2 here
   try {
-    auto words = split_words(read_file("/sys/fs/cgroup/cpu.max", 4096));
+    auto words = split_words(read_file(file, 4096));
     if (words.size() != 2) return 0;
     auto quota = parse_int(words[0]), period = parse_int(words[1]);
     if (!quota || !period || *period <= 0) return 0;
     return static_cast<unsigned>((*quota + *period - 1) / *period);
   } catch (const Error&) {
-    return 0;  // no cgroup v2 here
+    return 0;
   }
 }
 

@@ -105,21 +105,21 @@ std::string path_of(int fd, std::string_view what) {
   return {text, static_cast<size_t>(n)};
 }
 
-void write_file_atomic(const std::string& path, std::string_view bytes, mode_t mode) {
+void write_file_atomic(const std::string& path, std::string_view bytes, mode_t mode, Durable durable) {
   std::string temporary = path + ".tmp-XXXXXX";
   UniqueFd fd(mkostemp(temporary.data(), O_CLOEXEC));
   if (!fd) fail_errno("create {}", temporary);
   try {
     write_fully(fd.get(), bytes, temporary);
     if (fchmod(fd.get(), mode) != 0) fail_errno("chmod {}", temporary);
-    if (fsync(fd.get()) != 0) fail_errno("sync {}", temporary);
+    if (durable == Durable::kYes && fsync(fd.get()) != 0) fail_errno("sync {}", temporary);
     fd.close_checked(temporary);
     if (rename(temporary.c_str(), path.c_str()) != 0) fail_errno("rename {} to {}", temporary, path);
   } catch (...) {
     unlink(temporary.c_str());
     throw;
   }
-  sync_directory(HostPath{path}.parent());
+  if (durable == Durable::kYes) sync_directory(HostPath{path}.parent());
 }
 
 void copy_contents(int from, int to, uint64_t size, std::string_view what) {

@@ -53,7 +53,10 @@ std::string read_all(int fd, std::string_view what,
 // Refuses anything but a regular file (a FIFO would block for ever): Error(kInvalid).
 std::string read_file(const std::string& path, size_t max_bytes = SIZE_MAX);
 // Writes to a temporary name beside it, syncs, renames, syncs the directory. Survives a kill at any instant.
-void write_file_atomic(const std::string& path, std::string_view bytes, mode_t mode = 0644);
+// Without the syncs a crash of the machine may leave anything: for caches that know their own bytes.
+enum class Durable { kYes, kNo };
+void write_file_atomic(const std::string& path, std::string_view bytes, mode_t mode = 0644,
+                       Durable durable = Durable::kYes);
 void sync_directory(const std::string& path);
 // Copies `size` bytes between descriptors at their offsets: reflink, copy_file_range, then read and write.
 void copy_contents(int from, int to, uint64_t size, std::string_view what);

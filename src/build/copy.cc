@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <map>
 
 #include <fmt/core.h>
@@ -50,6 +51,8 @@ class Copier {
     if (!step_.link) destination_ = store::resolve_links(builder_, destination_);
     for (const Selected& item : selection.items) {
       links_.clear();
+      has_links_ =
+          std::any_of(item.below.begin(), item.below.end(), [](const Entry* e) { return e->is_hard_link(); });
       if (step_.parents)
         copy_with_parents(item);
       else
@@ -121,7 +124,7 @@ class Copier {
       fail(ErrorCode::kInvalid, "cannot replace to directory {} with file", target.absolute());
     make_directory_path(target.parent());
     Entry copy = adjusted(e, target);
-    if (e.type == EntryType::kFile) {
+    if (has_links_ && e.type == EntryType::kFile) {
       // Names that are one file in the source are one file here.
       std::string group = (e.is_hard_link() ? e.hard_link : e.path).str();
       auto [first, is_new] = links_.emplace(group, target);
@@ -244,7 +247,8 @@ class Copier {
   std::optional<Owner> owner_;
   RootfsPath destination_;
   bool wants_directory_ = false;
-  std::map<std::string, RootfsPath> links_;
+  std::map<std::string, RootfsPath> links_;  // of one item: a file's first name there, and its target here
+  bool has_links_ = false;
 };
 
 }  // namespace

@@ -144,7 +144,10 @@ class Selector {
     Selected item;
     item.entry = &entry;
     item.name = std::move(name);
-    if (entry.is_directory()) gather(entry.path, entry.path, {}, item.below);
+    if (entry.is_directory()) {
+      if (step_.excludes.empty()) tree_.expect(entry.path);
+      gather(entry.path, entry.path, {}, item.below);
+    }
     selection_.items.push_back(std::move(item));
   }
 
@@ -267,20 +270,35 @@ Selection select_sources(const CopyStep& step, const store::Tree& tree, std::str
   return Selector(step, tree, place).run(remotes);
 }
 
+namespace {
+
+// Which name of a file is the first in its tree depends on what was read before: here it is the item's first.
+std::vector<Entry> with_own_first_names(std::span<const Entry* const> entries) {
+  std::vector<Entry> copies;
+  std::map<RootfsPath, RootfsPath> first_names;
+  for (const Entry* e : entries) {
+    copies.push_back(*e);
+    if (e->type != EntryType::kFile) continue;
+    auto [first, is_first] = first_names.emplace(e->is_hard_link() ? e->hard_link : e->path, e->path);
+    copies.back().hard_link = is_first ? RootfsPath() : first->second;
+  }
+  return copies;
+}
+
+}  // namespace
+
 Digest selection_digest(const Selection& selection, bool with_times) {
   Sha256 hash;
   for (const Selected& item : selection.items) {
-    std::vector<Entry> entries;
-    auto take = [&](const Entry& e) {
-      Entry copy = e;
-      copy.opaque = false;
-      if (!with_times && !item.is_remote) copy.time_ns.reset();
-      entries.push_back(std::move(copy));
-    };
-    take(*item.entry);
-    for (const Entry* e : item.below) take(*e);
+    std::vector<const Entry*> entries = {item.entry};
+    entries.insert(entries.end(), item.below.begin(), item.below.end());
+    std::vector<Entry> renamed;
+    if (std::any_of(entries.begin(), entries.end(), [](const Entry* e) { return e->is_hard_link(); })) {
+      renamed = with_own_first_names(entries);
+      for (size_t i = 0; i < entries.size(); i++) entries[i] = &renamed[i];
+    }
     hash.update(item.name).update("\n", 1).update(item.base.str()).update("\n", 1);
-    hash.update(store::Manifest(std::move(entries)).serialize());
+    hash.update(store::serialize_entries(entries, {.times = with_times || item.is_remote, .opaque = false}));
   }
   return hash.finish();
 }

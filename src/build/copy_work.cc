@@ -26,9 +26,12 @@ PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) cons
   prepared.selections.emplace(content, selection);
   prepared.trees.push_back(source);
   for (const auto& [position, remote] : remotes) prepared.trees.push_back(remote.tree);
-  prepared.work = [this, &copy, rootfs, source, selection = std::move(selection), files = std::move(files),
-                   remotes](Lead&, sandbox::ResourceUse&) {
-    source->ingest(files);
+  prepared.work = [this, &step, &copy, rootfs, source, selection = std::move(selection),
+                   files = std::move(files), remotes](Lead&, sandbox::ResourceUse&) {
+    // Of many files most were in this step's layer the last time.
+    constexpr size_t kManyFiles = 1000;
+    auto known = files.size() < kManyFiles ? nullptr : executor_.store.layers().latest(family(step));
+    source->ingest(files, known.get());
     TraceSpan making("COPY and ADD: make the layer");
     store::RootfsView view = executor_.store.layers().view(rootfs.refs());
     store::EmptyTree nothing;

@@ -48,11 +48,16 @@ StageRootfs with_layer(const StageRootfs& below, StageLayer layer, const store::
 }
 
 int64_t exported_time(const StageRootfs& rootfs, size_t index) {
-  const StageLayer& layer = rootfs.layers[index];
+  bool is_below_a_run = false;
+  for (size_t above = index + 1; above < rootfs.layers.size(); above++)
+    is_below_a_run |= rootfs.layers[above].is_run;
+  return exported_time(rootfs.layers[index], is_below_a_run);
+}
+
+int64_t exported_time(const StageLayer& layer, bool is_below_a_run) {
   if (layer.is_base || layer.is_run) return layer.ref.time;
   if (layer.is_link) return kScratchTime;
-  for (size_t above = index + 1; above < rootfs.layers.size(); above++)
-    if (rootfs.layers[above].is_run) return layer.ref.time;
+  if (is_below_a_run) return layer.ref.time;
   const auto& bytes = layer.ref.id.bytes();
   uint32_t value = static_cast<uint32_t>(bytes[0]) << 24 | static_cast<uint32_t>(bytes[1]) << 16 |
                    static_cast<uint32_t>(bytes[2]) << 8 | bytes[3];

@@ -36,6 +36,7 @@ StageRootfs with_layer(const StageRootfs& below, StageLayer layer, const store::
 // The time with which a layer leaves for an image: its own; 2000-01-01 for links; for layers above the last
 // RUN a time made of the content's digest, within the hour after its own, so that a changed file has a
 // changed time.
+int64_t exported_time(const StageLayer& layer, bool is_below_a_run);
 int64_t exported_time(const StageRootfs& rootfs, size_t index);
 
 }  // namespace corten::build

@@ -1,7 +1,7 @@
 #include "build/read_list.h"
 
+#include <algorithm>
 #include <cstring>
-#include <map>
 
 #include <fmt/core.h>
 
@@ -17,19 +17,19 @@ using store::EntryType;
 static constexpr std::string_view kMagic = "corten-list-1\n";
 
 std::string serialize_list(const Selection& selection) {
-  std::map<RootfsPath, const Entry*> entries;
-  auto take = [&](const Entry& e) { entries[e.path] = &e; };
+  std::vector<const Entry*> entries;
   for (const Selected& item : selection.items) {
-    take(*item.entry);
-    for (const Entry* e : item.below) take(*e);
+    entries.push_back(item.entry);
+    entries.insert(entries.end(), item.below.begin(), item.below.end());
   }
-  std::vector<Entry> list;
-  for (const auto& [path, entry] : entries) {
-    list.push_back(*entry);
-    list.back().opaque = false;
-  }
+  auto before = [](const Entry* a, const Entry* b) { return a->path < b->path; };
+  if (!std::is_sorted(entries.begin(), entries.end(), before))
+    std::stable_sort(entries.begin(), entries.end(), before);
+  // Of a path that was selected twice the last.
+  auto same = [](const Entry* a, const Entry* b) { return a->path == b->path; };
+  auto kept = std::unique(entries.rbegin(), entries.rend(), same).base();
   std::string bytes(kMagic);
-  bytes += store::Manifest(std::move(list)).serialize();
+  bytes += store::serialize_entries({kept, entries.end()}, {.opaque = false});
   Digest sum = Digest::of(bytes);
   bytes.append(reinterpret_cast<const char*>(sum.bytes().data()), sum.bytes().size());
   return bytes;
@@ -41,11 +41,7 @@ std::optional<ReadList> parse_list(std::string_view bytes) {
   std::string_view body = bytes.substr(0, bytes.size() - kSum);
   Digest sum = Digest::of(body);
   if (std::memcmp(bytes.data() + body.size(), sum.bytes().data(), kSum) != 0) return std::nullopt;
-  try {
-    return ReadList{store::Manifest::parse(body.substr(kMagic.size())).entries()};
-  } catch (const Error&) {
-    return std::nullopt;
-  }
+  return ReadList{std::string(body.substr(kMagic.size()))};
 }
 
 static std::string_view type_name(EntryType type) {
@@ -101,18 +97,21 @@ std::vector<Difference> compare_lists(const ReadList& before, const ReadList& af
   Difference added, removed;
   added.field = "added";
   removed.field = "removed";
-  auto a = before.entries.begin(), b = after.entries.begin();
-  while (a != before.entries.end() || b != after.entries.end()) {
-    if (b == after.entries.end() || (a != before.entries.end() && a->path < b->path)) {
-      add(removed, a->path);
-      ++a;
-    } else if (a == before.entries.end() || b->path < a->path) {
-      add(added, b->path);
-      ++b;
+  store::ManifestCursor a(before.manifest), b(after.manifest);
+  bool has_a = a.next(), has_b = b.next();
+  while (has_a || has_b) {
+    auto order = !has_b   ? std::strong_ordering::less
+                 : !has_a ? std::strong_ordering::greater
+                          : RootfsPath::compare(a.path(), b.path());
+    if (order == 0) {
+      if (a.raw() != b.raw()) add(compare_entries(a.entry(), b.entry()), RootfsPath(a.path()));
+    } else if (order < 0) {
+      add(removed, RootfsPath(a.path()));
     } else {
-      add(compare_entries(*a, *b), a->path);
-      ++a, ++b;
+      add(added, RootfsPath(b.path()));
     }
+    if (order <= 0) has_a = a.next();
+    if (order >= 0) has_b = b.next();
   }
   return found;
 }

@@ -16,12 +16,12 @@
 namespace corten::build {
 
 struct ReadList {
-  std::vector<store::Entry> entries;  // by path; of a path that was selected twice the last
+  std::string manifest;  // its bytes: entries by path; of a path that was selected twice the last
 };
 
 // docs/formats.md, "Read list".
 std::string serialize_list(const Selection& selection);
-// Empty for anything that serialize_list() would not write.
+// Empty for anything that is damaged.
 std::optional<ReadList> parse_list(std::string_view bytes);
 
 // The paths that differ, in order, with the field in which they do: at most `most` of them; `more` counts the

@@ -211,14 +211,14 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
   const store::Owners owners = body_owners(executor);
   store::RunUser user = store::Accounts::load(view, executor.store.contents()).run_user(step.user);
   RunMounts mounts(step, inputs, executor, layer_time, place.path());
-  std::unique_ptr<StepRoot> root = StepRoot::make(executor.uppers, {.store = executor.store,
-                                                                    .trees = *executor.trees,
-                                                                    .below = inputs.below,
-                                                                    .view = view,
-                                                                    .owners = owners,
-                                                                    .place = place.path(),
-                                                                    .restamped = mounts.restamped(),
-                                                                    .layer_time = layer_time});
+  std::unique_ptr<StepRoot> root = StepRoot::make(executor.uppers(), {.store = executor.store,
+                                                                      .trees = *executor.trees,
+                                                                      .below = inputs.below,
+                                                                      .view = view,
+                                                                      .owners = owners,
+                                                                      .place = place.path(),
+                                                                      .restamped = mounts.restamped(),
+                                                                      .layer_time = layer_time});
   store::make_working_directory(root->writable(), step.directory, view, owners);
 
   const TakeBack back{mounts};  // before the root goes

@@ -50,7 +50,11 @@ struct Executor {
   Journal* journal = nullptr;                                // null: none is kept
   ProcessorSlots* slots = nullptr;                           // null: as many RUNs at once as there are
   const sandbox::LockKeeper* lock_keeper = nullptr;          // needed where steps run in namespaces
-  sandbox::Uppers uppers = sandbox::Uppers::kOnStore;
+  // Called with each layer that this build makes and an image of it will have, with the time that it leaves
+  // with.
+  std::function<void(const store::LayerRef&)> layer_made;
+  // Where a step's writes go; asked when the first RUN is executed, and not again.
+  std::function<sandbox::Uppers()> uppers = [] { return sandbox::Uppers::kOnStore; };
   std::shared_ptr<StepTrees> trees = std::make_shared<StepTrees>();
 };
 

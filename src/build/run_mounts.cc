@@ -389,7 +389,7 @@ void RunMounts::place_binds(const SeenTimes& times) {
     sandbox::Mount& mount = mounts_[bind.mount];
     std::vector<Entry> entries = bind.manifest->entries();
     // What cannot be mounted or overlaid is a directory of the step's own.
-    bool is_own = (bind.is_file && !mount.read_only) || executor_.uppers == sandbox::Uppers::kCopied;
+    bool is_own = (bind.is_file && !mount.read_only) || executor_.uppers() == sandbox::Uppers::kCopied;
     if (is_own) mount.kind = sandbox::Mount::Kind::kBind;
     for (Entry& e : entries) {
       auto time = times.find(bind.is_file ? bind.target : RootfsPath::join(bind.target, e.path.str()));

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <set>
+#include <thread>
 
 #include <fmt/core.h>
 
@@ -46,6 +47,13 @@ class Solver : public Inputs {
     for (const Step& step : steps()) {
       if (!std::holds_alternative<RunStep>(step.work)) continue;
       for (StepId id = step.id; id != kNoStep; id = steps()[index(id)].base) below_a_run_.insert(id);
+    }
+    for (const TargetPlan& target : result_.plan.targets) {
+      bool is_below_a_run = false;
+      for (auto id = target.stage.layer_steps.rbegin(); id != target.stage.layer_steps.rend(); ++id) {
+        in_images_[*id].insert(is_below_a_run);
+        is_below_a_run |= std::holds_alternative<RunStep>(steps()[index(*id)].work);
+      }
     }
   }
 
@@ -203,7 +211,11 @@ class Solver : public Inputs {
     prepared.layer.ref = *layer;
     auto manifest = executor_.store.layers().load(layer->id);
     finish(step, with_layer(prepared.below, prepared.layer, *manifest, executor_.clock.now_ns()), key);
-    life.enter(life.state() == StepState::kLeading ? StepState::kDone : StepState::kCached);
+    const bool is_made = life.state() == StepState::kLeading;
+    if (auto image = in_images_.find(step.id); is_made && image != in_images_.end() && executor_.layer_made)
+      for (bool is_below_a_run : image->second)
+        executor_.layer_made({layer->id, exported_time(prepared.layer, is_below_a_run)});
+    life.enter(is_made ? StepState::kDone : StepState::kCached);
   }
 
   std::optional<store::LayerRef> find(const Step& step, const Digest& key) {
@@ -212,27 +224,27 @@ class Solver : public Inputs {
     return action ? std::optional(action->layer) : std::nullopt;
   }
 
-  // Steps whose layers are likely to be much alike: this one in later builds of the same thing.
-  Digest family(const Step& step) const {
-    std::string text =
-        executor_.request.project + '\0' + executor_.request.dockerfile_name + '\0' + step.name;
-    return Digest::of(text + '\0' + step.instruction);
-  }
-
   store::LayerRef lead(const Step& step, const Digest& key, const PreparedStep& prepared, Lead& lead,
                        JournalStep& entry) {
     lead.begin(executor_.build, step.name);
-    explain(step, key, prepared, entry);
+    // Many files take a while to write down and to compare, which nothing waits for.
+    std::jthread beside;
+    if (is_long_to_explain(prepared))
+      beside = std::jthread([&] { explain(step, key, prepared, entry); });
+    else
+      explain(step, key, prepared, entry);
     sandbox::ResourceUse use;
     try {
       store::LayerRef layer = prepared.work(lead, use);
+      if (beside.joinable()) beside.join();
       note_use(use, entry);
-      executor_.store.layers().succeed(family(step), layer);
+      executor_.store.layers().succeed(work_->family(step), layer);
       executor_.store.record_action(
           {.key = key, .kind = "exact", .layer = layer, .record = entry.record.dump()});
       lead.ended(Lead::End::kDone);
       return layer;
     } catch (const Error& error) {
+      if (beside.joinable()) beside.join();
       note_use(use, entry);
       lead.ended(error.code() == ErrorCode::kCancelled ? Lead::End::kCancelled : Lead::End::kFailed,
                  error.what());
@@ -245,6 +257,14 @@ class Solver : public Inputs {
     entry.processor_ns = use.user_ns + use.system_ns;
   }
 
+  static bool is_long_to_explain(const PreparedStep& prepared) {
+    constexpr size_t kManyFiles = 2000;
+    size_t files = 0;
+    for (const auto& [digest, selection] : prepared.selections)
+      for (const Selected& item : selection.items) files += item.below.size();
+    return files > kManyFiles;
+  }
+
   // What it read is written down for the next build's explanation; this one is made from what earlier builds
   // wrote. A store that is full of other things must not fail a build for it.
   void explain(const Step& step, const Digest& key, const PreparedStep& prepared, JournalStep& entry) {
@@ -253,7 +273,7 @@ class Solver : public Inputs {
       for (const auto& [digest, selection] : prepared.selections)
         executor_.store.save_list(digest, [&, &selection = selection] { return serialize_list(selection); });
       entry.miss = executor_.explainer->explain(step, key, entry.record);
-    } catch (const Error&) {
+    } catch (const std::exception&) {
       return;
     }
     if (entry.miss->reason == Miss::Reason::kNoCache) return;  // who asked for it knows
@@ -307,6 +327,8 @@ class Solver : public Inputs {
   Executor& executor_;
   Events& events_;
   SingleFlight flights_;
+  std::map<StepId, std::set<bool>>
+      in_images_;                 // steps whose layers images will have: is it below a RUN there
   std::set<StepId> below_a_run_;  // what some RUN stands on, through all stages between
   StepWork* work_ = nullptr;
   ThreadPool* pool_ = nullptr;

@@ -41,6 +41,11 @@ std::string StepWork::shown_place(const TreeRef& ref) const {
 }
 
 // --timestamps=source: what has no time of its own was made now.
+Digest StepWork::family(const Step& step) const {
+  std::string text = executor_.request.project + '\0' + executor_.request.dockerfile_name + '\0' + step.name;
+  return Digest::of(text + '\0' + step.instruction);
+}
+
 store::Manifest StepWork::with_clock_times(store::Manifest manifest) const {
   if (executor_.request.timestamps == Timestamps::kLayer) return manifest;
   std::vector<store::Entry> entries = manifest.entries();

@@ -44,6 +44,8 @@ class StepWork {
 
   // Reads what the key needs. Not for FROM, which is done when its image is known. Thread-safe.
   PreparedStep prepare(const Step& step) const;
+  // Steps whose layers are likely to be much alike: this one in later builds of the same thing.
+  Digest family(const Step& step) const;
 
  private:
   PreparedStep prepare_copy(const Step& step, const CopyStep& copy) const;           // copy_work.cc

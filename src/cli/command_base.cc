@@ -152,7 +152,7 @@ store::Image build_image(const BaseFlags& flags, const Recipe& recipe, Session& 
                            .clock = session.clock(),
                            .cancellation = {},
                            .running = running,
-                           .uppers = session.find_uppers().uppers};
+                           .uppers = [&] { return session.uppers().uppers; }};
   std::string log;  // of dpkg and apt
   build::DebianBaseProgress shown{
       .note = progress, .output = [&, mutex = std::make_shared<std::mutex>()](int, std::string_view bytes) {

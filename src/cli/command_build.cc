@@ -28,6 +28,7 @@
 #include "cli/session.h"
 #include "cli/store_limits.h"
 #include "dockerfile/excerpt.h"
+#include "image/layers_ahead.h"
 #include "report/build_log.h"
 #include "sandbox/emulation.h"
 #include "sandbox/lock_keeper.h"
@@ -221,8 +222,10 @@ std::string new_build_id() {
   return to_hex({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}).substr(0, 25);
 }
 
-// The rung, if it is not the best, with what is different on it.
-std::string headline(const sandbox::Entered& entered, const sandbox::FoundUppers& uppers) {
+// The rung, if it is not the best, with what is different on it. Where writes go is not asked for a
+// Dockerfile without a RUN.
+std::string headline(Session& session, const std::string& dockerfile) {
+  const sandbox::Entered& entered = session.entered();
   std::string text;
   if (entered.rung == sandbox::Rung::kNothing) return "building without RUN: steps cannot be kept apart here";
   if (entered.rung != sandbox::Rung::kRoot)
@@ -230,8 +233,9 @@ std::string headline(const sandbox::Entered& entered, const sandbox::FoundUppers
   else if (entered.in_own_user_namespace)
     text = "building as root in a user namespace, so that other processors can be emulated";
   if (std::string limits = sandbox::limits_of(entered); !limits.empty()) text += ": " + limits;
-  if (uppers.uppers != sandbox::Uppers::kOnStore)
-    text += fmt::format("{}with {}", text.empty() ? "building " : ", ", sandbox::uppers_name(uppers.uppers));
+  if (!to_lower(dockerfile).contains("run")) return text;
+  if (sandbox::Uppers uppers = session.uppers().uppers; uppers != sandbox::Uppers::kOnStore)
+    text += fmt::format("{}with {}", text.empty() ? "building " : ", ", sandbox::uppers_name(uppers));
   return text;
 }
 
@@ -246,6 +250,18 @@ FinishedBuild export_result(const build::BuildResult& result, const build::Reque
     events.finished(vertex, build::Outcome::kFailed, error.what());
     throw;
   }
+}
+
+// The blobs that an output will write.
+std::optional<image::Compression> blobs_ahead(const BuildFlags& flags) {
+  for (const OutputSpec& output : flags.outputs)
+    if (output.is_image() && !output.goes_to_store()) return output.compression;
+  return std::nullopt;
+}
+
+bool rewrites_timestamps(const BuildFlags& flags) {
+  return std::any_of(flags.outputs.begin(), flags.outputs.end(),
+                     [](const OutputSpec& output) { return output.rewrite_timestamp; });
 }
 
 // Prints where the time went when the command is over, however it ends.
@@ -302,7 +318,6 @@ int command_build(const Arguments& arguments) {
   check_outputs(request, flags);
   build::check_limits(request);
 
-  const sandbox::FoundUppers uppers = session.find_uppers();
   store::BuildRecord record;
   record.id = new_build_id();
   record.started_ns = session.clock().now_ns();
@@ -329,14 +344,14 @@ int command_build(const Arguments& arguments) {
                            .journal = &journal,
                            .slots = &slots,
                            .lock_keeper = &lock_keeper,
-                           .uppers = uppers.uppers};
+                           .uppers = [&session] { return session.uppers().uppers; }};
 
   KeptLimits limits(session.store(), store_limits(flags.max_size, flags.min_free, session.config()),
                     [cancellation, &running]() mutable {
                       cancellation.cancel();
                       running.kill_all();
                     });
-  shown.headline = headline(session.entered(), uppers);
+  shown.headline = headline(session, request.dockerfile);
   shown.source = request.dockerfile;
   auto progress = report::make_progress(shown);
   report::BuildLog log(place.directory + "/log");
@@ -364,8 +379,13 @@ int command_build(const Arguments& arguments) {
     for (const build::TargetPlan& target : plan.targets)
       if (target.stage.result != build::kNoStep) exporting.inputs.push_back(target.stage.result);
     events.planned(exporting);
+    image::LayersAhead ahead(session.store(),
+                             {.blobs = blobs_ahead(flags), .threads = threads, .cancellation = cancellation});
+    if (!rewrites_timestamps(flags))
+      executor.layer_made = [&](const store::LayerRef& layer) { ahead.add(layer); };
     build::BuildResult result = build::solve(std::move(plan), sources, executor, events);
     sources.save_stat_caches();
+    ahead.finish();
     FinishedBuild finished = export_result(result, request, flags, session.store(), events, exporting.id);
     progress->finish();
     std::string remarks = limits.finish(result.executed_steps > 0);

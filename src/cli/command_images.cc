@@ -333,6 +333,14 @@ void remove_members(const Removable& index, const std::vector<Digest>& in_use, s
   }
 }
 
+// An index that the image is a member of.
+std::optional<store::ImageIndex> index_above(const Digest& image, store::Store& store) {
+  for (store::ImageIndex& index : store.indexes())
+    for (const store::ImageIndex::Member& member : index.members)
+      if (member.image == image) return std::move(index);
+  return std::nullopt;
+}
+
 }  // namespace
 
 int command_rmi(const Arguments& arguments) {
@@ -362,23 +370,22 @@ int command_rmi(const Arguments& arguments) {
     if (is_last && std::any_of(image.images.begin(), image.images.end(), is_in_use))
       throw Error(ErrorCode::kInvalid, fmt::format("image {} is used by a container", image.id.short_hex()))
           .with_hint("'corten ps -a' shows which; 'corten rm' removes it");
+    const std::optional<store::ImageIndex> above =
+        image.is_index ? std::nullopt : index_above(image.id, session.store());
     if (by_name) {
       session.store().untag(full);
       printf("Untagged: %s\n", short_name(full).c_str());
-      if (image.tags.size() > 1) continue;
+      if (image.tags.size() > 1 || above) continue;
     } else if (image.tags.size() > 1 && !force) {
       throw Error(ErrorCode::kInvalid,
                   fmt::format("image {} has {} names", image.id.short_hex(), image.tags.size()))
           .with_hint("remove it with --force, or its names one by one");
     }
-    if (!image.is_index)
-      for (const store::ImageIndex& index : session.store().indexes())
-        for (const store::ImageIndex::Member& member : index.members)
-          if (member.image == image.id)
-            throw Error(ErrorCode::kInvalid, fmt::format("image {} belongs to the index {}",
-                                                         image.id.short_hex(), index.id.short_hex()))
-                .with_hint("remove the index: corten rmi " +
-                           (index.tags.empty() ? index.id.short_hex() : short_name(index.tags.front())));
+    if (above)
+      throw Error(ErrorCode::kInvalid, fmt::format("image {} belongs to the index {}", image.id.short_hex(),
+                                                   above->id.short_hex()))
+          .with_hint("remove the index: corten rmi " +
+                     (above->tags.empty() ? above->id.short_hex() : short_name(above->tags.front())));
     if (image.is_index)
       session.store().delete_index(image.id);
     else

@@ -39,9 +39,13 @@ Session Session::open(const Options& options) {
   return session;
 }
 
-sandbox::FoundUppers Session::find_uppers() const {
-  const TempDir place = store_->temporary("uppers");
-  return sandbox::find_uppers(entered_, {place.path()});
+const sandbox::FoundUppers& Session::uppers() {
+  std::lock_guard lock(*uppers_mutex_);
+  if (!uppers_) {
+    const TempDir place = store_->temporary("uppers");
+    uppers_ = sandbox::find_uppers(entered_, {place.path()});
+  }
+  return *uppers_;
 }
 
 std::string Session::stored_name(std::string_view name_or_id) {

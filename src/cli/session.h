@@ -1,6 +1,7 @@
 // What a command that works on the store needs: the configuration, the store, and the privileges to use it.
 #pragma once
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,8 +32,9 @@ class Session {
 
   store::Store& store() { return *store_; }
   const sandbox::Entered& entered() const { return entered_; }
-  // Where the writes of a step can go here. Tried each time.
-  sandbox::FoundUppers find_uppers() const;
+  // Where the writes of a step can go here: tried when it is first asked, which costs some milliseconds.
+  // Thread-safe.
+  const sandbox::FoundUppers& uppers();
   const Clock& clock() const { return clock_; }
   const ConfigFile& config() const { return config_; }
   // An image by name or id; of an index the one for `platform` (default: this machine's). Error(kNotFound)
@@ -45,6 +47,8 @@ class Session {
  private:
   sandbox::Entered entered_;
   std::unique_ptr<store::Store> store_;
+  std::unique_ptr<std::mutex> uppers_mutex_ = std::make_unique<std::mutex>();
+  std::optional<sandbox::FoundUppers> uppers_;
   SystemClock clock_;
   ConfigFile config_;
 };

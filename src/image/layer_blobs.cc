@@ -20,20 +20,6 @@ namespace {
 
 constexpr int kZstdLevel = 3;
 
-// One stream to two places: the hash of the tar, and its compressor.
-class Tee : public archive::ByteSink {
- public:
-  Tee(archive::ByteSink& a, archive::ByteSink& b) : a_(a), b_(b) {}
-  void write(std::string_view bytes) override {
-    a_.write(bytes);
-    b_.write(bytes);
-  }
-
- private:
-  archive::ByteSink& a_;
-  archive::ByteSink& b_;
-};
-
 void write_own_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to,
                    archive::TarHints* hints) {
   archive::TarWriter writer(to, hints);
@@ -143,15 +129,16 @@ void write_tar(const store::LayerRef& layer, store::Store& store, archive::ByteS
   write_own_tar(layer, store, to, nullptr);
 }
 
-store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store) {
+store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store,
+                             const Cancellation& cancellation) {
   if (auto known = store.layers().find_diff(layer)) return *known;
-  HashedTar tar = hash_tar(layer, store);
+  HashedTar tar = hash_tar(layer, store, cancellation);
   store.layers().remember_diff(layer, tar.diff, tar.checkpoints);
   return tar.diff;
 }
 
 oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads,
-                            store::Store& store) {
+                            store::Store& store, const Cancellation& cancellation) {
   auto diff = store.layers().find_diff(layer);
   std::optional<store::LayerBlob> came_as = diff ? imported_blob(layer, diff->diff_id, store) : std::nullopt;
   if (came_as && !compression.force) return descriptor_of(*came_as, compression_of(*came_as, store));
@@ -165,14 +152,16 @@ oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& com
     if (auto blob = changed_blob(layer, *diff, threads, store)) return descriptor_of(*blob, compression.kind);
 
   NewBlob file(store);
-  archive::HashingSink plain;
+  HashedTar tar;
   std::string recipe;
   auto produce = [&](archive::ByteSink& compressor, archive::TarHints* hints) {
-    Tee both(plain, compressor);
-    if (came_as)
-      write_tar(layer, store, both);
-    else
-      write_own_tar(layer, store, both, hints);
+    if (!came_as) {
+      tar = write_hashed_tar(layer, store, compressor, hints, cancellation);
+      return;
+    }
+    archive::HashingSink plain(&compressor);
+    write_tar(layer, store, plain);
+    tar.diff = {{plain.digest()}, plain.size()};
   };
   if (compression.kind == oci::LayerCompression::kGzip && compression.level) {
     archive::ZlibWriter gzip(file.sink(), *compression.level);
@@ -189,13 +178,12 @@ oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& com
   } else {
     produce(file.sink(), nullptr);
   }
-  uint64_t tar_bytes = plain.size();
-  DiffId diff_id{plain.digest()};
+  const DiffId diff_id = tar.diff.diff_id;
   if (diff && diff->diff_id != diff_id)
     fail(ErrorCode::kCorrupt, "layer {}: its tar is {}, and was {}", layer.id.short_hex(),
          diff_id.digest.to_string(), diff->diff_id.digest.to_string());
   store::LayerBlob blob = file.place();
-  store.layers().remember_diff(layer, {diff_id, tar_bytes});
+  store.layers().remember_diff(layer, tar.diff, tar.checkpoints);
   store.layers().remember_blob(diff_id, format, blob, recipe);
   return descriptor_of(blob, compression.kind);
 }

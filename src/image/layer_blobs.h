@@ -4,6 +4,7 @@
 #include <string>
 
 #include "archive/source.h"
+#include "base/thread_pool.h"
 #include "oci/descriptor.h"
 #include "oci/media_type.h"
 #include "store/store.h"
@@ -17,12 +18,13 @@ struct Compression {
 };
 
 // The diff id, made by writing the tar into a hash when it is not known. Thread-safe.
-store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store);
+store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store,
+                             const Cancellation& cancellation = {});
 
 // The layer as a blob of the store. A layer that was imported keeps the blob that it came as, unless `force`.
 // `threads` compress at once; they change no byte.
 oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads,
-                            store::Store& store);
+                            store::Store& store, const Cancellation& cancellation = {});
 
 // The uncompressed tar.
 void write_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to);

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <map>
+#include <mutex>
 
 #include "base/error.h"
 #include "base/trace.h"
@@ -40,18 +42,90 @@ std::optional<store::LayerRef> earlier_version(const store::LayerRef& layer, sto
 
 constexpr uint64_t kSpacing = 1 << 20;
 
+// Into a hash, and on to `also` if there is one. The hash is made on a thread of its own once there is much:
+// reading many small files takes as long as hashing them.
 class HashSink : public archive::ByteSink {
  public:
-  explicit HashSink(Sha256& hash) : hash_(hash) {}
-  void write(std::string_view bytes) override { hash_.update(bytes); }
+  HashSink(const Sha256& start, archive::ByteSink* also, const Cancellation& cancellation)
+      : hash_(start), also_(also), cancellation_(cancellation), thread_(1) {}
+  void write(std::string_view bytes) override {
+    cancellation_.check();
+    if (also_) also_->write(bytes);
+    block_ += bytes;
+    if (block_.size() >= kBlock) hand_over();
+  }
+  // Notes the hash as it is after all that was written so far.
+  void mark(uint64_t entry, uint64_t offset, std::vector<Checkpoint>& to) {
+    hand_over();
+    thread_.submit([this, entry, offset, &to] { to.push_back({entry, offset, hash_}); });
+  }
+  Digest finish() {
+    thread_.wait();
+    hash_.update(block_);
+    return hash_.finish();
+  }
 
  private:
-  Sha256& hash_;
+  static constexpr size_t kBlock = 256 << 10;
+  static constexpr size_t kMostWaiting = 8;  // blocks
+
+  void hand_over() {
+    {
+      std::unique_lock lock(mutex_);
+      less_waiting_.wait(lock, [&] { return waiting_ < kMostWaiting; });
+      waiting_++;
+    }
+    thread_.submit([this, block = std::exchange(block_, {})] {
+      hash_.update(block);
+      {
+        std::lock_guard lock(mutex_);
+        waiting_--;
+      }
+      less_waiting_.notify_one();
+    });
+    block_.reserve(kBlock);
+  }
+
+  Sha256 hash_;
+  archive::ByteSink* also_;
+  const Cancellation& cancellation_;
+  std::string block_;
+  std::mutex mutex_;
+  std::condition_variable less_waiting_;
+  size_t waiting_ = 0;
+  ThreadPool thread_;  // the last member: it ends first
 };
+
+// From a checkpoint of `known`, or from the start, to the end.
+HashedTar hash_rest(const Manifest& manifest, const store::LayerRef& layer, store::Store& store,
+                    std::vector<Checkpoint> known, archive::ByteSink* also, archive::TarHints* hints,
+                    const Cancellation& cancellation) {
+  Checkpoint start;
+  if (!known.empty()) start = known.back();
+  HashSink sink(start.hash, also, cancellation);
+  archive::TarWriter writer(sink, hints);
+  const std::vector<Entry>& entries = manifest.entries();
+  uint64_t last = start.offset;
+  for (size_t i = start.entry; i < entries.size(); i++) {
+    store::write_layer_entry(entries[i], {.time = layer.time, .clamp = {}}, store.contents(), writer);
+    uint64_t offset = start.offset + writer.offset();
+    if (offset - last < kSpacing) continue;
+    sink.mark(i + 1, offset, known);
+    last = offset;
+  }
+  writer.finish();
+  const DiffId diff_id{sink.finish()};
+  return {{diff_id, start.offset + writer.offset()}, checkpoints_text(known)};
+}
 
 }  // namespace
 
-HashedTar hash_tar(const store::LayerRef& layer, store::Store& store) {
+HashedTar write_hashed_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to,
+                           archive::TarHints* hints, const Cancellation& cancellation) {
+  return hash_rest(*store.layers().load(layer.id), layer, store, {}, &to, hints, cancellation);
+}
+
+HashedTar hash_tar(const store::LayerRef& layer, store::Store& store, const Cancellation& cancellation) {
   TraceSpan span("diff id of a layer");
   auto manifest = store.layers().load(layer.id);
   std::vector<Checkpoint> known;
@@ -60,22 +134,7 @@ HashedTar hash_tar(const store::LayerRef& layer, store::Store& store) {
     known = parse_checkpoints(store.layers().find_checkpoints(*earlier));
     while (!known.empty() && known.back().entry > same) known.pop_back();
   }
-  Checkpoint start;
-  if (!known.empty()) start = known.back();
-  Sha256& hash = start.hash;
-  HashSink sink(hash);
-  archive::TarWriter writer(sink);
-  const std::vector<Entry>& entries = manifest->entries();
-  uint64_t last = start.offset;
-  for (size_t i = start.entry; i < entries.size(); i++) {
-    store::write_layer_entry(entries[i], {.time = layer.time, .clamp = {}}, store.contents(), writer);
-    uint64_t offset = start.offset + writer.offset();
-    if (offset - last < kSpacing) continue;
-    known.push_back({i + 1, offset, hash});
-    last = offset;
-  }
-  writer.finish();
-  return {{{hash.finish()}, start.offset + writer.offset()}, checkpoints_text(known)};
+  return hash_rest(*manifest, layer, store, std::move(known), nullptr, nullptr, cancellation);
 }
 
 namespace {

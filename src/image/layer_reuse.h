@@ -11,17 +11,22 @@
 #include <string>
 
 #include "archive/gzip_encoder.h"
+#include "base/thread_pool.h"
 #include "store/store.h"
 
 namespace corten::image {
 
-// The diff id, with checkpoints for the next version; the hash goes on from the last checkpoint of the
-// earlier version that lies before the first change, when there is one.
+// The diff id, with checkpoints for the next version.
 struct HashedTar {
   store::LayerDiff diff;
   std::string checkpoints;  // docs/formats, "Index"
 };
-HashedTar hash_tar(const store::LayerRef& layer, store::Store& store);
+// The hash goes on from the last checkpoint of the earlier version that lies before the first change, when
+// there is one.
+HashedTar hash_tar(const store::LayerRef& layer, store::Store& store, const Cancellation& cancellation);
+// The whole tar, hashed on its way to a compressor.
+HashedTar write_hashed_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to,
+                           archive::TarHints* hints, const Cancellation& cancellation);
 
 // Writes the layer's gz1 blob with chunks of the earlier version's blob. Nothing, and nothing written, when
 // there is no earlier version that helps. Error(kCorrupt) when the earlier blob is damaged: then what was

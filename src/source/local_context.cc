@@ -88,6 +88,34 @@ std::string read_link_at(int dir, const std::string& name) {
 
 void LocalContext::read_directory(Node& node) const {
   TraceSpan span("read the context's directories");
+  scan(node);
+  enlist(node);
+}
+
+// Level by level, the directories of a level on several threads.
+void LocalContext::expect(const RootfsPath& directory) const {
+  std::lock_guard lock(mutex_);
+  Node* top = node_at(directory);
+  std::vector<Node*> level;
+  if (top && top->entry.is_directory()) level.push_back(top);
+  while (!level.empty()) {
+    std::vector<Node*> unread, below;
+    for (Node* node : level)
+      if (!node->is_listed) unread.push_back(node);
+    parallel_for(unread.size(), options_.threads, [&](size_t i) {
+      TraceSpan span("read the context's directories");
+      scan(*unread[i]);
+    });
+    for (Node* node : unread) enlist(*node);
+    for (Node* node : level)
+      for (const auto& [name, child] : node->children)
+        if (child->entry.is_directory()) below.push_back(child.get());
+    level = std::move(below);
+  }
+}
+
+// What one directory says of itself; nothing but the node is touched.
+void LocalContext::scan(Node& node) const {
   node.is_listed = true;
   auto fd = open_no_links(root_fd_.get(), node.entry.path.str(), O_RDONLY | O_DIRECTORY);
   if (!fd)
@@ -133,12 +161,19 @@ void LocalContext::read_directory(Node& node) const {
       e.device_minor = minor(st.st_rdev);
     }
     if (options_.keep_times) e.time_ns = clamped_ns(st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-    if (S_ISREG(st.st_mode) && st.st_nlink > 1) {
-      auto [first, is_new] = first_names_.emplace(std::pair(st.st_dev, st.st_ino), e.path);
-      if (!is_new) e.hard_link = first->second;
-    }
-    nodes_[&e] = child.get();
     node.children.emplace(std::move(name), std::move(child));
+  }
+}
+
+// What the tree as a whole has to know of a directory that was read.
+void LocalContext::enlist(Node& node) const {
+  for (const auto& [name, child] : node.children) {
+    const struct stat& st = child->st;
+    if (S_ISREG(st.st_mode) && st.st_nlink > 1) {
+      auto [first, is_new] = first_names_.emplace(std::pair(st.st_dev, st.st_ino), child->entry.path);
+      if (!is_new) child->entry.hard_link = first->second;
+    }
+    nodes_[&child->entry] = child.get();
   }
   // A directory that is only kept for what is taken back below it, and has nothing such, is not there.
   for (auto child = node.children.begin(); child != node.children.end();) {
@@ -154,6 +189,7 @@ void LocalContext::read_directory(Node& node) const {
 }
 
 bool LocalContext::can_believe_stat(dev_t device, int directory) const {
+  std::lock_guard lock(devices_mutex_);
   auto known = stable_devices_.find(device);
   if (known != stable_devices_.end()) return known->second;
   struct statfs fs;
@@ -204,17 +240,11 @@ bool same_file(const struct stat& a, const struct stat& b) {
 }
 }  // namespace
 
-void LocalContext::hash(Node& node) const {
+Digest LocalContext::hash(const Node& node) const {
   const std::string& path = node.entry.path.str();
-  if (!S_ISREG(node.st.st_mode)) {
-    node.entry.content = Digest::of("");
-    return;
-  }
+  if (!S_ISREG(node.st.st_mode)) return Digest::of("");
   int64_t now = (options_.clock ? *options_.clock : system_clock_).now_ns();
-  if (auto known = node.is_stable ? stat_cache_.find(path, node.st, now) : std::nullopt) {
-    node.entry.content = *known;
-    return;
-  }
+  if (auto known = node.is_stable ? stat_cache_.find(path, node.st, now) : std::nullopt) return *known;
   auto fd = open_no_links(root_fd_.get(), path, O_RDONLY | O_NONBLOCK);
   struct stat before, after;
   if (!fd || fstat(fd->get(), &before) != 0 || !same_file(before, node.st)) changed_while_read(path);
@@ -223,8 +253,9 @@ void LocalContext::hash(Node& node) const {
   uint64_t size = archive::drain(hashing);
   if (fstat(fd->get(), &after) != 0 || !same_file(before, after) || size != node.entry.size)
     changed_while_read(path);
-  node.entry.content = hashing.digest();
-  if (node.is_stable) stat_cache_.remember(path, before, node.entry.content, now);
+  const Digest content = hashing.digest();
+  if (node.is_stable) stat_cache_.remember(path, before, content, now);
+  return content;
 }
 
 void LocalContext::compute_digests(std::span<const Entry* const> entries) const {
@@ -239,26 +270,33 @@ void LocalContext::compute_digests(std::span<const Entry* const> entries) const 
     }
   }
   // Two steps may hash one file at the same time: both write the same value, one after the other.
-  std::vector<Node> results(todo.size());
-  parallel_for(todo.size(), options_.threads, [&](size_t i) {
-    results[i].entry = todo[i]->entry;
-    results[i].st = todo[i]->st;
-    results[i].is_stable = todo[i]->is_stable;
-    hash(results[i]);
-  });
+  std::vector<Digest> results(todo.size());
+  parallel_for(todo.size(), options_.threads, [&](size_t i) { results[i] = hash(*todo[i]); });
   std::lock_guard lock(mutex_);
   for (size_t i = 0; i < todo.size(); i++) {
     if (todo[i]->has_digest) continue;
-    todo[i]->entry.content = results[i].entry.content;
+    todo[i]->entry.content = results[i];
     todo[i]->has_digest = true;
   }
 }
 
-void LocalContext::ingest(std::span<const Entry* const> entries) const {
+void LocalContext::ingest(std::span<const Entry* const> entries, const store::Manifest* known) const {
   TraceSpan span("bring context files into the store");
-  parallel_for(entries.size(), options_.threads, [&](size_t i) {
-    const Entry& e = *entries[i];
-    if (e.type != EntryType::kFile || contents_.has(e.content)) return;
+  std::unordered_set<Digest> there;
+  if (known)
+    for (const Entry& e : known->entries())
+      if (e.type == EntryType::kFile) there.insert(e.content);
+  std::vector<const Entry*> doubtful;
+  std::vector<Digest> digests;
+  for (const Entry* e : entries) {
+    if (e->type != EntryType::kFile || there.contains(e->content)) continue;
+    doubtful.push_back(e);
+    digests.push_back(e->content);
+  }
+  contents_.hold(digests);
+  parallel_for(doubtful.size(), options_.threads, [&](size_t i) {
+    const Entry& e = *doubtful[i];
+    if (contents_.exists(e.content)) return;
     struct stat st;
     auto fd = open_no_links(root_fd_.get(), e.path.str(), O_RDONLY | O_NONBLOCK);
     if (e.size == 0 && (!fd || fstat(fd->get(), &st) != 0 || !S_ISREG(st.st_mode))) {

@@ -43,8 +43,10 @@ class LocalContext : public store::Tree {
 
   const store::Entry* find(const RootfsPath& path) const override;
   std::vector<const store::Entry*> list(const RootfsPath& directory) const override;
+  void expect(const RootfsPath& directory) const override;
   void compute_digests(std::span<const store::Entry* const> entries) const override;
-  void ingest(std::span<const store::Entry* const> entries) const override;
+  void ingest(std::span<const store::Entry* const> entries,
+              const store::Manifest* known = nullptr) const override;
 
   const HostPath& directory() const { return directory_; }
   // Whether the ignore rules hide this path.
@@ -56,7 +58,9 @@ class LocalContext : public store::Tree {
   struct Node;
   Node* node_at(const RootfsPath& path) const;
   void read_directory(Node& node) const;
-  void hash(Node& node) const;
+  void scan(Node& node) const;
+  void enlist(Node& node) const;
+  Digest hash(const Node& node) const;
   bool can_believe_stat(dev_t device, int directory) const;
 
   HostPath directory_;
@@ -70,8 +74,9 @@ class LocalContext : public store::Tree {
   mutable StatCache stat_cache_;
   mutable std::mutex mutex_;
   std::unique_ptr<Node> root_;
-  mutable std::map<const store::Entry*, Node*> nodes_;
+  mutable std::unordered_map<const store::Entry*, Node*> nodes_;
   mutable std::map<std::pair<dev_t, ino_t>, RootfsPath> first_names_;
+  mutable std::mutex devices_mutex_;
   mutable std::map<dev_t, bool> stable_devices_;
 };
 

@@ -1,5 +1,8 @@
 #include "source/stat_cache.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstring>
 
 #include "base/beneath.h"
@@ -10,8 +13,10 @@
 
 namespace corten::source {
 
-static constexpr std::string_view kMagic = "corten-stat-cache-1\n";
+static constexpr std::string_view kMagic = "corten-stat-cache-2\n";
+static constexpr size_t kSumBytes = 32;
 static constexpr int64_t kRacyNs = 2'000'000'000;
+static constexpr size_t kMostOvertaken = 1000;  // records, besides as many as there are paths
 
 StatCache::Record StatCache::record_of(const struct stat& st) {
   Record r;
@@ -27,45 +32,72 @@ StatCache::Record StatCache::record_of(const struct stat& st) {
 StatCache::StatCache(std::string file) : file_(std::move(file)) {
   TraceSpan span("read the stat cache");
   if (!path_exists(file_)) return;
-  std::string bytes;
   try {
-    bytes = read_file(file_, size_t{1} << 30);
+    bytes_ = read_file(file_, size_t{1} << 30);
   } catch (const Error&) {
     return;  // a cache that cannot be read is an empty one
   }
-  std::string_view rest = bytes;
-  if (!rest.starts_with(kMagic) || rest.size() < kMagic.size() + 32) return;
-  std::string_view body = rest.substr(0, rest.size() - 32);
-  Digest sum = Digest::of(body);
-  if (std::memcmp(rest.data() + body.size(), sum.bytes().data(), 32) != 0) return;
-  rest = body.substr(kMagic.size());
+  std::string_view rest = bytes_;
+  if (!rest.starts_with(kMagic)) return;
+  rest.remove_prefix(kMagic.size());
+  is_whole_ = true;
+  // A block that a crash cut short ends what is believed.
+  while (is_whole_ && !rest.empty()) {
+    auto body = take_block(rest);
+    is_whole_ = body && read_records(*body);
+  }
+}
+
+std::optional<std::string_view> StatCache::take_block(std::string_view& bytes) {
+  uint32_t length = 0;
+  if (bytes.size() < sizeof length) return std::nullopt;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  if (bytes.size() - sizeof length < kSumBytes || bytes.size() - sizeof length - kSumBytes < length)
+    return std::nullopt;
+  std::string_view summed = bytes.substr(0, sizeof length + length);
+  if (std::memcmp(bytes.data() + summed.size(), Digest::of(summed).bytes().data(), kSumBytes) != 0)
+    return std::nullopt;
+  bytes.remove_prefix(summed.size() + kSumBytes);
+  return summed.substr(sizeof length);
+}
+
+bool StatCache::read_records(std::string_view rest) {
   auto take = [&](void* to, size_t size) {
     if (rest.size() < size) return false;
     std::memcpy(to, rest.data(), size);
     rest.remove_prefix(size);
     return true;
   };
+  constexpr size_t kUsualBytes = 120;  // of a record
+  known_.reserve(known_.size() + rest.size() / kUsualBytes);
   while (!rest.empty()) {
     uint32_t length = 0;
     Record r;
-    std::array<uint8_t, 32> raw;
-    if (!take(&length, 4) || rest.size() < length) return;
-    std::string path(rest.substr(0, length));
+    std::array<uint8_t, kSumBytes> raw;
+    if (!take(&length, 4) || rest.size() < length) return false;
+    std::string_view path = rest.substr(0, length);
     rest.remove_prefix(length);
     if (!take(&r.device, 8) || !take(&r.inode, 8) || !take(&r.size, 8) || !take(&r.mtime_ns, 8) ||
-        !take(&r.ctime_ns, 8) || !take(&r.hashed_at_ns, 8) || !take(&r.mode, 4) || !take(raw.data(), 32))
-      return;
+        !take(&r.ctime_ns, 8) || !take(&r.hashed_at_ns, 8) || !take(&r.mode, 4) ||
+        !take(raw.data(), raw.size()))
+      return false;
     r.digest = Digest(raw);
-    records_.emplace_hint(records_.end(), std::move(path), r);
+    known_[path] = r;
+    records_in_file_++;
   }
+  return true;
 }
 
 std::optional<Digest> StatCache::find(const std::string& path, const struct stat& st, int64_t now_ns) const {
-  std::lock_guard lock(mutex_);
-  auto at = records_.find(path);
-  if (at == records_.end()) return std::nullopt;
+  std::optional<Record> found;
+  if (has_fresh_) {
+    std::lock_guard lock(mutex_);
+    if (auto at = fresh_.find(path); at != fresh_.end()) found = at->second;
+  }
+  if (auto at = known_.find(path); !found && at != known_.end()) found = at->second;
+  if (!found) return std::nullopt;
+  const Record& then = *found;
   Record now = record_of(st);
-  const Record& then = at->second;
   bool same = now.device == then.device && now.inode == then.inode && now.size == then.size &&
               now.mtime_ns == then.mtime_ns && now.ctime_ns == then.ctime_ns && now.mode == then.mode;
   if (!same || std::max(then.mtime_ns, then.ctime_ns) + kRacyNs > then.hashed_at_ns) return std::nullopt;
@@ -79,28 +111,69 @@ void StatCache::remember(const std::string& path, const struct stat& st, const D
   Record r = record_of(st);
   r.digest = digest;
   r.hashed_at_ns = hashed_at_ns;
-  records_[path] = r;
-  changed_ = true;
+  fresh_[path] = r;
+  has_fresh_ = is_changed_ = true;
 }
+
+void StatCache::put(std::string& to, std::string_view path, const Record& r) {
+  auto bytes = [&](const void* from, size_t size) { to.append(static_cast<const char*>(from), size); };
+  uint32_t length = static_cast<uint32_t>(path.size());
+  bytes(&length, 4);
+  to += path;
+  for (const auto* number : {&r.device, &r.inode, &r.size}) bytes(number, 8);
+  for (const auto* time : {&r.mtime_ns, &r.ctime_ns, &r.hashed_at_ns}) bytes(time, 8);
+  bytes(&r.mode, 4);
+  bytes(r.digest.bytes().data(), kSumBytes);
+}
+
+namespace {
+std::string block_of(const std::string& body) {
+  uint32_t length = static_cast<uint32_t>(body.size());
+  std::string block(reinterpret_cast<const char*>(&length), sizeof length);
+  block += body;
+  Digest sum = Digest::of(block);
+  block.append(reinterpret_cast<const char*>(sum.bytes().data()), kSumBytes);
+  return block;
+}
+}  // namespace
 
 void StatCache::save() {
   TraceSpan span("write the stat cache");
   std::lock_guard lock(mutex_);
-  if (!changed_ || file_.empty()) return;
-  std::string bytes(kMagic);
-  auto put = [&](const void* from, size_t size) { bytes.append(static_cast<const char*>(from), size); };
-  for (const auto& [path, r] : records_) {
-    uint32_t length = static_cast<uint32_t>(path.size());
-    put(&length, 4);
-    bytes += path;
-    put(&r.device, 8), put(&r.inode, 8), put(&r.size, 8), put(&r.mtime_ns, 8), put(&r.ctime_ns, 8),
-        put(&r.hashed_at_ns, 8);
-    put(&r.mode, 4), put(r.digest.bytes().data(), 32);
+  if (!is_changed_ || file_.empty()) return;
+  if (!is_whole_ || records_in_file_ + fresh_.size() > 2 * known_.size() + kMostOvertaken) {
+    rewrite();
+  } else {
+    std::string body;
+    for (const auto& [path, record] : fresh_) put(body, path, record);
+    // In one piece: another build may add its own at the same time.
+    UniqueFd file(::open(file_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+    if (!file) return;  // pruned meanwhile
+    write_fully(file.get(), block_of(body), file_);
+    records_in_file_ += fresh_.size();
   }
-  Digest sum = Digest::of(bytes);
-  put(sum.bytes().data(), 32);
-  write_file_atomic(file_, bytes, 0600);
-  changed_ = false;
+  is_changed_ = false;
+}
+
+void StatCache::rewrite() {
+  constexpr size_t kBlockBytes = 64 << 20;
+  std::string bytes(kMagic), body;
+  auto end_block = [&] {
+    if (!body.empty()) bytes += block_of(body);
+    body.clear();
+  };
+  records_in_file_ = 0;
+  auto add = [&](std::string_view path, const Record& record) {
+    records_in_file_++;
+    put(body, path, record);
+    if (body.size() > kBlockBytes) end_block();
+  };
+  for (const auto& [path, record] : known_)
+    if (!fresh_.contains(path)) add(path, record);
+  for (const auto& [path, record] : fresh_) add(path, record);
+  end_block();
+  write_file_atomic(file_, bytes, 0600, Durable::kNo);
+  is_whole_ = true;
 }
 
 bool has_stable_inodes(int64_t file_system) {

@@ -93,5 +93,53 @@ TEST(StatCache, IsKeptAndADamagedOneIsEmpty) {
   }
 }
 
+TEST(StatCache, ABuildAddsWhatItHashedAndTheFileStaysSmall) {
+  TempDir place = TempDir::for_test();
+  struct stat st = file_at(kNow - 10 * kSecond, kNow - 10 * kSecond);
+  const std::string file = place / "cache";
+  {
+    StatCache cache(file);
+    for (int i = 0; i < 500; i++) cache.remember("many/" + std::to_string(i), st, kDigest, kNow);
+    cache.save();
+  }
+  const size_t whole = read_file(file).size();
+  size_t largest = 0;
+  for (int round = 0; round < 3000; round++) {
+    StatCache cache(file);
+    cache.remember("many/7", st, Digest::of(std::to_string(round)), kNow);
+    cache.save();
+    size_t now = read_file(file).size();
+    if (round == 0) EXPECT_LT(now, whole + 200);  // one record, not all
+    largest = std::max(largest, now);
+  }
+  EXPECT_LT(largest, 6 * whole);
+  StatCache cache(file);
+  EXPECT_EQ(cache.find("many/7", st, kNow), Digest::of("2999"));
+  EXPECT_EQ(cache.find("many/8", st, kNow), kDigest);
+}
+
+TEST(StatCache, WhatLiesBeforeACutBlockIsBelieved) {
+  TempDir place = TempDir::for_test();
+  struct stat st = file_at(kNow - 10 * kSecond, kNow - 10 * kSecond);
+  const std::string file = place / "cache";
+  for (const char* path : {"first", "second"}) {
+    StatCache cache(file);
+    cache.remember(path, st, kDigest, kNow);
+    cache.save();
+  }
+  std::string bytes = read_file(file);
+  write_file_atomic(file, bytes.substr(0, bytes.size() - 5));
+  {
+    StatCache cache(file);
+    EXPECT_EQ(cache.find("first", st, kNow), kDigest);
+    EXPECT_FALSE(cache.find("second", st, kNow));
+    cache.remember("third", st, kDigest, kNow);
+    cache.save();
+  }
+  StatCache cache(file);
+  EXPECT_EQ(cache.find("first", st, kNow), kDigest);
+  EXPECT_EQ(cache.find("third", st, kNow), kDigest);
+}
+
 }  // namespace
 }  // namespace corten::source

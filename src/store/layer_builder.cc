@@ -33,7 +33,25 @@ LayerBuilder::Node* LayerBuilder::node_at(std::string_view path) const {
   return at == nodes_.end() ? nullptr : at->second.get();
 }
 
+// Entries come directory by directory, so the last one's parent is most often the next one's.
+LayerBuilder::Node* LayerBuilder::parent_node_of(std::string_view path) const {
+  std::string_view parent = parent_of(path);
+  if (!last_parent_ || last_parent_->path != parent) last_parent_ = node_at(parent);
+  return last_parent_;
+}
+
 LayerBuilder::Node& LayerBuilder::make_node(const RootfsPath& path) {
+  if (Node* parent = path.is_root() ? nullptr : parent_node_of(path.str())) {
+    auto [at, is_new] = nodes_.try_emplace(path.str());
+    if (!is_new) return *at->second;
+    at->second = std::make_unique<Node>();
+    Node& made = *at->second;
+    made.path = at->first;
+    made.parent = parent;
+    made.hides = parent->hides;
+    parent->children.emplace_hint(parent->children.end(), made.name(), &made);
+    return made;
+  }
   std::string_view missing = path.str();
   Node* made_below = nullptr;  // the last one made, whose parent is still to be found
   Node* wanted = nullptr;
@@ -66,7 +84,7 @@ LayerBuilder::Node& LayerBuilder::make_node(const RootfsPath& path) {
 // nodes from the root down: climbing would cost the square of the depth where a long path is missing.
 bool LayerBuilder::is_hidden(const RootfsPath& path) const {
   if (path.is_root()) return false;
-  if (const Node* parent = node_at(parent_of(path.str()))) return parent->hides;
+  if (const Node* parent = parent_node_of(path.str())) return parent->hides;
   const Node* nearest = node_at({});
   for (std::string_view rest = path.str(); nearest; rest.remove_prefix(rest.find('/') + 1)) {
     auto child = nearest->children.find(rest.substr(0, rest.find('/')));
@@ -116,7 +134,8 @@ void LayerBuilder::set(Entry entry) {
   if (node.change && node.change->is_hard_link()) unlink_name(*node.change);
   if (!node.change) change_count_++;
   if (entry.is_hard_link()) other_names_[entry.hard_link.str()].insert(entry.path);
-  node.hides = (node.parent && node.parent->hides) || !entry.is_directory() || entry.opaque;
+  node.hides = (node.parent && node.parent->hides) || !entry.is_directory() || entry.opaque ||
+               !below_.find(entry.path);
   node.change = std::move(entry);
 }
 
@@ -136,6 +155,7 @@ void LayerBuilder::drop(Node& top, std::vector<Entry>& files) {
     node->change.reset();
   }
   top.children.clear();
+  last_parent_ = nullptr;
   for (size_t i = nodes.size(); i-- > 1;) nodes_.erase(nodes_.find(nodes[i]->path));
   top.hides = top.parent && top.parent->hides;
 }
@@ -170,7 +190,9 @@ void LayerBuilder::forget(const RootfsPath& path) {
 }
 
 void LayerBuilder::put(Entry entry) {
-  if (!entry.path.is_root()) make_directories(entry.path.parent(), default_root());
+  const Node* parent = entry.path.is_root() ? nullptr : parent_node_of(entry.path.str());
+  bool is_in_place = entry.path.is_root() || (parent && parent->change && parent->change->is_directory());
+  if (!is_in_place) make_directories(entry.path.parent(), default_root());
   const Entry* old = find(entry.path);
   if (entry.is_directory()) {
     if (old && old->is_directory()) {
@@ -249,8 +271,8 @@ Manifest with_ordered_hard_links(Manifest manifest) {
 
 // A layer stands in an overlay as a directory of its own, and of a directory that several layers have, the
 // topmost says whose it is: so a layer holds every directory on the way to what it changes, as it is below.
-std::vector<Entry> LayerBuilder::parents_on_the_way() const {
-  std::unordered_map<const Node*, std::optional<Entry>> parents;  // nothing: not kept
+std::unordered_map<const LayerBuilder::Node*, std::optional<Entry>> LayerBuilder::parents_on_the_way() const {
+  std::unordered_map<const Node*, std::optional<Entry>> parents;
   for (const auto& [path, node] : nodes_) {
     if (!node->change) continue;
     const Node* above = node->parent;
@@ -271,10 +293,7 @@ std::vector<Entry> LayerBuilder::parents_on_the_way() const {
       if (!is_new) break;
     }
   }
-  std::vector<Entry> entries;
-  for (auto& [node, entry] : parents)
-    if (entry) entries.push_back(std::move(*entry));
-  return entries;
+  return parents;
 }
 
 void LayerBuilder::even_out_links() {
@@ -292,11 +311,24 @@ void LayerBuilder::even_out_links() {
 
 Manifest LayerBuilder::finish() {
   even_out_links();
-  std::vector<Entry> entries = parents_on_the_way();
-  entries.reserve(entries.size() + change_count_);
-  for (auto& [path, node] : nodes_)
-    if (node->change) entries.push_back(std::move(*node->change));
+  auto parents = parents_on_the_way();
+  std::vector<Entry> entries;
+  entries.reserve(parents.size() + change_count_);
+  // From the root down, which is the order of a manifest.
+  std::vector<Node*> next;
+  if (Node* root = node_at({})) next.push_back(root);
+  while (!next.empty()) {
+    Node* node = next.back();
+    next.pop_back();
+    if (node->change)
+      entries.push_back(std::move(*node->change));
+    else if (auto parent = parents.find(node); parent != parents.end() && parent->second)
+      entries.push_back(std::move(*parent->second));
+    for (auto child = node->children.rbegin(); child != node->children.rend(); ++child)
+      next.push_back(child->second);
+  }
   nodes_.clear();
+  last_parent_ = nullptr;
   other_names_.clear();
   change_count_ = 0;
   return with_ordered_hard_links(Manifest(std::move(entries)));

@@ -53,6 +53,7 @@ class LayerBuilder : public Tree {
   };
 
   Node* node_at(std::string_view path) const;
+  Node* parent_node_of(std::string_view path) const;
   Node& make_node(const RootfsPath& path);
   bool is_hidden(const RootfsPath& path) const;
   bool below_has_directory(const RootfsPath& path) const;
@@ -60,11 +61,13 @@ class LayerBuilder : public Tree {
   void forget(const RootfsPath& path);
   void drop(Node& node, std::vector<Entry>& files);
   void unlink_name(const Entry& entry);
-  std::vector<Entry> parents_on_the_way() const;
+  // Nothing: a directory that is not kept.
+  std::unordered_map<const Node*, std::optional<Entry>> parents_on_the_way() const;
   void even_out_links();
 
   const Tree& below_;
   std::unordered_map<std::string, std::unique_ptr<Node>, PathHash, std::equal_to<>> nodes_;
+  mutable Node* last_parent_ = nullptr;  // that was looked up
   size_t change_count_ = 0;
   // The names of a file beside its first: by the first name, those that are hard links to it.
   std::unordered_map<std::string, std::set<RootfsPath>, PathHash, std::equal_to<>> other_names_;

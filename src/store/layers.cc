@@ -25,7 +25,7 @@ std::string Layers::manifest_path(const Digest& id) const {
   return root_ + "/layers/" + hex.substr(0, 2) + "/" + hex;
 }
 
-Digest Layers::save(const Manifest& manifest) {
+Digest Layers::save(Manifest manifest) {
   TraceSpan span("write a layer's manifest");
   std::string bytes = manifest.serialize();
   Digest id = Digest::of(bytes);
@@ -51,6 +51,8 @@ Digest Layers::save(const Manifest& manifest) {
       .bind(boot_id())
       .bind(static_cast<int64_t>(time(nullptr)))
       .run();
+  std::lock_guard lock(mutex_);
+  loaded_.emplace(id, std::make_shared<const Manifest>(std::move(manifest)));
   return id;
 }
 

@@ -36,7 +36,7 @@ class Layers {
   Layers(std::string root, Database& database, Contents& contents, Lease& lease);
 
   // Writes the manifest down; all its contents must be in the store. Gives the layer's id.
-  Digest save(const Manifest& manifest);
+  Digest save(Manifest manifest);
   // Whoever asks for a layer, or gets one, holds it with all its contents, bodies and blobs (lease.h).
   bool has(const Digest& id);
   // Error(kCorrupt) when it is missing or its bytes have another digest.
@@ -62,6 +62,8 @@ class Layers {
   // whatever is likely to give much the same layer the next time; a wrong guess costs a comparison.
   void succeed(const Digest& family, const LayerRef& layer);
   std::optional<LayerRef> predecessor(const LayerRef& layer);
+  // The last layer of a family, if it is there; held from here on.
+  std::shared_ptr<const Manifest> latest(const Digest& family);
 
   std::optional<LayerDiff> find_diff(const LayerRef& layer);
   // `checkpoints` and `recipe` are what image/layer_reuse.cc notes down for a later version of the layer.
@@ -85,6 +87,8 @@ class Layers {
   std::optional<std::vector<HostPath>> known_lowers(
       const std::string& body, size_t depth, const std::function<bool(const RootfsPath&)>& is_below) const;
   bool make_delta_body(const LayerRef& layer, const Owners& owners);
+  std::optional<LayerRef> base_of_delta(const LayerRef& layer, const Owners& owners);
+  std::optional<size_t> depth_of_body(const std::string& body) const;
 
   std::string root_;
   Database& database_;

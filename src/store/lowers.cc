@@ -2,8 +2,8 @@
 //
 // A delta body is dirs/ab/NAME.delta/, renamed into place whole: `tree/`, the directory, and `on`, the name
 // of the body it stands on and the paths that no layer beneath may have. It stands on a directory or on
-// another delta; after kMaxDepth of them the layer gets a directory of its own, which keeps look-ups short
-// and lets old versions go.
+// another delta; after kMaxDepth of them, which keeps look-ups short, the next one stands on the directory at
+// the bottom again, with all that changed since. When that is much, the layer gets a directory of its own.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -59,6 +59,19 @@ std::optional<Standing> read_standing(const std::string& file) {
   return standing;
 }
 
+// dirs/ab/HEX-TIME[-MAPPING][.delta/tree]
+std::optional<LayerRef> layer_of_body(std::string_view path) {
+  constexpr size_t kHexDigits = 64;
+  if (path.ends_with("/tree")) path = path.substr(0, path.rfind('/'));
+  std::string_view name = path.substr(path.rfind('/') + 1);
+  if (name.size() < kHexDigits + 2) return std::nullopt;
+  auto id = Digest::try_parse("sha256:" + std::string(name.substr(0, kHexDigits)));
+  std::string_view rest = name.substr(kHexDigits + 1);
+  auto time = parse_int(rest.substr(0, rest.find_first_of("-.", 1)));
+  if (!id || !time) return std::nullopt;
+  return LayerRef{*id, *time};
+}
+
 }  // namespace
 
 // `body` is the path of the layer's directory, which need not be there. Nothing when there is neither that
@@ -91,9 +104,8 @@ std::vector<HostPath> Layers::lowers(const LayerRef& layer, const Owners& owners
   used(layer);
   if (auto known = known_lowers(body, 0, is_below)) {
     // What a delta stands on is used with it, or it would be the first to be collected.
-    std::optional<LayerRef> earlier = layer;
-    for (size_t depth = 1; depth < known->size() && (earlier = predecessor(*earlier)); depth++)
-      used(*earlier);
+    for (const HostPath& lower : *known)
+      if (auto one = layer_of_body(lower.value)) used(*one);
     return *known;
   }
   if (make_delta_body(layer, owners))
@@ -101,14 +113,39 @@ std::vector<HostPath> Layers::lowers(const LayerRef& layer, const Owners& owners
   return {directory(layer, owners)};
 }
 
-bool Layers::make_delta_body(const LayerRef& layer, const Owners& owners) {
+// Of directories beneath a body's own; nothing when it cannot be stood upon.
+std::optional<size_t> Layers::depth_of_body(const std::string& body) const {
+  std::string name = HostPath{body}.filename();
+  for (size_t depth = 0; depth <= kMaxDepth; depth++) {
+    std::string path = root_ + "/dirs/" + name.substr(0, 2) + "/" + name;
+    if (path_exists(path)) return depth;
+    auto standing = read_standing(path + kDeltaSuffix + "/on");
+    if (!standing) break;
+    name = standing->on;
+  }
+  return std::nullopt;
+}
+
+// The earlier version on which a delta can stand.
+std::optional<LayerRef> Layers::base_of_delta(const LayerRef& layer, const Owners& owners) {
+  constexpr int kMostVersions = 256;  // looked back upon for a directory
   auto earlier = predecessor(layer);
-  // Entries without a time of their own have the layer's, so only a version with the same time shows them
-  // alike.
-  if (!earlier || earlier->time != layer.time || !has(earlier->id)) return false;
-  std::string base = directory_path(*earlier, owners.mapping);
-  if (!path_exists(base) && !path_exists(base + kDeltaSuffix)) return false;
+  for (int i = 0; earlier && i < kMostVersions; i++, earlier = predecessor(*earlier)) {
+    // Entries without a time of their own have the layer's, so only a version with the same time shows them
+    // alike.
+    if (earlier->time != layer.time || !has(earlier->id)) return std::nullopt;
+    auto depth = depth_of_body(directory_path(*earlier, owners.mapping));
+    if (!depth && i == 0) return std::nullopt;
+    if (depth && (*depth == 0 || (i == 0 && *depth < kMaxDepth))) return earlier;
+  }
+  return std::nullopt;
+}
+
+bool Layers::make_delta_body(const LayerRef& layer, const Owners& owners) {
   TraceSpan span("make a delta of a layer's directory");
+  auto earlier = base_of_delta(layer, owners);
+  if (!earlier) return false;
+  std::string base = directory_path(*earlier, owners.mapping);
   auto later = load(layer.id);
   constexpr size_t kWorthAtLeast = 32;  // entries; below, a directory is as cheap
   if (later->entries().size() < kWorthAtLeast) return false;

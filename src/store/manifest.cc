@@ -53,6 +53,7 @@ class Reader {
     return bytes;
   }
   bool at_end() const { return rest_.empty(); }
+  std::string_view rest() const { return rest_; }
   [[noreturn]] static void corrupt() { fail(ErrorCode::kCorrupt, "layer manifest: malformed"); }
 
  private:
@@ -68,10 +69,11 @@ int64_t unzigzag(uint64_t value) {
   return static_cast<int64_t>(value >> 1) ^ -static_cast<int64_t>(value & 1);
 }
 
-void put_entry(std::string& out, const Entry& e) {
+void put_entry(std::string& out, const Entry& e, const EntryForm& form = {}) {
+  const bool has_time = e.time_ns && form.times;
   put_string(out, e.path.str());
   out += static_cast<char>(e.type);
-  put_number(out, (e.opaque ? uint64_t{kOpaque} : 0) | (e.time_ns ? uint64_t{kTime} : 0) |
+  put_number(out, (e.opaque && form.opaque ? uint64_t{kOpaque} : 0) | (has_time ? uint64_t{kTime} : 0) |
                       (e.is_hard_link() ? uint64_t{kHardLink} : 0) |
                       (e.xattrs.empty() ? 0 : uint64_t{kXattrs}));
   if (e.type == EntryType::kWhiteout) return;
@@ -87,7 +89,7 @@ void put_entry(std::string& out, const Entry& e) {
     put_number(out, e.device_major);
     put_number(out, e.device_minor);
   }
-  if (e.time_ns) put_number(out, zigzag(*e.time_ns));
+  if (has_time) put_number(out, zigzag(*e.time_ns));
   if (e.is_hard_link()) put_string(out, e.hard_link.str());
   if (!e.xattrs.empty()) {
     put_number(out, e.xattrs.size());
@@ -139,23 +141,59 @@ Entry read_entry(Reader& in) {
   return e;
 }
 
+// Goes over an entry that read_entry() could read.
+void skip_entry(Reader& in) {
+  in.string();
+  auto type = static_cast<EntryType>(in.take(1)[0]);
+  uint64_t flags = in.number();
+  if (type == EntryType::kWhiteout) return;
+  for (int i = 0; i < 3; i++) in.number();  // mode, uid, gid
+  if (type == EntryType::kFile) {
+    in.number();
+    in.take(32);
+  } else if (type == EntryType::kSymlink) {
+    in.string();
+  } else if (type == EntryType::kCharDevice || type == EntryType::kBlockDevice) {
+    in.number();
+    in.number();
+  }
+  if (flags & kTime) in.number();
+  if (flags & kHardLink) in.string();
+  if (flags & kXattrs)
+    for (uint64_t left = in.number(); left > 0; left--) {
+      in.string();
+      in.string();
+    }
+}
+
+// The number of entries, and where they begin.
+uint64_t read_head(std::string_view& bytes) {
+  if (!bytes.starts_with(kMagic)) Reader::corrupt();
+  Reader in(bytes.substr(kMagic.size()));
+  uint64_t count = in.number();
+  if (count > kMaxEntries) Reader::corrupt();
+  bytes = in.rest();
+  return count;
+}
+
 }  // namespace
 
 Manifest::Manifest() = default;
 
 Manifest::Manifest(std::vector<Entry> entries) : entries_(std::move(entries)) {
   auto before = [](const Entry& a, const Entry& b) { return a.path < b.path; };
-  if (!std::is_sorted(entries_.begin(), entries_.end(), before))
-    std::sort(entries_.begin(), entries_.end(), before);
-  index_.reserve(entries_.size());
-  for (size_t i = 0; i < entries_.size(); i++)
-    if (!index_.emplace(entries_[i].path.str(), i).second)
-      fail(ErrorCode::kInternal, "layer manifest: {} stands twice", quote(entries_[i].path.str()));
+  auto not_before = [](const Entry& a, const Entry& b) { return a.path >= b.path; };
+  if (std::adjacent_find(entries_.begin(), entries_.end(), not_before) == entries_.end()) return;
+  std::sort(entries_.begin(), entries_.end(), before);
+  auto twice = std::adjacent_find(entries_.begin(), entries_.end(), not_before);
+  if (twice != entries_.end())
+    fail(ErrorCode::kInternal, "layer manifest: {} stands twice", quote(twice->path.str()));
 }
 
 const Entry* Manifest::find(const RootfsPath& path) const {
-  auto at = index_.find(path.str());
-  return at == index_.end() ? nullptr : &entries_[at->second];
+  auto at = std::lower_bound(entries_.begin(), entries_.end(), path,
+                             [](const Entry& e, const RootfsPath& p) { return e.path < p; });
+  return at == entries_.end() || at->path != path ? nullptr : &*at;
 }
 
 std::vector<const Entry*> Manifest::children(const RootfsPath& directory) const {
@@ -175,18 +213,52 @@ std::vector<const Entry*> Manifest::children(const RootfsPath& directory) const 
   return found;
 }
 
-std::string Manifest::serialize() const {
+static std::string begin_bytes(size_t entries) {
+  constexpr size_t kUsualBytes = 96;  // of an entry
   std::string out(kMagic);
-  put_number(out, entries_.size());
+  out.reserve(entries * kUsualBytes);
+  put_number(out, entries);
+  return out;
+}
+
+std::string Manifest::serialize() const {
+  std::string out = begin_bytes(entries_.size());
   for (const Entry& entry : entries_) put_entry(out, entry);
   return out;
 }
 
+std::string serialize_entries(std::span<const Entry* const> entries, const EntryForm& form) {
+  std::string out = begin_bytes(entries.size());
+  for (const Entry* entry : entries) put_entry(out, *entry, form);
+  return out;
+}
+
+ManifestCursor::ManifestCursor(std::string_view bytes) : rest_(bytes) {
+  left_ = read_head(rest_);
+}
+
+bool ManifestCursor::next() {
+  if (left_ == 0) {
+    if (!rest_.empty()) Reader::corrupt();
+    return false;
+  }
+  left_--;
+  Reader in(rest_);
+  skip_entry(in);
+  raw_ = rest_.substr(0, rest_.size() - in.rest().size());
+  rest_ = in.rest();
+  path_ = Reader(raw_).string();
+  return true;
+}
+
+Entry ManifestCursor::entry() const {
+  Reader in(raw_);
+  return read_entry(in);
+}
+
 Manifest Manifest::parse(std::string_view bytes) {
-  if (!bytes.starts_with(kMagic)) Reader::corrupt();
-  Reader in(bytes.substr(kMagic.size()));
-  uint64_t count = in.number();
-  if (count > kMaxEntries) Reader::corrupt();
+  uint64_t count = read_head(bytes);
+  Reader in(bytes);
   std::vector<Entry> entries;
   entries.reserve(std::min<uint64_t>(count, bytes.size() / 4));
   for (uint64_t i = 0; i < count; i++) {
@@ -194,7 +266,9 @@ Manifest Manifest::parse(std::string_view bytes) {
     if (i > 0 && !(entries[i - 1].path < entries[i].path)) Reader::corrupt();
   }
   if (!in.at_end()) Reader::corrupt();
-  return Manifest(std::move(entries));
+  Manifest manifest;
+  manifest.entries_ = std::move(entries);
+  return manifest;
 }
 
 Digest Manifest::id() const {

@@ -12,9 +12,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -70,7 +70,30 @@ class Manifest {
 
  private:
   std::vector<Entry> entries_;
-  std::unordered_map<std::string_view, size_t> index_;
+};
+
+// What of its entries a digest or a list takes.
+struct EntryForm {
+  bool times = true;
+  bool opaque = true;
+};
+// The bytes of a manifest of these entries, which are in path order.
+std::string serialize_entries(std::span<const Entry* const> entries, const EntryForm& form = {});
+
+// Goes through the bytes of a manifest without making entries of them, for who looks for few among many.
+// Error(kCorrupt). The bytes must outlive it.
+class ManifestCursor {
+ public:
+  explicit ManifestCursor(std::string_view bytes);
+  // To the next entry; false: there was none left.
+  bool next();
+  std::string_view path() const { return path_; }
+  std::string_view raw() const { return raw_; }  // equal where entries are
+  Entry entry() const;
+
+ private:
+  std::string_view rest_, path_, raw_;
+  uint64_t left_ = 0;
 };
 
 // A layer at its place in an image: which one, and the time of its entries that have none (seconds since

@@ -246,17 +246,32 @@ void Store::set_fact(std::string_view name, std::string_view value) {
   database_->prepare("INSERT OR REPLACE INTO facts(name,value) VALUES(?,?)").bind(name).bind(value).run();
 }
 
+bool Store::is_durable(const Image& image, const std::string& layers) {
+  if (!has_blob(image.id)) return false;
+  Statement row = database_->prepare("SELECT layers FROM images WHERE id=?");
+  row.bind(image.id);
+  if (!row.step() || row.text(0) != layers) return false;
+  return std::all_of(image.layers.begin(), image.layers.end(), [&](const LayerRef& layer) {
+    Statement synced = database_->prepare("SELECT boot IS NULL FROM layers WHERE id=?");
+    synced.bind(layer.id);
+    return synced.step() && synced.integer(0) == 1;
+  });
+}
+
 void Store::save_image(const Image& image) {
-  write_blob(image.config);
-  make_durable();
-  Json layers = Json::array();
+  Json layer_list = Json::array();
   for (const LayerRef& layer : image.layers)
-    layers.push_back(Json::object({{"layer", layer.id.hex()}, {"time", layer.time}}));
+    layer_list.push_back(Json::object({{"layer", layer.id.hex()}, {"time", layer.time}}));
+  const std::string layers = layer_list.dump();
+  if (!is_durable(image, layers)) {
+    write_blob(image.config);
+    make_durable();
+  }
   int64_t now = time(nullptr);
   database_->durable_transaction([&] {
     database_->prepare("INSERT OR REPLACE INTO images(id,layers,size,created,added) VALUES(?,?,?,'',?)")
         .bind(image.id)
-        .bind(layers.dump())
+        .bind(layers)
         .bind(static_cast<int64_t>(image.size))
         .bind(now)
         .run();

@@ -238,6 +238,8 @@ class Store {
   std::string fact(std::string_view name);
   void set_fact(std::string_view name, std::string_view value);
   Image read_image_row(Statement& row);
+  // Whether save_image() has nothing to sync: it did so before, and all of it is still there.
+  bool is_durable(const Image& image, const std::string& layers);
   std::optional<Digest> find_id(std::string_view table, std::string_view name_or_id);
   std::optional<ImageIndex> index_by_id(const Digest& id);
 

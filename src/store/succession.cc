@@ -29,6 +29,16 @@ void Layers::succeed(const Digest& family, const LayerRef& layer) {
   });
 }
 
+std::shared_ptr<const Manifest> Layers::latest(const Digest& family) {
+  std::optional<Digest> layer;
+  {
+    Statement last = database_.prepare("SELECT layer FROM lineages WHERE family=?");
+    last.bind(family);
+    if (last.step()) layer = last.digest(0);
+  }
+  return layer && has(*layer) ? load(*layer) : nullptr;
+}
+
 std::optional<LayerRef> Layers::predecessor(const LayerRef& layer) {
   Statement row =
       database_.prepare("SELECT earlier, earlier_time FROM predecessors WHERE layer=? AND time=?");

@@ -20,11 +20,14 @@ class Tree {
   virtual const Entry* find(const RootfsPath& path) const = 0;
   // What is in the directory, by name; empty for anything else.
   virtual std::vector<const Entry*> list(const RootfsPath& directory) const = 0;
+  // All that is below the directory will be asked for: a tree that reads when it is asked may read it now.
+  virtual void expect(const RootfsPath& /*directory*/) const {}
   // Makes Entry::content of these files valid (a context hashes lazily).
   virtual void compute_digests(std::span<const Entry* const>) const {}
   // Makes sure that the store has the contents of these files. Error(kIo) names a file that changed since it
   // was hashed.
-  virtual void ingest(std::span<const Entry* const>) const {}
+  // What a manifest that is held names is there (`known`, may be null), and is not looked for.
+  virtual void ingest(std::span<const Entry* const>, const Manifest* /*known*/ = nullptr) const {}
 };
 
 // An empty tree.

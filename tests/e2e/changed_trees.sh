@@ -47,9 +47,12 @@ check "a file that became a directory"
 rm -r ctx/src/f30
 echo file >ctx/src/f30
 check "a directory that became a file"
-for n in 1 2 3 4 5 6 7 8 9; do
+whole_directories() { find "$CORTEN_STORE/dirs" -path '*/src/sub/deep/d1' ! -path '*.delta/*' | wc -l; }
+before=$(whole_directories)
+for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
   echo "edit $n" >ctx/src/f40
   build ctx --build-context base=bb -t tree
 done
+equal "$(whole_directories)" "$before" "twenty edits made the directory anew"
 echo "the last edit" >ctx/src/f40
 check "the last of many edits"

@@ -54,6 +54,13 @@ equal "$("$CORTEN" images | wc -l)" 2 "members have no line of their own"
 equal "$("$CORTEN" inspect --format '{{.Architecture}}' multi:1)" amd64 "inspect takes this machine's"
 equal "$("$CORTEN" inspect --platform linux/arm64 --format '{{.Architecture}}' multi:1)" arm64 "inspect --platform"
 holds "$("$CORTEN" history --platform linux/arm/v7 multi:1)" "COPY"
+# A member that has a name of its own loses it, and stays the index's.
+"$CORTEN" tag "$("$CORTEN" inspect --platform linux/arm64 --format '{{.Id}}' multi:1)" member:1
+equal "$("$CORTEN" rmi member:1)" "Untagged: member:1" "rmi of a member by name"
+member=$("$CORTEN" inspect --platform linux/arm64 --format '{{.Id}}' multi:1)
+code=0; "$CORTEN" rmi "$member" 2>err || code=$?
+[ "$code" = 1 ] || fail "rmi of a member by id"
+holds "$(cat err)" "belongs to the index"
 "$CORTEN" tag multi:1 multi:again
 equal "$("$CORTEN" images -q multi:again)" "$("$CORTEN" images -q multi:1)" "tag"
 "$CORTEN" save -o saved.tar multi:again 2>note

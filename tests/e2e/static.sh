@@ -1,5 +1,5 @@
 #!/bin/sh
-# static.sh CORTEN binary|version|build: the release binary needs nothing beside itself: no dynamic section, and in an empty root it
+# static.sh CORTEN binary|version|build: the release binary needs nothing beside itself: no library, and in an empty root it
 # tells its version and, as root, makes a whole build (an ordinary user cannot make namespaces in a chroot).
 set -eu
 corten=$1
@@ -14,7 +14,7 @@ cp "$corten" "$root/corten"
 case $subject in
   binary)
     readelf -dW "$corten" >"$root/dynamic"
-    grep -q 'no dynamic section' "$root/dynamic" || { cat "$root/dynamic"; fail "the binary has a dynamic section"; }
+    ! grep -q NEEDED "$root/dynamic" || { cat "$root/dynamic"; fail "the binary needs a library"; }
     readelf -lW "$corten" >"$root/headers"
     ! grep -q INTERP "$root/headers" || fail "the binary asks for an interpreter"
     ;;
