@@ -1,5 +1,6 @@
 #include "store/collector.h"
 
+#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -194,6 +195,24 @@ TEST_F(CollectorTest, AnImageThatSomebodyLooksAtStays) {
   collect(options);
   EXPECT_TRUE(store.image_by_id(image.id));
   EXPECT_TRUE(has_content('a'));
+}
+
+// With memory that is overwritten when it is freed: what the collector knows of a layer is read while it is
+// there.
+TEST_F(CollectorTest, AllFilesOfALayerStay) {
+  Digest layer = [&] {
+    Store store(path());
+    std::vector<Entry> entries;
+    for (char c = 'a'; c <= 'z'; c++) entries.push_back(file(std::string(1, c), std::string(100, c), store));
+    return store.layers().save(Manifest(std::move(entries)));
+  }();
+  Store store(path());
+  store.set_other_roots([layer] { return std::vector<Digest>{layer}; });
+  mallopt(M_PERTURB, 0xff);
+  Collector(store).collect(everything());
+  mallopt(M_PERTURB, 0);
+  for (char c = 'a'; c <= 'z'; c++)
+    EXPECT_TRUE(store.contents().exists(Digest::of(std::string(100, c)))) << c;
 }
 
 TEST_F(CollectorTest, OtherRootsStay) {

@@ -132,7 +132,8 @@ std::vector<Store::Damage> Store::check(bool repair) {
     auto id = Digest::try_parse("sha256:" + name);
     if (!id) return;
     try {
-      for (const Entry& entry : layers_->load(*id)->entries())
+      const auto manifest = layers_->load(*id);
+      for (const Entry& entry : manifest->entries())
         if (entry.type == EntryType::kFile && entry.size > 0 && !contents_->exists(entry.content))
           fail(ErrorCode::kCorrupt, "content {} of {} is missing", entry.content.short_hex(),
                entry.path.absolute());

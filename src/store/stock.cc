@@ -91,7 +91,8 @@ void Stock::find_files(Store& store) {
     std::string bytes;
     try {
       bytes = read_file(path);
-      for (const Entry& entry : Manifest::parse(bytes).entries()) {
+      const Manifest manifest = Manifest::parse(bytes);  // named: a loop keeps no part of a temporary
+      for (const Entry& entry : manifest.entries()) {
         if (entry.type != EntryType::kFile) continue;
         if (auto number = content_numbers.find(entry.content); number != content_numbers.end())
           layer.contents.push_back(number->second);
