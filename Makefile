@@ -37,7 +37,7 @@ test-long: deps configure
 
 # Two builds: clang's with AddressSanitizer and UndefinedBehaviorSanitizer (the preset `fuzz`, which tests/fuzz/run shares) for the unit tests of
 # all rooms and the kept inputs of all fuzz targets; g++'s with ThreadSanitizer for the rooms that have threads.
-PARALLEL_ROOMS := base store source image build
+PARALLEL_ROOMS := base archive store source image sandbox build
 test-sanitizers:
 	@tools/install_deps.sh build test check
 	@cmake --preset fuzz $(NO_CCACHE) --log-level=WARNING && ninja -k 0 -C build/fuzz -j$(JOBS)

@@ -116,7 +116,6 @@ void LocalContext::expect(const RootfsPath& directory) const {
 
 // What one directory says of itself; nothing but the node is touched.
 void LocalContext::scan(Node& node) const {
-  node.is_listed = true;
   auto fd = open_no_links(root_fd_.get(), node.entry.path.str(), O_RDONLY | O_DIRECTORY);
   if (!fd)
     fail(ErrorCode::kIo, "context {}: {} changed while it was read", directory_.value,
@@ -165,8 +164,10 @@ void LocalContext::scan(Node& node) const {
   }
 }
 
-// What the tree as a whole has to know of a directory that was read.
+// What the tree as a whole has to know of a directory that was read. One that could not be read to its end,
+// or beside which another could not, does not count as listed: another step must not take it for empty.
 void LocalContext::enlist(Node& node) const {
+  node.is_listed = true;
   for (const auto& [name, child] : node.children) {
     const struct stat& st = child->st;
     if (S_ISREG(st.st_mode) && st.st_nlink > 1) {
