@@ -24,8 +24,7 @@ std::string HostPath::filename() const {
   return slash == std::string::npos ? value : value.substr(slash + 1);
 }
 
-// Whether cleaning would change nothing.
-static bool is_clean(std::string_view path) {
+bool RootfsPath::is_clean(std::string_view path) {
   bool at_start = true;  // of a component
   for (size_t i = 0; i < path.size(); i++) {
     if (path[i] == '/' && at_start) return false;

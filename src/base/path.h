@@ -24,7 +24,8 @@ struct HostPath {
 class RootfsPath {
  public:
   RootfsPath() = default;
-  explicit RootfsPath(std::string_view any);  // "/a//b/../c" gives a/c
+  explicit RootfsPath(std::string_view any);    // "/a//b/../c" gives a/c
+  static bool is_clean(std::string_view path);  // cleaning would change nothing
   static RootfsPath join(const RootfsPath& base, std::string_view relative_or_absolute);
 
   const std::string& str() const { return value_; }  // "a/c"

@@ -41,6 +41,11 @@ std::optional<ReadList> parse_list(std::string_view bytes) {
   std::string_view body = bytes.substr(0, bytes.size() - kSum);
   Digest sum = Digest::of(body);
   if (std::memcmp(bytes.data() + body.size(), sum.bytes().data(), kSum) != 0) return std::nullopt;
+  try {
+    for (store::ManifestCursor entries(body.substr(kMagic.size())); entries.next();) continue;
+  } catch (const Error&) {
+    return std::nullopt;
+  }
   return ReadList{std::string(body.substr(kMagic.size()))};
 }
 

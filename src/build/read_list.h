@@ -21,7 +21,7 @@ struct ReadList {
 
 // docs/formats.md, "Read list".
 std::string serialize_list(const Selection& selection);
-// Empty for anything that is damaged.
+// Empty for anything that serialize_list() would not write.
 std::optional<ReadList> parse_list(std::string_view bytes);
 
 // The paths that differ, in order, with the field in which they do: at most `most` of them; `more` counts the

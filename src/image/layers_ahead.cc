@@ -20,9 +20,10 @@ void LayersAhead::add(const store::LayerRef& layer) {
 
 void LayersAhead::make(const store::LayerRef& layer) {
   options_.cancellation.check();
-  // With an earlier version, what did not change is taken from it, by way of the diff id; without one, one pass makes
-  // both.
-  if (!options_.blobs || store_.layers().predecessor(layer)) ensure_diff(layer, store_, options_.cancellation);
+  // With an earlier version, what did not change is taken from it, by way of the diff id; without one, one
+  // pass makes both.
+  if (!options_.blobs || store_.layers().predecessor(layer))
+    ensure_diff(layer, store_, options_.cancellation);
   if (options_.blobs) ensure_blob(layer, *options_.blobs, options_.threads, store_, options_.cancellation);
 }
 

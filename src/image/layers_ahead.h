@@ -1,5 +1,5 @@
-// What the image will need of a layer, made while later steps still run: a diff id is a hash over all bytes of the
-// layer, and a RUN above it needs it as little as the hash needs the RUN.
+// What the image will need of a layer, made while later steps still run: a diff id is a hash over all bytes
+// of the layer, and a RUN above it needs it as little as the hash needs the RUN.
 #pragma once
 #include <optional>
 #include <set>

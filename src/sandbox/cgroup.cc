@@ -247,7 +247,8 @@ std::vector<CgroupHierarchy> parse_hierarchies(std::string_view mountinfo, std::
       // At the end of a name: a hierarchy of /docker/1 does not hold /docker/12.
       if (root != "/" && (path + "/").starts_with(root + "/")) path.erase(0, root.size());
       // Beyond the root of our cgroup namespace: as good as the root.
-      if (!path.starts_with('/') || path == "/" || (path + "/").find("/../") != std::string::npos) path.clear();
+      if (!path.starts_with('/') || path == "/" || (path + "/").find("/../") != std::string::npos)
+        path.clear();
       hierarchy.own = hierarchy.mount + path;
     }
     if (!hierarchy.own.empty()) found.push_back(std::move(hierarchy));

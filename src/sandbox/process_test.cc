@@ -293,10 +293,10 @@ TEST_F(Sandbox, TheStepDoesNotSeeItsLocks) {
   TempDir directory = TempDir::for_test();
   const LockKeeper keeper;
   FileLock one = FileLock::exclusive(directory / "one"), two = FileLock::exclusive(directory / "two");
-  Spec spec = box.spec({"/bin/sh", "-c", "ls /proc/$$/fd; true"});
+  Spec spec = box.spec({"/bin/sh", "-c", "ls /proc/self/fd; true"});
   spec.lock_fds = {one.fd(), two.fd()};
   spec.lock_keeper = &keeper;
-  EXPECT_EQ(box.run(spec).output, "0\n1\n2\n");
+  EXPECT_EQ(box.run(spec).output, "0\n1\n2\n3\n");  // 3: the directory itself
   // Nobody else holds them when run() is over.
   one.release();
   two.release();

@@ -141,29 +141,32 @@ Entry read_entry(Reader& in) {
   return e;
 }
 
-// Goes over an entry that read_entry() could read.
-void skip_entry(Reader& in) {
-  in.string();
+// Goes over an entry as read_entry() reads it; gives its path.
+std::string_view skip_entry(Reader& in) {
+  std::string_view path = in.string();
   auto type = static_cast<EntryType>(in.take(1)[0]);
   uint64_t flags = in.number();
-  if (type == EntryType::kWhiteout) return;
-  for (int i = 0; i < 3; i++) in.number();  // mode, uid, gid
+  if (!RootfsPath::is_clean(path) || type > EntryType::kWhiteout) Reader::corrupt();
+  if (flags > (type == EntryType::kWhiteout ? 0 : kOpaque | kTime | kHardLink | kXattrs)) Reader::corrupt();
+  if (type == EntryType::kWhiteout) return path;
+  for (int i = 0; i < 3; i++) in.small();  // mode, uid, gid
   if (type == EntryType::kFile) {
     in.number();
     in.take(32);
   } else if (type == EntryType::kSymlink) {
     in.string();
   } else if (type == EntryType::kCharDevice || type == EntryType::kBlockDevice) {
-    in.number();
-    in.number();
+    in.small();
+    in.small();
   }
   if (flags & kTime) in.number();
-  if (flags & kHardLink) in.string();
+  if (flags & kHardLink && !RootfsPath::is_clean(in.string())) Reader::corrupt();
   if (flags & kXattrs)
     for (uint64_t left = in.number(); left > 0; left--) {
       in.string();
       in.string();
     }
+  return path;
 }
 
 // The number of entries, and where they begin.
@@ -244,10 +247,11 @@ bool ManifestCursor::next() {
   }
   left_--;
   Reader in(rest_);
-  skip_entry(in);
+  std::string_view path = skip_entry(in);
+  if (!raw_.empty() && RootfsPath::compare(path_, path) >= 0) Reader::corrupt();
+  path_ = path;
   raw_ = rest_.substr(0, rest_.size() - in.rest().size());
   rest_ = in.rest();
-  path_ = Reader(raw_).string();
   return true;
 }
 

@@ -388,27 +388,26 @@ std::string stat_record(const std::string& path) {
 }
 }  // namespace
 
-// With its digest mended: whatever is read is written again as it is, and what is remembered is found.
+// A block of records, its digest mended: whatever is read does not get in the way of what is remembered.
 FUZZ_TARGET(stat_cache, stat_record("a/b"), stat_record("") + stat_record("c"), "\xff\xff\xff\xff") {
   static TempDir place = TempDir::make("/tmp", "fuzz-");
   static const std::string file = place / "cache";
-  std::string bytes = "corten-stat-cache-1\n" + std::string(input);
-  Digest sum = Digest::of(bytes);
-  bytes.append(reinterpret_cast<const char*>(sum.bytes().data()), 32);
-  write_file_atomic(file, bytes, 0600);
+  uint32_t length = static_cast<uint32_t>(input.size());
+  std::string block = std::string(reinterpret_cast<const char*>(&length), 4) + std::string(input);
+  Digest sum = Digest::of(block);
+  block.append(reinterpret_cast<const char*>(sum.bytes().data()), 32);
+  write_file_atomic(file, "corten-stat-cache-2\n" + block, 0600, Durable::kNo);
   struct stat st = {};
   st.st_mtim.tv_sec = st.st_ctim.tv_sec = 1000;
-  Digest digest = Digest::of("x");
-  auto saved = [&] {
+  for (const char* text : {"first", "second"}) {
+    Digest digest = Digest::of(text);
     StatCache cache(file);
     for (const char* name : {"a/b", "c", ""}) cache.find(name, st, INT64_MAX);
     cache.remember("a/b", st, digest, 2'000'000'000'000);
     REQUIRE(cache.find("a/b", st, INT64_MAX) == digest);
     cache.save();
-    return read_file(file);
-  };
-  std::string once = saved();
-  REQUIRE(saved() == once);
+    REQUIRE(StatCache(file).find("a/b", st, INT64_MAX) == digest);
+  }
 }
 
 }  // namespace corten::fuzz
