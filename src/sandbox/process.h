@@ -56,8 +56,10 @@ class Process {
   Process& operator=(Process&&) noexcept;
   ~Process();  // kills and waits, if nobody has waited
 
-  Exit wait();                                // once; blocks until all processes of the box are gone
-  void kill() noexcept;                       // SIGKILL to all of it; does nothing when it is gone
+  Exit wait();  // once; blocks until all processes of the box are gone
+  // SIGKILL to all of it; does nothing when it is gone. Any thread may, as long as this lives: also while
+  // another is in wait().
+  void kill() noexcept;
   void signal(int number);                    // to process 1, which ignores what it has no handler for
   int pidfd() const { return pidfd_.get(); }  // becomes readable when it has ended
   pid_t pid() const { return pid_; }          // as we see it
@@ -73,8 +75,10 @@ class Process {
   // Until nobody else holds its locks: then they are free when we let go of them.
   void wait_for_locks() noexcept;
   void note_start(const Plan& plan, const Report& report);
-  UniqueFd pidfd_, released_;
+  UniqueFd pidfd_;  // open until the end, for kill(): its number must not come to name something else
+  UniqueFd released_;
   pid_t pid_ = -1;
+  bool is_over_ = false;  // wait() has seen its end
   std::string exec_error_;
   int exec_code_ = 0;
   std::vector<Stub> stubs_;

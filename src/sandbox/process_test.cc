@@ -421,6 +421,23 @@ TEST_F(Sandbox, JoinsARunningBox) {
   process.wait();
 }
 
+// As when a build is cancelled. Of interest to ThreadSanitizer.
+TEST_F(Sandbox, OneThreadMayKillWhatAnotherWaitsFor) {
+  Spec spec = box.spec({"/bin/sh", "-c", "while :; do :; done"});
+  spec.root.upper = spec.root.work = {};
+  spec.stdout_fd = spec.stderr_fd = -1;
+  Process process = Process::start(spec);
+  std::atomic<bool> is_over = false;
+  std::thread killer([&] {
+    do process.kill();
+    while (!is_over);
+  });
+  EXPECT_EQ(process.wait().signal, SIGKILL);
+  is_over = true;
+  killer.join();
+  EXPECT_THROW(process.wait(), Error);
+}
+
 TEST_F(Sandbox, ManyThreadsStartManySteps) {
   std::vector<std::thread> threads;
   std::atomic<int> good = 0;

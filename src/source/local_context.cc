@@ -115,7 +115,7 @@ void LocalContext::expect(const RootfsPath& directory) const {
   }
 }
 
-// What one directory says of itself; nothing but the node is touched.
+// What one directory holds; nothing is touched.
 LocalContext::Children LocalContext::scan(const Node& node) const {
   Children children;
   auto fd = open_no_links(root_fd_.get(), node.entry.path.str(), O_RDONLY | O_DIRECTORY);
@@ -167,7 +167,8 @@ LocalContext::Children LocalContext::scan(const Node& node) const {
   return children;
 }
 
-// What the tree as a whole has to know of a directory that was read.
+// What the tree as a whole has to know of a directory that was read. One that could not be read to its end,
+// or beside which another could not, does not count as listed: another step must not take it for empty.
 void LocalContext::enlist(Node& node, Children children) const {
   node.children = std::move(children);
   node.is_listed = true;

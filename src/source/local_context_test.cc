@@ -7,6 +7,9 @@
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <thread>
+
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/subprocess.h"
@@ -54,6 +57,47 @@ TEST_F(LocalContextTest, DigestsAndIngests) {
   context.ingest(std::array{f});
   EXPECT_EQ(store_.contents().read(f->content, 100), "hello");
   EXPECT_FALSE(f->time_ns);
+}
+
+// Of interest to ThreadSanitizer: steps share a context.
+TEST_F(LocalContextTest, StepsReadItAtTheSameTime) {
+  constexpr int kDirectories = 12, kFiles = 6;
+  for (int i = 0; i < kDirectories; i++)
+    for (int j = 0; j < kFiles; j++)
+      write(fmt::format("d{}/e{}/f{}", i % 4, i, j), fmt::format("{} {}", i, j));
+  ASSERT_EQ(link((root_ + "/d0/e0/f0").c_str(), (root_ + "/d3/again").c_str()), 0);
+  const LocalContext context = open({.stat_cache = dir_ / "cache", .threads = 3});
+  std::vector<std::thread> steps;
+  std::vector<std::string> seen(4);
+  for (size_t n = 0; n < seen.size(); n++)
+    steps.emplace_back([&, n] {
+      RootfsPath top(n % 2 ? "" : fmt::format("d{}", n));
+      context.expect(top);
+      std::vector<const store::Entry*> files;
+      store::walk(context, RootfsPath(), [&](const store::Entry& e) {
+        if (e.type == store::EntryType::kFile) files.push_back(&e);
+      });
+      context.compute_digests(files);
+      context.ingest(files);
+      for (const store::Entry* e : files)
+        seen[n] += e->path.str() + e->hard_link.str() + e->content.hex() + "\n";
+    });
+  for (std::thread& step : steps) step.join();
+  EXPECT_EQ(std::count(seen[0].begin(), seen[0].end(), '\n'), kDirectories * kFiles + 1);
+  // Which name of a hard link is the first depends on who read first, but it is the same for all.
+  for (const std::string& other : seen) EXPECT_EQ(other, seen[0]);
+}
+
+TEST_F(LocalContextTest, ADirectoryThatCouldNotBeReadIsNotEmpty) {
+  write("f", "hello");
+  bool is_wrong = true;
+  LocalContext context = open({.file_system = [&](int) -> int64_t {
+    if (is_wrong) fail(ErrorCode::kIo, "wrong");
+    return 0;
+  }});
+  EXPECT_THROW(context.expect(RootfsPath()), Error);
+  is_wrong = false;
+  EXPECT_EQ(context.list(RootfsPath()).size(), 1u);
 }
 
 TEST_F(LocalContextTest, AFileThatChangesIsNamed) {
