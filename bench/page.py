@@ -33,12 +33,13 @@ def table(rows, names):
             reached = f"1/{round(1 / limit)} of BuildKit"
             if "BuildKit" in row.seconds:
                 reached += ": yes" if row.seconds["Corten"] <= row.seconds["BuildKit"] * limit else ": **no**"
-        cells = [row.work.key, row.work.title] + [seconds(row.seconds[name]) for name in names]
-        cells += [f"{row.ratio(peer):.1f}" for peer in peers]
+        here = [name for name in names if name in row.seconds]
+        cells = [row.work.key, row.work.title] + [seconds(row.seconds[name]) if name in here else "" for name in names]
+        cells += [f"{row.ratio(peer):.1f}" if peer in here else "" for peer in peers]
         if any(row.notes.values()):
-            reached = " / ".join(row.notes[name] for name in names)
-        cells += [reached, " / ".join(f"{row.peak[name] >> 20}" for name in names) + " MiB",
-                  " / ".join(f"{row.written[name] / 1e6:.0f}" for name in names) + " MB"]
+            reached = " / ".join(row.notes[name] for name in here)
+        cells += [reached, " / ".join(f"{row.peak[name] >> 20}" for name in here) + " MiB",
+                  " / ".join(f"{row.written[name] / 1e6:.0f}" for name in here) + " MB"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
