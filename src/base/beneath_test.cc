@@ -86,6 +86,20 @@ TEST(FileLockTest, TheLockIsOfTheFileThatHasTheName) {
   EXPECT_EQ(held.st_ino, named.st_ino);
 }
 
+TEST(FileLockTest, WhatIsGoneIsHeldByNobodyAndNotMade) {
+  TempDir dir = TempDir::for_test();
+  FileLock lock;
+  EXPECT_TRUE(FileLock::try_exclusive_unless_gone(dir / "none/lock", lock));
+  EXPECT_TRUE(FileLock::try_exclusive_unless_gone(dir / "lock", lock));
+  EXPECT_FALSE(lock.held());
+  EXPECT_FALSE(path_exists(dir / "lock"));
+  FileLock held = FileLock::exclusive(dir / "lock");
+  EXPECT_FALSE(FileLock::try_exclusive_unless_gone(dir / "lock", lock));
+  held.release();
+  EXPECT_TRUE(FileLock::try_exclusive_unless_gone(dir / "lock", lock));
+  EXPECT_TRUE(lock.held());
+}
+
 // Deeper than there are descriptors, and than a path can say.
 TEST(Beneath, RemovesWhatIsNestedVeryDeep) {
   TempDir dir = TempDir::for_test();

@@ -143,9 +143,9 @@ void copy_contents(int from, int to, uint64_t size, std::string_view what) {
   }
 }
 
-static bool lock_file(const std::string& path, int operation, UniqueFd& fd) {
+static bool lock_file(const std::string& path, int operation, UniqueFd& fd, int flags = O_CREAT) {
   while (true) {
-    fd = open_file(path, O_RDONLY | O_CREAT, 0600);
+    fd = open_file(path, O_RDONLY | flags, 0600);
     while (flock(fd.get(), operation) != 0) {
       if (errno == EINTR) continue;
       if (errno == EWOULDBLOCK) {
@@ -192,6 +192,15 @@ bool FileLock::try_shared(const std::string& path, FileLock& lock) {
 
 bool FileLock::try_exclusive(const std::string& path, FileLock& lock) {
   return lock_file(path, LOCK_EX | LOCK_NB, lock.fd_);
+}
+
+bool FileLock::try_exclusive_unless_gone(const std::string& path, FileLock& lock) {
+  try {
+    return lock_file(path, LOCK_EX | LOCK_NB, lock.fd_, 0);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kNotFound) throw;
+    return true;
+  }
 }
 
 }  // namespace corten

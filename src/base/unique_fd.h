@@ -69,6 +69,9 @@ class FileLock {
   static FileLock shared(const std::string& path);
   static bool try_exclusive(const std::string& path, FileLock& lock);  // false: somebody holds it
   static bool try_shared(const std::string& path, FileLock& lock);     // false: somebody holds it exclusively
+  // False: somebody holds it. A file that is not there (any more) is held by nobody: true, it is not made,
+  // and `lock` holds nothing. For directories that another process may be removing.
+  static bool try_exclusive_unless_gone(const std::string& path, FileLock& lock);
   // Of a lock that is held shared: whether nobody else holds it; then it is exclusive. Either way it stays
   // held.
   bool try_upgrade();

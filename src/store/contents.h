@@ -31,7 +31,7 @@ class Contents {
   bool has(const Digest& digest) const;
   // The same for many at once; to be called before many are asked for one by one.
   void hold(std::span<const Digest> digests) const { lease_.hold(Held::kContent, digests); }
-  // Without holding it: for those that have the store for themselves.
+  // Without holding it: for those that have the store for themselves, or held it before.
   bool exists(const Digest& digest) const;
   // Error(kNotFound) when it is missing.
   UniqueFd open(const Digest& digest) const;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include <fmt/core.h>
 
@@ -66,8 +67,8 @@ std::vector<BuildRecord> Store::builds(size_t most) {
     if (record.status != "running") continue;
     // Who runs holds the lock; a build that was killed could not write that it was.
     FileLock lock;
-    std::string file = build_directory(record.id) + "/lock";
-    if (!path_exists(file) || FileLock::try_exclusive(file, lock)) record.status = "killed";
+    if (FileLock::try_exclusive_unless_gone(build_directory(record.id) + "/lock", lock))
+      record.status = "killed";
   }
   return found;
 }
@@ -100,8 +101,11 @@ BuildRecord Store::find_build(std::string_view text) {
       .with_hint("'corten builds' lists those that are remembered");
 }
 
+// Builds that begin at once forget the same old one: whoever moves its directory away removes it.
 void Store::delete_build(const std::string& id) {
-  remove_tree(build_directory(id));
+  TempDir place = temporary("build");
+  if (rename(build_directory(id).c_str(), (place.path() + "/build").c_str()) != 0 && errno != ENOENT)
+    fail_errno("remove {}", build_directory(id));
   database_->prepare("DELETE FROM builds WHERE id=?").bind(id).run();
 }
 
@@ -114,8 +118,7 @@ void Store::forget_old_builds() {
   }
   for (const std::string& id : old) {
     FileLock lock;
-    std::string file = build_directory(id) + "/lock";
-    if (!path_exists(file) || FileLock::try_exclusive(file, lock)) delete_build(id);
+    if (FileLock::try_exclusive_unless_gone(build_directory(id) + "/lock", lock)) delete_build(id);
   }
 }
 

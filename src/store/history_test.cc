@@ -3,6 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <latch>
+#include <thread>
+
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/temp_dir.h"
@@ -66,6 +69,36 @@ TEST_F(HistoryTest, TheOldestGiveWay) {
   store_.delete_build("build1519");
   EXPECT_FALSE(path_exists(store_.build_directory("build1519")));
   EXPECT_EQ(store_.builds().at(0).id, "build1518");
+}
+
+// Builds that begin at the same moment all find the same old ones to forget.
+TEST_F(HistoryTest, TwoThatBeginAtOnceForgetTheSameBuilds) {
+  store_.database().execute("BEGIN");
+  for (int i = 0; i < 620; i++) build("build" + std::to_string(1000 + i), i, "x");
+  for (int i = 0; i < 120; i++) {  // of whom the first 120 are there again
+    std::string id = "build" + std::to_string(1000 + i);
+    make_directories_on_host(store_.build_directory(id));
+    for (const char* name : {"lock", "log", "record"})
+      write_file_atomic(store_.build_directory(id) + "/" + name, "", 0600, Durable::kNo);
+    store_.save_build(
+        {.id = id, .started_ns = i, .finished_ns = i, .status = "done", .name = "x", .details = {}});
+  }
+  store_.database().execute("COMMIT");
+  std::vector<std::thread> builds;
+  std::latch all_stand(4);
+  for (int i = 0; i < 4; i++)
+    builds.emplace_back([&, i] {
+      try {
+        Store mine(dir_ / "store");
+        all_stand.arrive_and_wait();
+        mine.begin_build("new" + std::to_string(i));
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << error.what();
+      }
+    });
+  for (std::thread& build : builds) build.join();
+  EXPECT_EQ(store_.builds(1000).size(), 499u);
+  EXPECT_FALSE(path_exists(store_.build_directory("build1000")));
 }
 
 TEST_F(HistoryTest, TheKeyIsMadeOnceAndIsOurs) {

@@ -196,7 +196,7 @@ bool sweep_dead_leases(const std::string& root) {
     if (!is_lease(name)) continue;
     std::string path = root + "/leases/" + name;
     FileLock lock;
-    if (!path_exists(path) || !FileLock::try_exclusive(path, lock)) {
+    if (!FileLock::try_exclusive_unless_gone(path, lock) || !lock.held()) {
       living.insert(name);
       continue;
     }

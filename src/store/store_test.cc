@@ -9,6 +9,7 @@
 
 #include "base/beneath.h"
 #include "base/error.h"
+#include "base/strings.h"
 #include "store/directory_body.h"
 
 namespace corten::store {
@@ -239,6 +240,44 @@ TEST_F(StoreTest, ACrashLosesWhatWasNotSyncedAndNothingElse) {
   store_.recover_after_crash();
   EXPECT_TRUE(store_.contents().has(whole));
   EXPECT_FALSE(store_.contents().has(lost));
+}
+
+// An image that is there already is synced once more when one of its layers was written since.
+TEST_F(StoreTest, AnImageIsDurableWithAllItsLayers) {
+  Image image;
+  image.config = "{}";
+  image.id = Digest::of(image.config);
+  image.layers = {{store_.layers().save(Manifest()), 5}};
+  auto unsynced = [&] {
+    Statement row = store_.database().prepare("SELECT count(*) FROM layers WHERE boot IS NOT NULL");
+    row.step();
+    return row.integer(0);
+  };
+  auto forget_the_barrier = [&] { store_.database().execute("DELETE FROM facts WHERE name='durable'"); };
+  auto was_synced = [&] {
+    Statement row = store_.database().prepare("SELECT count(*) FROM facts WHERE name='durable'");
+    row.step();
+    return row.integer(0) == 1;
+  };
+  EXPECT_EQ(unsynced(), 1);
+  store_.save_image(image);
+  EXPECT_EQ(unsynced(), 0);
+  forget_the_barrier();
+  store_.save_image(image);
+  EXPECT_FALSE(was_synced()) << "nothing was written";
+  store_.database()
+      .prepare("UPDATE layers SET boot=?")
+      .bind(trim(read_file("/proc/sys/kernel/random/boot_id", 256)))
+      .run();
+  store_.save_image(image);
+  EXPECT_TRUE(was_synced());
+  EXPECT_EQ(unsynced(), 0);
+  // Another image of the same layers is not there yet.
+  forget_the_barrier();
+  image.config = "{ }";
+  image.id = Digest::of(image.config);
+  store_.save_image(image);
+  EXPECT_TRUE(was_synced());
 }
 
 TEST_F(StoreTest, WhatAKilledCommandLeftGoesAway) {
