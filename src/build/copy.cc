@@ -39,9 +39,9 @@ class CancellableSource : public archive::ByteSource {
 
 class Copier {
  public:
-  Copier(const CopyStep& step, const store::Tree& source, const store::Accounts& accounts,
-         store::Contents& contents, store::LayerBuilder& builder, const CopyBounds& bounds)
-      : step_(step), source_(source), contents_(contents), builder_(builder), bounds_(bounds) {
+  Copier(const CopyStep& step, const store::Accounts& accounts, store::Contents& contents,
+         store::LayerBuilder& builder, const CopyBounds& bounds)
+      : step_(step), contents_(contents), builder_(builder), bounds_(bounds) {
     if (step.owner) owner_ = owner_of(accounts, *step.owner);
   }
 
@@ -234,7 +234,6 @@ class Copier {
   }
 
   const CopyStep& step_;
-  const store::Tree& source_;
   store::Contents& contents_;
   store::LayerBuilder& builder_;
   const CopyBounds& bounds_;
@@ -247,10 +246,9 @@ class Copier {
 
 }  // namespace
 
-void copy_into(const CopyStep& step, const Selection& selection, const store::Tree& source,
-               const store::Accounts& accounts, store::Contents& contents, store::LayerBuilder& builder,
-               const CopyBounds& bounds) {
-  Copier(step, source, accounts, contents, builder, bounds).run(selection);
+void copy_into(const CopyStep& step, const Selection& selection, const store::Accounts& accounts,
+               store::Contents& contents, store::LayerBuilder& builder, const CopyBounds& bounds) {
+  Copier(step, accounts, contents, builder, bounds).run(selection);
 }
 
 void make_workdir(const RootfsPath& path, const Owner& owner, store::LayerBuilder& builder) {

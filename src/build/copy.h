@@ -49,9 +49,8 @@ struct CopyBounds {
 
 // Puts the selection into the layer. `builder` lies on what is below (or on nothing, for --link). Files must
 // be in the store. Error(kCancelled) soon after a cancellation, Error(kInvalid) for an archive bomb.
-void copy_into(const CopyStep& step, const Selection& selection, const store::Tree& source,
-               const store::Accounts& accounts, store::Contents& contents, store::LayerBuilder& builder,
-               const CopyBounds& bounds = {});
+void copy_into(const CopyStep& step, const Selection& selection, const store::Accounts& accounts,
+               store::Contents& contents, store::LayerBuilder& builder, const CopyBounds& bounds = {});
 
 // WORKDIR: the missing directories of a path.
 void make_workdir(const RootfsPath& path, const Owner& owner, store::LayerBuilder& builder);

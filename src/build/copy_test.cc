@@ -33,8 +33,8 @@ class CopyTest : public testing::Test {
     Cancellation cancellation;
     cancellation.cancel();
     try {
-      copy_into(step, select_sources(step, source, "context"), source, store::Accounts::parse("", ""),
-                contents_, builder, {.cancellation = cancellation});
+      copy_into(step, select_sources(step, source, "context"), store::Accounts::parse("", ""), contents_,
+                builder, {.cancellation = cancellation});
     } catch (const Error& error) {
       return error.code();
     }

@@ -41,7 +41,7 @@ PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) cons
     store::Accounts accounts = copy.link || !copy.owner
                                    ? store::Accounts::parse("", "")
                                    : store::Accounts::load(view, executor_.store.contents());
-    copy_into(copy, selection, *source, accounts, executor_.store.contents(), builder,
+    copy_into(copy, selection, accounts, executor_.store.contents(), builder,
               {.cancellation = executor_.cancellation, .max_unpacked_bytes = executor_.max_unpacked_bytes});
     return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())),
                            rootfs.newest + 1};

@@ -8,6 +8,7 @@
 #include "base/beneath.h"
 #include "base/error.h"
 #include "image/layer_blobs.h"
+#include "image/layers_ahead.h"
 
 namespace corten::image {
 namespace {
@@ -154,6 +155,43 @@ TEST_F(LayerReuseTest, AnotherTimeIsAnotherTar) {
   second.time++;
   store_.layers().succeed(family_, second);
   EXPECT_NE(made(second, store_), fresh(files));
+}
+
+// In one pass, or by way of the diff id: the same digests, and the same to take up again.
+TEST_F(LayerReuseTest, WhatIsMadeAheadIsTheSame) {
+  Files files;
+  for (uint32_t i = 0; i < 400; i++) files["f" + std::to_string(1000 + i)] = text(20'000, i);
+  store::LayerRef first = save(files, store_);
+  store_.layers().succeed(family_, first);
+  LayersAhead ahead(store_, {.blobs = Compression(), .threads = 2});
+  ahead.add(first);
+  ahead.add(first);
+  ahead.finish();
+  ASSERT_TRUE(store_.layers().find_diff(first));
+  EXPECT_EQ(made(first, store_), fresh(files));
+  TempDir dir = TempDir::for_test();
+  store::Store other(dir / "store");
+  ensure_diff(save(files, other), other);
+  EXPECT_FALSE(store_.layers().find_checkpoints(first).empty());
+  EXPECT_EQ(store_.layers().find_checkpoints(first), other.layers().find_checkpoints(first));
+  files["f1200"] += "x";
+  store::LayerRef second = save(files, store_);
+  store_.layers().succeed(family_, second);
+  ahead.add(second);
+  ahead.finish();
+  ASSERT_TRUE(store_.layers().find_diff(second));
+  EXPECT_EQ(made(second, store_), fresh(files));
+}
+
+TEST_F(LayerReuseTest, ACancelledBuildMakesNothingAhead) {
+  store::LayerRef layer = save({{"a", text(3'000'000, 1)}}, store_);
+  Cancellation cancellation;
+  cancellation.cancel();
+  LayersAhead ahead(store_, {.blobs = {}, .threads = 2, .cancellation = cancellation});
+  ahead.add(layer);
+  ahead.finish();
+  EXPECT_FALSE(store_.layers().find_diff(layer));
+  EXPECT_THROW(ensure_diff(layer, store_, cancellation), Error);
 }
 
 }  // namespace
