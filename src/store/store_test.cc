@@ -204,6 +204,46 @@ TEST_F(StoreTest, DamageIsFoundAndTakenAway) {
   EXPECT_FALSE(store_.image_by_id(image.id));
 }
 
+// Rows that cannot be read keep nobody from repairing, and the others stay.
+TEST_F(StoreTest, DamagedRowsAreFoundAndTakenAway) {
+  Digest layer = store_.layers().save(Manifest({file("f", "x")}));
+  auto save = [&](const std::string& config) {
+    Image image;
+    image.config = config;
+    image.id = Digest::of(image.config);
+    image.layers = {{layer, 7}};
+    store_.save_image(image);
+    store_.record_action({Digest::of(config), "exact", {layer, 7}, "{}"});
+    store_.save_index({{{"linux", "amd64", "", "", {}}, image.id}},
+                      {"docker.io/library/x:" + config.substr(2, 1)});
+    return image.id;
+  };
+  Digest kept = save("{\"a\":1}");
+  const std::pair<const char*, const char*> damages[] = {
+      {"actions", "layer='short'"}, {"actions", "key=x'00'"},   {"images", "layers='[{}]'"},
+      {"images", "id='no digest'"}, {"indexes", "members='['"}, {"indexes", "id=7"},
+      {"indexes", "members='[]'"},  {"tags", "image=x'11'"},    {"diffs", "diff_id='x'"},
+      {"images", "layers=x'ff00'"}};
+  store_.layers().remember_diff({layer, 7}, {{Digest::of("diff")}, 1});
+  for (const auto& [table, change] : damages) {
+    Digest other = save("{\"b\":1}");
+    std::string row = std::string(table) == "diffs"     ? "1"
+                      : std::string(table) == "actions" ? "key=x'" + Digest::of("{\"b\":1}").hex() + "'"
+                      : std::string(table) == "tags"    ? "name LIKE '%:b'"
+                      : std::string(table) == "images"  ? "id=x'" + other.hex() + "'"
+                                                       : "id=(SELECT image FROM tags WHERE name LIKE '%x:b')";
+    store_.database().execute(fmt::format("UPDATE {} SET {} WHERE {}", table, change, row));
+    EXPECT_FALSE(store_.check(false).empty()) << table << " " << change;
+    EXPECT_FALSE(store_.check(true).empty()) << table << " " << change;
+    EXPECT_TRUE(store_.check(false).empty()) << table << " " << change;
+    EXPECT_NO_THROW(store_.images()) << table << " " << change;
+    EXPECT_NO_THROW(store_.indexes()) << table << " " << change;
+    EXPECT_NO_THROW(store_.actions()) << table << " " << change;
+    EXPECT_NO_THROW(Collector(store_).records()) << table << " " << change;
+    EXPECT_TRUE(store_.image_by_id(kept)) << table << " " << change;
+  }
+}
+
 TEST_F(StoreTest, DamageInADirectoryIsFoundAndAContentThatIsMissingIsNone) {
   Digest layer = store_.layers().save(Manifest({file("f", "x"), file("g", "y")}));
   store_.record_action({Digest::of("key"), "exact", {layer, 7}, "{}"});
