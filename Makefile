@@ -36,16 +36,18 @@ test-long: deps configure
 	@ctest --test-dir $(BUILD) -C long -L long --output-on-failure --no-label-summary
 
 # Two builds: clang's with AddressSanitizer and UndefinedBehaviorSanitizer (the preset `fuzz`, which tests/fuzz/run shares) for the unit tests of
-# all rooms and the kept inputs of all fuzz targets; g++'s with ThreadSanitizer for the rooms that have threads
-# (without the tests that enter a user namespace: the sanitizer has a thread of its own, and the kernel refuses).
+# all rooms, the kept inputs of all fuzz targets and the tests of the whole program; g++'s with ThreadSanitizer for the rooms that have threads
+# (without the tests that enter a user namespace: the sanitizer has a thread of its own, and the kernel refuses), and what builds side by side.
 PARALLEL_ROOMS := base archive store source image sandbox build
 test-sanitizers:
 	@tools/install_deps.sh build test check
 	@cmake --preset fuzz $(NO_CCACHE) --log-level=WARNING && ninja -k 0 -C build/fuzz -j$(JOBS)
 	@UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir build/fuzz -L unit --output-on-failure --no-label-summary -j$(JOBS)
-	@cmake --preset tsan $(NO_CCACHE) --log-level=WARNING && ninja -k 0 -C build/tsan -j$(JOBS) $(addprefix test_,$(PARALLEL_ROOMS))
+	@tests/sanitized fuzz
+	@cmake --preset tsan $(NO_CCACHE) --log-level=WARNING && ninja -k 0 -C build/tsan -j$(JOBS) corten_programs $(addprefix test_,$(PARALLEL_ROOMS))
 	@TSAN_OPTIONS=suppressions=$(CURDIR)/tests/thread_sanitizer.suppressions:second_deadlock_stack=1 GTEST_FILTER='-PrivilegeLadder.*' \
 	  ctest --test-dir build/tsan -R '^($(subst $(eval) ,|,$(PARALLEL_ROOMS)))$$' --output-on-failure --no-label-summary
+	@tests/sanitized tsan
 
 # libFuzzer over every target, three minutes each: tests/fuzz/run tells of single ones.
 fuzz:

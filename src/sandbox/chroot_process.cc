@@ -28,7 +28,7 @@ struct Program {
   Child child;
 };
 
-int program_main(void* argument) {
+[[gnu::no_sanitize_address]] int program_main(void* argument) {  // as child_main in process.cc
   Program& program = *static_cast<Program*>(argument);
   become_program(*program.plan, program.child);
 }

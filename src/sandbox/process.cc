@@ -110,12 +110,14 @@ void reset_signals() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-int child_main(void* argument) {
+// What runs on the child's stack and does not come back is not watched: AddressSanitizer would look for the
+// stack of our thread there.
+[[gnu::no_sanitize_address]] int child_main(void* argument) {
   Start& start = *static_cast<Start*>(argument);
   become_program(*start.plan, start.child);
 }
 
-int enter_and_start(void* argument) {
+[[gnu::no_sanitize_address]] int enter_and_start(void* argument) {
   Start& start = *static_cast<Start*>(argument);
   constexpr int kAll = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
   // A box on the machine's network is in a namespace that an ordinary user may not enter, and in which we are
@@ -188,7 +190,7 @@ void clone_in_joined_namespaces(Start& start, const Stack& stack, const Stack& s
 
 }  // namespace
 
-void become_program(const Plan& plan, Child& child) {
+[[gnu::no_sanitize_address]] void become_program(const Plan& plan, Child& child) {
   Report& report = *child.report;
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   umask(0);

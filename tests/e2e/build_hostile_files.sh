@@ -9,7 +9,7 @@ refused() {
   for what in --check --quiet; do
     code=0
     (
-      ulimit -v 1000000
+      limit_memory 1000000
       ulimit -t 60
       exec "$CORTEN" build "$what" -f "c/$1" c
     ) >out 2>err || code=$?
@@ -24,7 +24,7 @@ refused() {
 accepted() {
   for what in --call=check,ignorestatus --quiet; do
     (
-      ulimit -v 1000000
+      limit_memory 1000000
       ulimit -t 60
       exec "$CORTEN" build "$what" -f "c/$1" c
     ) >out 2>err || fail "$1 $what: $(head -c 500 err)"

@@ -79,7 +79,7 @@ python3 tars.py "$T/outside"
 bounded() {
   code=0
   (
-    ulimit -v 1500000
+    limit_memory 1500000
     ulimit -t 60
     ulimit -f 1000000
     exec "$@"

@@ -28,6 +28,9 @@ differ() { [ "$1" != "$2" ] || fail "$3: both are '$1'"; }
 holds() { case "$1" in *"$2"*) ;; *) fail "'$2' is not in: $1" ;; esac; }
 lacks() { case "$1" in *"$2"*) fail "'$2' is in: $1" ;; esac; }
 
+# limit_memory KILOBYTES: of address space, unless the program has a sanitizer (tests/sanitized), which takes terabytes of it.
+limit_memory() { [ -n "${CORTEN_SANITIZED-}" ] || ulimit -v "$1"; }
+
 # A root file system with busybox and, with their libraries, programs of this machine.
 base() {
   dir=$1
