@@ -330,7 +330,7 @@ void LocalContext::ingest(std::span<const Entry* const> entries, const store::Ma
       return;
     }
     if (!fd) changed_while_read(e.path.str());
-    if (contents_.add_file(fd->get(), e.path.str()).digest != e.content) changed_while_read(e.path.str());
+    if (!contents_.add_missing(fd->get(), e.content, e.path.str())) changed_while_read(e.path.str());
   });
 }
 
