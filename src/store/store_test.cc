@@ -5,12 +5,15 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "store/directory_body.h"
+#include "store/shelves.h"
 
 namespace corten::store {
 
@@ -47,6 +50,47 @@ TEST_F(StoreTest, ContentsAreKeptOnceAndWhole) {
   EXPECT_EQ(store_.contents().read(added.digest, SIZE_MAX), big);
   EXPECT_EQ(store_.contents().add_bytes("small"), Digest::of("small"));
   EXPECT_THROW(store_.contents().open(Digest::of("missing")), Error);
+}
+
+// With names from the start, and without.
+TEST_F(StoreTest, AContentComesWholeHoweverItIsMade) {
+  auto files_in_tmp = [&] {
+    std::vector<std::string> left;
+    for (const std::string& lease : names_in(dir_ / "store/tmp"))
+      for (const std::string& name : names_in(dir_ / "store/tmp/" + lease)) left.push_back(name);
+    return left;
+  };
+  Contents& contents = store_.contents();
+  write_file_atomic(dir_ / "file", "some text");
+  write_file_atomic(dir_ / "body", "in a body");
+  for (const char* round : {"first", "second"}) {
+    SCOPED_TRACE(round);
+    // Of eight that come at once all are content.
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; i++)
+      threads.emplace_back([&] {
+        for (int k = 0; k < 50; k++) contents.add_bytes(round + std::to_string(k));
+      });
+    for (std::thread& thread : threads) thread.join();
+    for (int k = 0; k < 50; k++) {
+      std::string text = round + std::to_string(k);
+      EXPECT_EQ(contents.read(Digest::of(text), 100), text);
+    }
+    // Bytes that are not those that somebody read before.
+    UniqueFd fd = open_file(dir_ / "file", O_RDONLY);
+    EXPECT_FALSE(contents.add_missing(fd.get(), Digest::of(round), "file"));
+    EXPECT_FALSE(contents.has(Digest::of(round)));
+    // A name that leads to a home that went.
+    Digest homeless = Digest::of("in a body");
+    ASSERT_EQ(link((dir_ / "body").c_str(), (dir_ / "store/dirs/gone").c_str()), 0);
+    contents.set_home(homeless, dir_ / "store/dirs/gone");
+    ASSERT_EQ(unlink((dir_ / "store/dirs/gone").c_str()), 0);
+    EXPECT_FALSE(contents.has(homeless));
+    EXPECT_EQ(contents.add_bytes("in a body"), homeless);
+    EXPECT_EQ(contents.read(homeless, 100), "in a body");
+    EXPECT_EQ(files_in_tmp(), std::vector<std::string>());
+    Contents::name_all_files();
+  }
 }
 
 TEST_F(StoreTest, ADirectoryBodyHasOwnersModesAndTimes) {
