@@ -41,6 +41,8 @@ class Reader {
     for (int shift = 0; shift < 64; shift += 7) {
       uint8_t byte = static_cast<uint8_t>(take(1)[0]);
       value |= static_cast<uint64_t>(byte & 0x7F) << shift;
+      // One form for each number: no zeros in front, no bits beyond the 64th.
+      if (shift > 0 && (byte == 0 || (shift == 63 && byte > 1))) corrupt();
       if (byte < 0x80) return value;
     }
     corrupt();
@@ -137,12 +139,20 @@ Entry read_entry(Reader& in) {
     e.device_minor = in.small();
   }
   if (flags & kTime) e.time_ns = unzigzag(in.number());
-  if (flags & kHardLink) e.hard_link = read_path(in.string());
-  if (flags & kXattrs)
+  if (flags & kHardLink) {
+    e.hard_link = read_path(in.string());
+    if (e.hard_link.is_root()) Reader::corrupt();
+  }
+  if (flags & kXattrs) {
+    std::string last;
     for (uint64_t left = in.number(); left > 0; left--) {
       std::string name(in.string());
+      if (!e.xattrs.empty() && last >= name) Reader::corrupt();
+      last = name;
       e.xattrs[name] = in.string();
     }
+    if (e.xattrs.empty()) Reader::corrupt();
+  }
   return e;
 }
 

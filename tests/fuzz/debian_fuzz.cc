@@ -63,8 +63,7 @@ FUZZ_TARGET(debian_release,
 
 // The machine's sources in both styles: only what can be fetched, of suites that are names.
 FUZZ_TARGET(
-    debian_sources,
-    "deb [signed-by=/k.gpg arch=amd64] http://mirror/debian/ bookworm main contrib # x\n",
+    debian_sources, "deb [signed-by=/k.gpg arch=amd64] http://mirror/debian/ bookworm main contrib # x\n",
     "deb-src http://x y main\ndeb [ http://x y main\n", "deb cdrom:[x]/ a main\ndeb http://h ./\n",
     "Types: deb deb-src\nURIs: http://a/ https://b\nSuites: x x-updates ./\nComponents: main\nSigned-By:\n "
     "-----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n AAAA\n -----END PGP PUBLIC KEY BLOCK-----\n",
