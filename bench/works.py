@@ -1,5 +1,4 @@
 """What is measured: one class a row of the table. prepare() makes the input, round() one measurement of one tool."""
-import shutil
 import time
 
 import inputs
@@ -30,9 +29,6 @@ class Work:
 
     def tree(self, tool):
         return tool.tree(self.context)
-
-    def remove(self):
-        shutil.rmtree(self.context)
 
 
 class Runs(Work):

@@ -38,7 +38,7 @@ std::string read_rest(ByteSource& from, size_t max_bytes) {
 }
 
 uint64_t copy_all(ByteSource& from, ByteSink& to) {
-  auto buffer = std::make_unique<char[]>(kBufferBytes);
+  auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
   uint64_t total = 0;
   while (size_t count = from.read(buffer.get(), kBufferBytes)) {
     to.write({buffer.get(), count});
@@ -48,7 +48,7 @@ uint64_t copy_all(ByteSource& from, ByteSink& to) {
 }
 
 uint64_t drain(ByteSource& from) {
-  auto buffer = std::make_unique<char[]>(kBufferBytes);
+  auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
   uint64_t total = 0;
   while (size_t count = from.read(buffer.get(), kBufferBytes)) total += count;
   return total;

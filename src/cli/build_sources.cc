@@ -23,6 +23,7 @@ namespace corten::cli {
 namespace {
 
 constexpr size_t kMaxDockerfileBytes = 32 << 20;
+constexpr const char* kStandardInput = "standard input";
 
 bool is_dockerfile_name(std::string_view name) {
   std::string lower = to_lower(name);
@@ -60,6 +61,22 @@ std::string real_path(const std::string& path) {
   return text;
 }
 
+// Keeps what is read through it.
+class RecordingSource : public archive::ByteSource {
+ public:
+  explicit RecordingSource(archive::ByteSource& from) : from_(from) {}
+  size_t read(void* data, size_t size) override {
+    size_t count = from_.read(data, size);
+    bytes_.append(static_cast<const char*>(data), count);
+    return count;
+  }
+  std::string take() { return std::move(bytes_); }
+
+ private:
+  archive::ByteSource& from_;
+  std::string bytes_;
+};
+
 bool looks_like_archive(archive::ByteSource& source) {
   try {
     auto plain = archive::open_decompressor(source);
@@ -78,15 +95,11 @@ CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& st
     : flags_(flags), store_(store), remote_(flags, store, threads, cancellation), threads_(threads) {
   if (flags.context == "-" && flags.file == "-")
     fail(ErrorCode::kUsage, "invalid argument: can't use stdin for both build context and dockerfile");
-  if (flags.context == "-" || flags.file == "-") read_standard_input();
+  if ((flags.context == "-" || flags.file == "-") && isatty(0))
+    print_warning("reading from the terminal: end with Ctrl-D");
+  if (flags.file == "-") standard_input_ = read_all(0, kStandardInput, kMaxDockerfileBytes);
   open_context();
   for (const std::string& text : flags.build_contexts) open_named(text);
-}
-
-void CommandLineSources::read_standard_input() {
-  constexpr size_t kMaxContextBytes = size_t{4} << 30;
-  if (isatty(0)) print_warning("reading from the terminal: end with Ctrl-D");
-  standard_input_ = read_all(0, "standard input", kMaxContextBytes);
 }
 
 // Before there is a progress display.
@@ -156,6 +169,33 @@ void CommandLineSources::open_http() {
   dockerfile_ = text_in(*context_, kName).value_or("");
 }
 
+// An archive is the context, and is never held as a whole; anything else is the Dockerfile.
+void CommandLineSources::open_standard_input() {
+  constexpr uint64_t kHeadBytes = 1 << 20, kMostPadding = 1 << 20;
+  archive::FdSource input(0, kStandardInput);
+  archive::BoundedSource beginning(input, kHeadBytes);
+  RecordingSource head(beginning);
+  bool is_archive = looks_like_archive(head);
+  archive::PrefixedSource whole(head.take(), input);
+  if (is_archive) {
+    open_archive(whole);
+    // Who packs writes padding behind the archive's end, and would be told that nobody reads it.
+    archive::BoundedSource padding(input, kMostPadding);
+    archive::drain(padding);
+    return;
+  }
+  if (!flags_.file.empty())
+    fail(ErrorCode::kUsage, "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles");
+  try {
+    dockerfile_ = archive::read_rest(whole, kMaxDockerfileBytes);
+  } catch (Error& error) {
+    error.add_context(kStandardInput);
+    throw;
+  }
+  dockerfile_name_ = "Dockerfile";
+  context_ = std::make_shared<store::EmptyTree>();
+}
+
 void CommandLineSources::read_dockerfile_address() {
   source::HttpFile file = remote_.download(flags_.file, [this](std::string_view text) { note(text); });
   dockerfile_ = file.size ? store_.contents().read(file.content, kMaxDockerfileBytes) : "";
@@ -163,21 +203,7 @@ void CommandLineSources::read_dockerfile_address() {
 }
 
 void CommandLineSources::open_context() {
-  if (flags_.context == "-") {
-    archive::StringSource head(standard_input_);
-    if (!looks_like_archive(head)) {
-      if (!flags_.file.empty())
-        fail(ErrorCode::kUsage, "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles");
-      dockerfile_ = std::move(standard_input_);
-      dockerfile_name_ = "Dockerfile";
-      context_ = std::make_shared<store::EmptyTree>();
-      return;
-    }
-    archive::StringSource whole(standard_input_);
-    open_archive(whole);
-    standard_input_.clear();
-    return;
-  }
+  if (flags_.context == "-") return open_standard_input();
   if (auto git = RemoteSources::git_context(flags_.context)) return open_git(*git);
   if (RemoteSources::is_http(flags_.context)) return open_http();
   struct stat st;

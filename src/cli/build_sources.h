@@ -45,12 +45,12 @@ class CommandLineSources : public build::Sources {
   const dockerfile::IgnoreMatcher* ignore_matcher() override { return local_ ? &local_->matcher() : nullptr; }
 
  private:
-  void read_standard_input();
   void find_dockerfile();
   void open_context();
   void open_archive(archive::ByteSource& bytes);
   void open_git(const source::GitReference& reference);
   void open_http();
+  void open_standard_input();
   void read_dockerfile_address();
   void take_dockerfile(const store::Tree& tree);
   std::optional<std::string> text_in(const store::Tree& tree, const std::string& name);
@@ -80,7 +80,7 @@ class CommandLineSources : public build::Sources {
   std::vector<std::shared_ptr<source::LocalContext>> directories_;
   std::map<std::string, Named> named_;
   std::vector<std::string> warnings_;
-  std::string standard_input_;
+  std::string standard_input_;  // a Dockerfile that comes there
 };
 
 }  // namespace corten::cli

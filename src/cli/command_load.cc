@@ -18,67 +18,11 @@
 #include "image/export.h"
 #include "oci/layout.h"
 #include "source/base_image.h"
+#include "source/image_archive.h"
 
 namespace corten::cli {
 
 namespace {
-
-constexpr uint64_t kMaxArchiveBytes = uint64_t{1} << 40;
-
-// The members of an archive as files below a directory of the store; only names that a layout or a Docker
-// archive has are taken.
-void unpack_archive(archive::ByteSource& from, const std::string& directory) {
-  const uint64_t most = max_unpacked_bytes();
-  uint64_t written = 0;
-  auto plain = archive::open_decompressor(from);
-  archive::LimitedSource limited(*plain, kMaxArchiveBytes, "archive");
-  archive::TarReader reader(limited);
-  UniqueFd root = open_file(directory, O_RDONLY | O_DIRECTORY);
-  // The holes of sparse files and copies of links take no room in an archive.
-  auto count = [&](uint64_t bytes) {
-    written += bytes;
-    if (written > reader.offset() && written - reader.offset() > most)
-      throw Error(ErrorCode::kInvalid,
-                  fmt::format("archive: it unpacks to {} bytes more than it holds", most))
-          .with_hint("CORTEN_MAX_UNPACKED sets the limit: CORTEN_MAX_UNPACKED=200GB");
-  };
-  while (auto header = reader.next()) {
-    RootfsPath path(header->path);
-    constexpr size_t kMostParts = 16;  // a layout has three
-    if (path.components().size() > kMostParts)
-      fail(ErrorCode::kInvalid, "archive: {}...: too deep for an archive of images",
-           quote(path.str().substr(0, 60)));
-    if (header->type == archive::TarType::kSymlink || header->type == archive::TarType::kHardlink) {
-      // Docker's older archives link one layer to another.
-      UniqueFd parent = make_directories(root.get(), path.parent().str());
-      std::string target = header->type == archive::TarType::kSymlink
-                               ? RootfsPath::join(path.parent(), header->link).str()
-                               : RootfsPath(header->link).str();
-      auto original = open_no_links(root.get(), target, O_RDONLY);
-      if (!original)
-        fail(ErrorCode::kInvalid, "archive: {} links to {}, which is not before it", header->path,
-             header->link);
-      UniqueFd copy = open_at(parent.get(), std::string(path.filename()),
-                              O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
-      struct stat st;
-      if (fstat(original->get(), &st) != 0) fail_errno("stat {}", target);
-      count(static_cast<uint64_t>(st.st_size));
-      copy_contents(original->get(), copy.get(), static_cast<uint64_t>(st.st_size), header->path);
-      continue;
-    }
-    if (header->type != archive::TarType::kFile || path.is_root()) continue;
-    UniqueFd parent = make_directories(root.get(), path.parent().str());
-    UniqueFd file =
-        open_at(parent.get(), std::string(path.filename()), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
-    archive::FdSink sink(file.get(), header->path);
-    std::vector<char> buffer(64 << 10);
-    while (size_t bytes = reader.data().read(buffer.data(), buffer.size())) {
-      sink.write({buffer.data(), bytes});
-      count(bytes);
-    }
-    file.close_checked(header->path);
-  }
-}
 
 Digest keep(Session& session, const oci::ImageConfig& config, const store::Rootfs& layers,
             std::vector<std::string> tags) {
@@ -139,39 +83,15 @@ void load_layout(Session& session, const std::string& directory, const std::stri
   }
 }
 
-// `docker save` of old: manifest.json names the config, the layers as plain tars, and the tags.
+// `docker save` of old.
 void load_docker(Session& session, const std::string& directory, const std::string& wanted) {
-  UniqueFd root = open_file(directory, O_RDONLY | O_DIRECTORY);
-  auto open = [&](const std::string& name) {
-    auto fd = open_no_links(root.get(), name, O_RDONLY);
-    if (!fd) fail(ErrorCode::kInvalid, "archive: {} is named in manifest.json and missing", quote(name));
-    return std::move(*fd);
-  };
-  Json list = Json::parse(read_file(directory + "/manifest.json", oci::kMaxManifestBytes));
-  for (const Json& item : list.as_array()) {
-    UniqueFd config_file = open(item.get_string("Config"));
-    oci::ImageConfig config =
-        oci::parse_config(read_all(config_file.get(), "config", oci::kMaxConfigBytes)).config;
-    std::vector<std::string> layers = item.get_strings("Layers");
-    if (layers.size() != config.diff_ids.size())
-      fail(ErrorCode::kInvalid, "archive: {} layers, but {} diff ids", layers.size(), config.diff_ids.size());
-    store::Rootfs rootfs;
-    for (size_t i = 0; i < layers.size(); i++) {
-      UniqueFd file = open(layers[i]);
-      archive::FdSource first(file.get(), layers[i]);
-      archive::HashingSource hashing(first);
-      uint64_t size = archive::drain(hashing);
-      oci::Descriptor descriptor;
-      descriptor.digest = hashing.digest();
-      descriptor.size = size;
-      if (lseek(file.get(), 0, SEEK_SET) != 0) fail_errno("seek {}", layers[i]);
-      archive::FdSource blob(file.get(), layers[i]);
-      rootfs.push_back(source::import_layer(blob, descriptor, config.diff_ids[i], rootfs, session.store()));
-    }
+  for (const source::DockerImage& item :
+       source::parse_docker_manifest(read_file(directory + "/manifest.json", oci::kMaxManifestBytes))) {
+    source::LoadedImage image = source::load_docker_image(item, directory, session.store());
     std::vector<std::string> tags;
-    for (const std::string& tag : item.get_strings("RepoTags")) tags.push_back(full_name(tag));
+    for (const std::string& tag : item.tags) tags.push_back(full_name(tag));
     if (!wanted.empty()) tags = {full_name(wanted)};
-    tell(keep(session, config, rootfs, tags), tags, "");
+    tell(keep(session, image.config, image.layers, tags), tags, "");
   }
 }
 
@@ -201,7 +121,7 @@ int command_load(const Arguments& arguments) {
   if (!input.empty() && input != "-") file = open_file(input, O_RDONLY);
   archive::FdSource from(file ? file.get() : 0, input.empty() ? "standard input" : input);
   TempDir place = session.store().temporary("load");
-  unpack_archive(from, place.path());
+  source::unpack_image_archive(from, place.path(), max_unpacked_bytes());
   if (path_exists(place / "index.json"))
     load_layout(session, place.path(), tag);
   else if (path_exists(place / "manifest.json"))

@@ -23,19 +23,39 @@ namespace {
 
 constexpr uint64_t kPageBytes = 4096;
 
-// "/proc/self/fd/7" and "/dev/fd/7" are how programs say "my descriptor 7" to calls that take a path.
-bool is_descriptor_name(const std::string& path, int& fd) {
+}  // namespace
+
+std::optional<int> descriptor_named(const std::string& path) {
   for (const char* prefix : {"/proc/self/fd/", "/proc/thread-self/fd/", "/dev/fd/"}) {
     if (!path.starts_with(prefix)) continue;
     const auto number = parse_int(std::string_view(path).substr(strlen(prefix)));
-    if (!number || *number < 0 || *number > INT_MAX) return false;
-    fd = static_cast<int>(*number);
-    return true;
+    if (!number || *number < 0 || *number > INT_MAX) return std::nullopt;
+    return static_cast<int>(*number);
   }
-  return false;
+  return std::nullopt;
 }
 
-}  // namespace
+NewName split_new_name(const std::string& path) {
+  const size_t cut = path.rfind('/');
+  if (cut == path.npos) return {.directory = ".", .name = path};
+  return {.directory = cut == 0 ? "/" : path.substr(0, cut), .name = path.substr(cut + 1)};
+}
+
+// Page by page: the next one may not be there, and the string may end before.
+int read_path(const MemoryReader& memory, uint64_t address, std::string& path) {
+  path.clear();
+  char buffer[kPageBytes];
+  while (path.size() < PATH_MAX) {
+    const uint64_t size = std::min<uint64_t>(kPageBytes - address % kPageBytes, PATH_MAX - path.size());
+    const ssize_t n = memory(address, buffer, size);
+    if (n <= 0) return n < 0 ? static_cast<int>(n) : -EFAULT;
+    const size_t length = strnlen(buffer, static_cast<size_t>(n));
+    path.append(buffer, length);
+    if (length < static_cast<size_t>(n)) return 0;
+    address += static_cast<uint64_t>(n);
+  }
+  return -ENAMETOOLONG;
+}
 
 ProcessView::ProcessView() : proc_(open_file("/proc", O_PATH | O_DIRECTORY)) {
   if (unshare(CLONE_FS) != 0) fail_errno("have a root directory of our own");
@@ -46,22 +66,14 @@ std::string ProcessView::name_of(int fd) {
   return fmt::format("thread-self/fd/{}", fd);  // from /proc, which is our directory
 }
 
-// Page by page: the next one may not be there, and the string may end before.
 int ProcessView::read_path(pid_t tid, uint64_t address, std::string& path) const {
-  path.clear();
-  char buffer[kPageBytes];
-  while (path.size() < PATH_MAX) {
-    const uint64_t size = std::min<uint64_t>(kPageBytes - address % kPageBytes, PATH_MAX - path.size());
-    iovec here{.iov_base = buffer, .iov_len = size};
-    iovec there{.iov_base = reinterpret_cast<void*>(address), .iov_len = size};
+  auto memory = [tid](uint64_t from, void* to, size_t size) -> ssize_t {
+    iovec here{.iov_base = to, .iov_len = size};
+    iovec there{.iov_base = reinterpret_cast<void*>(from), .iov_len = size};
     const ssize_t n = process_vm_readv(tid, &here, 1, &there, 1, 0);
-    if (n <= 0) return n < 0 ? -errno : -EFAULT;
-    const size_t length = strnlen(buffer, static_cast<size_t>(n));
-    path.append(buffer, length);
-    if (length < static_cast<size_t>(n)) return 0;
-    address += static_cast<uint64_t>(n);
-  }
-  return -ENAMETOOLONG;
+    return n < 0 ? -errno : n;
+  };
+  return sandbox::read_path(memory, address, path);
 }
 
 int ProcessView::write(pid_t tid, uint64_t address, const void* bytes, size_t size) const {
@@ -86,7 +98,7 @@ int ProcessView::take_root_of(pid_t tid) {
 }
 
 int ProcessView::open_path(pid_t tid, int dirfd, const std::string& path, bool follow, UniqueFd& file) {
-  if (int fd; follow && is_descriptor_name(path, fd)) return open_descriptor(tid, fd, file);
+  if (auto fd = follow ? descriptor_named(path) : std::nullopt) return open_descriptor(tid, *fd, file);
   if (path.empty()) return -ENOENT;
   if (int result = take_root_of(tid); result != 0) return result;
   UniqueFd base;

@@ -9,11 +9,30 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 
 #include "base/unique_fd.h"
 
 namespace corten::sandbox {
+
+// Bytes of somebody else's memory: gives how many it could copy, at most `size`, or -errno when none.
+using MemoryReader = std::function<ssize_t(uint64_t address, void* to, size_t size)>;
+// The string that lies there, as the kernel reads a path: 0, or -ENAMETOOLONG when it has PATH_MAX bytes or
+// more, or what the reader says.
+int read_path(const MemoryReader& memory, uint64_t address, std::string& path);
+
+// "/proc/self/fd/7", "/proc/thread-self/fd/7" and "/dev/fd/7" are how programs say "my descriptor 7" to calls
+// that take a path.
+std::optional<int> descriptor_named(const std::string& path);
+
+// Where a new file of that path is to be made, and under which name: the directory is never "", the name has
+// no slash.
+struct NewName {
+  std::string directory, name;
+};
+NewName split_new_name(const std::string& path);
 
 class ProcessView {
  public:

@@ -296,9 +296,7 @@ class Recorder::Impl {
     if ((!S_ISCHR(mode) && !S_ISBLK(mode)) || options_.uid != 0) return kByKernel;
     std::string path;
     if (int result = view_->read_path(question.tid, path_address, path); result != 0) return answer(result);
-    const size_t cut = path.rfind('/');
-    const std::string name = cut == path.npos ? path : path.substr(cut + 1);
-    const std::string above = cut == path.npos ? "." : cut == 0 ? "/" : path.substr(0, cut);
+    const auto [above, name] = split_new_name(path);
     if (name.empty() || name == "." || name == "..") return kByKernel;  // EEXIST and such
     RecordedOwner owner = maker();
     const auto device = static_cast<uint32_t>(device_argument);  // the kernel's own packing

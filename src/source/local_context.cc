@@ -7,6 +7,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include <fmt/core.h>
 
 #include "archive/source.h"
@@ -23,15 +25,23 @@ namespace corten::source {
 using store::Entry;
 using store::EntryType;
 
-struct LocalContext::Node {
-  Entry entry;
-  struct stat st {};
+// What others see of a file, and what we know of it. There may be a million: small, and those of a directory
+// in one piece, by name, which never moves once it is enlisted.
+struct LocalContext::Node : Entry {
+  FileStamp stamp;
+  bool has_digest = false;
+  bool is_stable = false;                // stat(2) can be believed
+  bool has_other_names = false;          // hard links
+  std::unique_ptr<Directory> directory;  // of a directory alone
+
+  bool is_regular() const { return S_ISREG(stamp.mode); }
+};
+
+struct LocalContext::Directory {
   bool is_listed = false;
   bool is_hidden = false;  // ignored itself, but kept because something below may be taken back in
-  bool has_digest = false;
-  bool is_stable = false;  // stat(2) can be believed
   dockerfile::IgnoreMatcher::State state;
-  Children children;
+  std::vector<Node> children;
 };
 
 LocalContext::LocalContext(const HostPath& directory, const LocalContextOptions& options,
@@ -52,9 +62,11 @@ LocalContext::LocalContext(const HostPath& directory, const LocalContextOptions&
          slash = path.rfind('/', slash - 1))
       if (!tracked_directories_.insert(path.substr(0, slash)).second) break;
   root_ = std::make_unique<Node>();
-  root_->entry = store::default_root();
-  if (fstat(root_fd_.get(), &root_->st) != 0) fail_errno("stat {}", directory.value);
-  root_->entry.mode = tracked_.empty() ? root_->st.st_mode & 07777 : 0755;
+  static_cast<Entry&>(*root_) = store::default_root();
+  root_->directory = std::make_unique<Directory>();
+  struct stat st;
+  if (fstat(root_fd_.get(), &st) != 0) fail_errno("stat {}", directory.value);
+  root_->mode = tracked_.empty() ? st.st_mode & 07777 : 0755;
 }
 
 LocalContext::~LocalContext() = default;
@@ -96,34 +108,49 @@ void LocalContext::expect(const RootfsPath& directory) const {
   std::lock_guard lock(mutex_);
   Node* top = node_at(directory);
   std::vector<Node*> level;
-  if (top && top->entry.is_directory()) level.push_back(top);
+  if (top && top->is_directory()) level.push_back(top);
   while (!level.empty()) {
     std::vector<Node*> unread, below;
     for (Node* node : level)
-      if (!node->is_listed) unread.push_back(node);
+      if (!node->directory->is_listed) unread.push_back(node);
     // All of a level or, when one of them cannot be read, none.
-    std::vector<Children> found(unread.size());
+    std::vector<std::vector<Node>> found(unread.size());
     parallel_for(unread.size(), options_.threads, [&](size_t i) {
       TraceSpan span("read the context's directories");
       found[i] = scan(*unread[i]);
     });
     for (size_t i = 0; i < unread.size(); i++) enlist(*unread[i], std::move(found[i]));
     for (Node* node : level)
-      for (const auto& [name, child] : node->children)
-        if (child->entry.is_directory()) below.push_back(child.get());
+      for (Node& child : node->directory->children)
+        if (child.is_directory()) below.push_back(&child);
     level = std::move(below);
   }
 }
 
-// What one directory holds; nothing is touched.
-LocalContext::Children LocalContext::scan(const Node& node) const {
-  Children children;
-  auto fd = open_no_links(root_fd_.get(), node.entry.path.str(), O_RDONLY | O_DIRECTORY);
+namespace {
+struct Name {
+  std::string text;
+  bool is_regular = false;  // for sure: some file systems do not say
+};
+
+std::vector<Name> read_names(DIR* stream) {
+  std::vector<Name> names;
+  while (dirent* item = readdir(stream))
+    if (std::string_view name = item->d_name; name != "." && name != "..")
+      names.push_back({item->d_name, item->d_type == DT_REG});
+  std::sort(names.begin(), names.end(), [](const Name& a, const Name& b) { return a.text < b.text; });
+  return names;
+}
+}  // namespace
+
+// What one directory holds, by name; nothing is touched.
+std::vector<LocalContext::Node> LocalContext::scan(const Node& node) const {
+  auto fd = open_no_links(root_fd_.get(), node.path.str(), O_RDONLY | O_DIRECTORY);
   if (!fd)
     fail(ErrorCode::kIo, "context {}: {} changed while it was read", directory_.value,
-         quote(node.entry.path.str()));
+         quote(node.path.str()));
   DIR* stream = fdopendir(fd->get());
-  if (!stream) fail_errno("read {}", node.entry.path.absolute());
+  if (!stream) fail_errno("read {}", node.path.absolute());
   int dir = fd->release();
   struct Closer {
     DIR* stream;
@@ -131,66 +158,64 @@ LocalContext::Children LocalContext::scan(const Node& node) const {
   } closer{stream};
   struct stat own;
   bool is_stable = fstat(dir, &own) == 0 && can_believe_stat(own.st_dev, dir);
-  while (dirent* item = readdir(stream)) {
-    std::string name = item->d_name;
-    if (name == "." || name == "..") continue;
-    auto child = std::make_unique<Node>();
-    Entry& e = child->entry;
-    e.path = node.entry.path.child(name);
-    auto match = matcher_.match(e.path.str(), node.state);
-    if (match.is_ignored && (matcher_.can_prune(e.path.str()) || item->d_type == DT_REG)) continue;
-    child->state = std::move(match.state);
-    if (fstatat(dir, name.c_str(), &child->st, AT_SYMLINK_NOFOLLOW) != 0) {
+  std::vector<Name> names = read_names(stream);
+  std::vector<Node> children;
+  children.reserve(names.size());
+  for (const Name& name : names) {
+    RootfsPath path = node.path.child(name.text);
+    auto match = matcher_.match(path.str(), node.directory->state);
+    if (match.is_ignored && (matcher_.can_prune(path.str()) || name.is_regular)) continue;
+    struct stat st;
+    if (fstatat(dir, name.text.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno == ENOENT) continue;  // went away since the directory was read
-      fail_errno("stat {}", directory_.value + e.path.absolute());
+      fail_errno("stat {}", directory_.value + path.absolute());
     }
-    const struct stat& st = child->st;
-    child->is_stable = is_stable && st.st_dev == own.st_dev;  // a file may be a mount of its own
+    if (match.is_ignored && !S_ISDIR(st.st_mode)) continue;
+    Node& e = children.emplace_back();
+    e.path = std::move(path);
+    e.stamp = st;
+    e.is_stable = is_stable && st.st_dev == own.st_dev;  // a file may be a mount of its own
     e.type = type_of(st.st_mode);
-    if (match.is_ignored && !e.is_directory()) continue;
-    child->is_hidden = match.is_ignored;
-    if (e.type == EntryType::kFile && S_ISREG(st.st_mode)) e.size = static_cast<uint64_t>(st.st_size);
+    e.has_other_names = e.is_regular() && st.st_nlink > 1;
+    if (e.is_regular()) e.size = e.stamp.size;
     if (e.type == EntryType::kSymlink)
-      e.link = read_link_at(dir, name);
+      e.link = read_link_at(dir, name.text);
     else
       e.mode = st.st_mode & 07777;
     if (e.type == EntryType::kFile && tracked_.contains(e.path.str()))
       e.mode = st.st_mode & 0100 ? 0755 : 0644;
-    if (e.is_directory() && tracked_directories_.contains(e.path.str())) e.mode = 0755;
+    if (e.is_directory()) {
+      if (tracked_directories_.contains(e.path.str())) e.mode = 0755;
+      e.directory = std::make_unique<Directory>();
+      e.directory->is_hidden = match.is_ignored;
+      e.directory->state = std::move(match.state);
+    }
     if (e.type == EntryType::kCharDevice || e.type == EntryType::kBlockDevice) {
       e.device_major = major(st.st_rdev);
       e.device_minor = minor(st.st_rdev);
     }
-    if (options_.keep_times) e.time_ns = clamped_ns(st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-    children.emplace(std::move(name), std::move(child));
+    if (options_.keep_times) e.time_ns = e.stamp.mtime_ns;
   }
   return children;
 }
 
 // What the tree as a whole has to know of a directory that was read. One that could not be read to its end,
 // or beside which another could not, does not count as listed: another step must not take it for empty.
-void LocalContext::enlist(Node& node, Children children) const {
-  node.children = std::move(children);
-  node.is_listed = true;
-  for (const auto& [name, child] : node.children) {
-    const struct stat& st = child->st;
-    if (S_ISREG(st.st_mode) && st.st_nlink > 1) {
-      auto [first, is_new] = first_names_.emplace(std::pair(st.st_dev, st.st_ino), child->entry.path);
-      if (!is_new) child->entry.hard_link = first->second;
+void LocalContext::enlist(Node& node, std::vector<Node> children) const {
+  for (Node& child : children)
+    if (child.has_other_names) {
+      auto [first, is_new] =
+          first_names_.emplace(std::pair(child.stamp.device, child.stamp.inode), child.path);
+      if (!is_new) child.hard_link = first->second;
     }
-    nodes_[&child->entry] = child.get();
-  }
   // A directory that is only kept for what is taken back below it, and has nothing such, is not there.
-  for (auto child = node.children.begin(); child != node.children.end();) {
-    Node& c = *child->second;
-    if (c.is_hidden) read_directory(c);
-    if (c.is_hidden && c.children.empty()) {
-      nodes_.erase(&c.entry);
-      child = node.children.erase(child);
-    } else {
-      ++child;
-    }
-  }
+  std::erase_if(children, [&](Node& child) {
+    if (!child.directory || !child.directory->is_hidden) return false;
+    read_directory(child);
+    return child.directory->children.empty();
+  });
+  node.directory->children = std::move(children);
+  node.directory->is_listed = true;
 }
 
 bool LocalContext::can_believe_stat(dev_t device, int directory) const {
@@ -207,38 +232,35 @@ bool LocalContext::can_believe_stat(dev_t device, int directory) const {
 LocalContext::Node* LocalContext::node_at(const RootfsPath& path) const {
   Node* node = root_.get();
   for (const std::string& name : path.components()) {
-    if (!node->entry.is_directory()) return nullptr;
-    if (!node->is_listed) read_directory(*node);
-    auto child = node->children.find(name);
-    if (child == node->children.end()) return nullptr;
-    node = child->second.get();
+    if (!node->is_directory()) return nullptr;
+    if (!node->directory->is_listed) read_directory(*node);
+    std::vector<Node>& children = node->directory->children;
+    auto child = std::lower_bound(
+        children.begin(), children.end(), name,
+        [](const Node& one, const std::string& wanted) { return one.path.filename() < wanted; });
+    if (child == children.end() || child->path.filename() != name) return nullptr;
+    node = &*child;
   }
   return node;
 }
 
 const Entry* LocalContext::find(const RootfsPath& path) const {
   std::lock_guard lock(mutex_);
-  Node* node = node_at(path);
-  return node ? &node->entry : nullptr;
+  return node_at(path);
 }
 
 std::vector<const Entry*> LocalContext::list(const RootfsPath& directory) const {
   std::lock_guard lock(mutex_);
   std::vector<const Entry*> found;
   Node* node = node_at(directory);
-  if (!node || !node->entry.is_directory()) return found;
-  if (!node->is_listed) read_directory(*node);
-  for (const auto& [name, child] : node->children) found.push_back(&child->entry);
+  if (!node || !node->is_directory()) return found;
+  if (!node->directory->is_listed) read_directory(*node);
+  found.reserve(node->directory->children.size());
+  for (const Node& child : node->directory->children) found.push_back(&child);
   return found;
 }
 
 namespace {
-bool same_file(const struct stat& a, const struct stat& b) {
-  return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
-         a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec &&
-         a.st_ctim.tv_sec == b.st_ctim.tv_sec && a.st_ctim.tv_nsec == b.st_ctim.tv_nsec;
-}
-
 [[noreturn]] void changed_while_read(const std::string& path) {
   throw Error(ErrorCode::kIo, fmt::format("context file {} changed while it was read", quote(path)))
       .with_hint("build again when nothing writes to the context");
@@ -246,20 +268,19 @@ bool same_file(const struct stat& a, const struct stat& b) {
 }  // namespace
 
 Digest LocalContext::hash(const Node& node) const {
-  const std::string& path = node.entry.path.str();
-  if (!S_ISREG(node.st.st_mode)) return Digest::of("");
+  const std::string& path = node.path.str();
+  if (!node.is_regular()) return Digest::of("");
   int64_t now = (options_.clock ? *options_.clock : system_clock_).now_ns();
-  if (auto known = node.is_stable ? stat_cache_.find(path, node.st, now) : std::nullopt) return *known;
+  if (auto known = node.is_stable ? stat_cache_.find(path, node.stamp, now) : std::nullopt) return *known;
   auto fd = open_no_links(root_fd_.get(), path, O_RDONLY | O_NONBLOCK);
   struct stat before, after;
-  if (!fd || fstat(fd->get(), &before) != 0 || !same_file(before, node.st)) changed_while_read(path);
+  if (!fd || fstat(fd->get(), &before) != 0 || before != node.stamp) changed_while_read(path);
   archive::FdSource from(fd->get(), path);
   archive::HashingSource hashing(from);
   uint64_t size = archive::drain(hashing);
-  if (fstat(fd->get(), &after) != 0 || !same_file(before, after) || size != node.entry.size)
-    changed_while_read(path);
+  if (fstat(fd->get(), &after) != 0 || after != node.stamp || size != node.size) changed_while_read(path);
   const Digest content = hashing.digest();
-  if (node.is_stable) stat_cache_.remember(path, before, content, now);
+  if (node.is_stable) stat_cache_.remember(path, node.stamp, content, now);
   return content;
 }
 
@@ -270,7 +291,7 @@ void LocalContext::compute_digests(std::span<const Entry* const> entries) const 
     std::lock_guard lock(mutex_);
     for (const Entry* entry : entries) {
       if (entry->type != EntryType::kFile) continue;
-      Node* node = nodes_.at(entry);
+      Node* node = static_cast<Node*>(const_cast<Entry*>(entry));
       if (!node->has_digest) todo.push_back(node);
     }
   }
@@ -280,7 +301,7 @@ void LocalContext::compute_digests(std::span<const Entry* const> entries) const 
   std::lock_guard lock(mutex_);
   for (size_t i = 0; i < todo.size(); i++) {
     if (todo[i]->has_digest) continue;
-    todo[i]->entry.content = results[i];
+    todo[i]->content = results[i];
     todo[i]->has_digest = true;
   }
 }
@@ -309,7 +330,7 @@ void LocalContext::ingest(std::span<const Entry* const> entries, const store::Ma
       return;
     }
     if (!fd) changed_while_read(e.path.str());
-    if (contents_.add_file(fd->get(), e.path.str()).digest != e.content) changed_while_read(e.path.str());
+    if (!contents_.add_missing(fd->get(), e.content, e.path.str())) changed_while_read(e.path.str());
   });
 }
 

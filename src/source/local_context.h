@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 #include <unordered_set>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/path.h"
@@ -44,6 +45,7 @@ class LocalContext : public store::Tree {
   const store::Entry* find(const RootfsPath& path) const override;
   std::vector<const store::Entry*> list(const RootfsPath& directory) const override;
   void expect(const RootfsPath& directory) const override;
+  // Of entries that this tree gave.
   void compute_digests(std::span<const store::Entry* const> entries) const override;
   void ingest(std::span<const store::Entry* const> entries,
               const store::Manifest* known = nullptr) const override;
@@ -56,11 +58,11 @@ class LocalContext : public store::Tree {
 
  private:
   struct Node;
+  struct Directory;
   Node* node_at(const RootfsPath& path) const;
   void read_directory(Node& node) const;
-  using Children = std::map<std::string, std::unique_ptr<Node>, std::less<>>;
-  Children scan(const Node& node) const;
-  void enlist(Node& node, Children children) const;
+  std::vector<Node> scan(const Node& node) const;
+  void enlist(Node& node, std::vector<Node> children) const;
   Digest hash(const Node& node) const;
   bool can_believe_stat(dev_t device, int directory) const;
 
@@ -75,7 +77,6 @@ class LocalContext : public store::Tree {
   mutable StatCache stat_cache_;
   mutable std::mutex mutex_;
   std::unique_ptr<Node> root_;
-  mutable std::unordered_map<const store::Entry*, Node*> nodes_;
   mutable std::map<std::pair<dev_t, ino_t>, RootfsPath> first_names_;
   mutable std::mutex devices_mutex_;
   mutable std::map<dev_t, bool> stable_devices_;

@@ -18,16 +18,13 @@ static constexpr size_t kSumBytes = 32;
 static constexpr int64_t kRacyNs = 2'000'000'000;
 static constexpr size_t kMostOvertaken = 1000;  // records, besides as many as there are paths
 
-StatCache::Record StatCache::record_of(const struct stat& st) {
-  Record r;
-  r.device = st.st_dev;
-  r.inode = st.st_ino;
-  r.size = static_cast<uint64_t>(st.st_size);
-  r.mtime_ns = clamped_ns(st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-  r.ctime_ns = clamped_ns(st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
-  r.mode = st.st_mode;
-  return r;
-}
+FileStamp::FileStamp(const struct stat& st)
+    : device(st.st_dev),
+      inode(st.st_ino),
+      size(static_cast<uint64_t>(st.st_size)),
+      mtime_ns(clamped_ns(st.st_mtim.tv_sec, st.st_mtim.tv_nsec)),
+      ctime_ns(clamped_ns(st.st_ctim.tv_sec, st.st_ctim.tv_nsec)),
+      mode(st.st_mode) {}
 
 StatCache::StatCache(std::string file) : file_(std::move(file)) {
   if (!path_exists(file_)) return;
@@ -53,7 +50,9 @@ void StatCache::load() {
   // A block that a crash cut short ends what is believed.
   while (is_whole_ && !rest.empty()) {
     auto body = take_block(rest);
-    is_whole_ = body && read_records(*body);
+    auto count = body ? read_records(*body, known_) : std::nullopt;
+    records_in_file_ += count.value_or(0);
+    is_whole_ = count.has_value();
   }
 }
 
@@ -70,7 +69,7 @@ std::optional<std::string_view> StatCache::take_block(std::string_view& bytes) {
   return summed.substr(sizeof length);
 }
 
-bool StatCache::read_records(std::string_view rest) {
+std::optional<size_t> StatCache::read_records(std::string_view rest, Records& into) {
   auto take = [&](void* to, size_t size) {
     if (rest.size() < size) return false;
     std::memcpy(to, rest.data(), size);
@@ -78,51 +77,43 @@ bool StatCache::read_records(std::string_view rest) {
     return true;
   };
   constexpr size_t kUsualBytes = 120;  // of a record
-  known_.reserve(known_.size() + rest.size() / kUsualBytes);
-  while (!rest.empty()) {
+  into.reserve(into.size() + rest.size() / kUsualBytes);
+  size_t count = 0;
+  for (; !rest.empty(); count++) {
     uint32_t length = 0;
     Record r;
+    FileStamp& s = r.stamp;
     std::array<uint8_t, kSumBytes> raw;
-    if (!take(&length, 4) || rest.size() < length) return false;
+    if (!take(&length, 4) || rest.size() < length) return std::nullopt;
     std::string_view path = rest.substr(0, length);
     rest.remove_prefix(length);
-    if (!take(&r.device, 8) || !take(&r.inode, 8) || !take(&r.size, 8) || !take(&r.mtime_ns, 8) ||
-        !take(&r.ctime_ns, 8) || !take(&r.hashed_at_ns, 8) || !take(&r.mode, 4) ||
+    if (!take(&s.device, 8) || !take(&s.inode, 8) || !take(&s.size, 8) || !take(&s.mtime_ns, 8) ||
+        !take(&s.ctime_ns, 8) || !take(&r.hashed_at_ns, 8) || !take(&s.mode, 4) ||
         !take(raw.data(), raw.size()))
-      return false;
+      return std::nullopt;
     r.digest = Digest(raw);
-    known_[path] = r;
-    records_in_file_++;
+    into[path] = r;
   }
-  return true;
+  return count;
 }
 
-std::optional<Digest> StatCache::find(const std::string& path, const struct stat& st, int64_t now_ns) const {
+std::optional<Digest> StatCache::find(std::string_view path, const FileStamp& stamp, int64_t now_ns) const {
   is_loaded_.wait(false);
-  std::optional<Record> found;
-  if (has_fresh_) {
-    std::lock_guard lock(mutex_);
-    if (auto at = fresh_.find(path); at != fresh_.end()) found = at->second;
-  }
-  if (auto at = known_.find(path); !found && at != known_.end()) found = at->second;
-  if (!found) return std::nullopt;
-  const Record& then = *found;
-  Record now = record_of(st);
-  bool same = now.device == then.device && now.inode == then.inode && now.size == then.size &&
-              now.mtime_ns == then.mtime_ns && now.ctime_ns == then.ctime_ns && now.mode == then.mode;
-  if (!same || std::max(then.mtime_ns, then.ctime_ns) + kRacyNs > then.hashed_at_ns) return std::nullopt;
+  auto found = known_.find(path);
+  if (found == known_.end()) return std::nullopt;
+  const Record& then = found->second;
+  if (stamp != then.stamp) return std::nullopt;
+  if (std::max(stamp.mtime_ns, stamp.ctime_ns) + kRacyNs > then.hashed_at_ns) return std::nullopt;
   if (then.hashed_at_ns > now_ns) return std::nullopt;
   return then.digest;
 }
 
-void StatCache::remember(const std::string& path, const struct stat& st, const Digest& digest,
+void StatCache::remember(std::string_view path, const FileStamp& stamp, const Digest& digest,
                          int64_t hashed_at_ns) {
+  if (file_.empty()) return;
   std::lock_guard lock(mutex_);
-  Record r = record_of(st);
-  r.digest = digest;
-  r.hashed_at_ns = hashed_at_ns;
-  fresh_[path] = r;
-  has_fresh_ = is_changed_ = true;
+  put(fresh_, path, {.stamp = stamp, .hashed_at_ns = hashed_at_ns, .digest = digest});
+  fresh_records_++;
 }
 
 void StatCache::put(std::string& to, std::string_view path, const Record& r) {
@@ -130,9 +121,10 @@ void StatCache::put(std::string& to, std::string_view path, const Record& r) {
   uint32_t length = static_cast<uint32_t>(path.size());
   bytes(&length, 4);
   to += path;
-  for (const auto* number : {&r.device, &r.inode, &r.size}) bytes(number, 8);
-  for (const auto* time : {&r.mtime_ns, &r.ctime_ns, &r.hashed_at_ns}) bytes(time, 8);
-  bytes(&r.mode, 4);
+  const FileStamp& s = r.stamp;
+  for (const auto* number : {&s.device, &s.inode, &s.size}) bytes(number, 8);
+  for (const auto* time : {&s.mtime_ns, &s.ctime_ns, &r.hashed_at_ns}) bytes(time, 8);
+  bytes(&s.mode, 4);
   bytes(r.digest.bytes().data(), kSumBytes);
 }
 
@@ -151,23 +143,24 @@ void StatCache::save() {
   is_loaded_.wait(false);
   TraceSpan span("write the stat cache");
   std::lock_guard lock(mutex_);
-  if (!is_changed_ || file_.empty()) return;
-  if (!is_whole_ || records_in_file_ + fresh_.size() > 2 * known_.size() + kMostOvertaken) {
+  if (fresh_.empty()) return;
+  if (!is_whole_ || records_in_file_ + fresh_records_ > 2 * known_.size() + kMostOvertaken) {
     rewrite();
   } else {
-    std::string body;
-    for (const auto& [path, record] : fresh_) put(body, path, record);
     // In one piece: another build may add its own at the same time.
     UniqueFd file(::open(file_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
     if (!file) return;  // pruned meanwhile
-    write_fully(file.get(), block_of(body), file_);
-    records_in_file_ += fresh_.size();
+    write_fully(file.get(), block_of(fresh_), file_);
+    records_in_file_ += fresh_records_;
   }
-  is_changed_ = false;
+  fresh_.clear();
+  fresh_records_ = 0;
 }
 
 void StatCache::rewrite() {
   constexpr size_t kBlockBytes = 64 << 20;
+  Records newest;
+  if (!read_records(fresh_, newest)) fail(ErrorCode::kInternal, "the stat cache wrote half a record");
   std::string bytes(kMagic), body;
   auto end_block = [&] {
     if (!body.empty()) bytes += block_of(body);
@@ -180,8 +173,8 @@ void StatCache::rewrite() {
     if (body.size() > kBlockBytes) end_block();
   };
   for (const auto& [path, record] : known_)
-    if (!fresh_.contains(path)) add(path, record);
-  for (const auto& [path, record] : fresh_) add(path, record);
+    if (!newest.contains(path)) add(path, record);
+  for (const auto& [path, record] : newest) add(path, record);
   end_block();
   write_file_atomic(file_, bytes, 0600, Durable::kNo);
   is_whole_ = true;

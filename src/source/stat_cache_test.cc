@@ -22,38 +22,50 @@ struct stat file_at(int64_t mtime_ns, int64_t ctime_ns) {
   return st;
 }
 
-TEST(StatCache, AnOldFileIsBelieved) {
-  StatCache cache;
+// A build remembers, the next one finds.
+class StatCacheTest : public testing::Test {
+ protected:
+  void remember(const char* path, const struct stat& st) {
+    StatCache cache(file_);
+    cache.remember(path, st, kDigest, kNow);
+    cache.save();
+  }
+  std::optional<Digest> find(const char* path, const struct stat& st, int64_t now_ns) {
+    return StatCache(file_).find(path, st, now_ns);
+  }
+  TempDir place_ = TempDir::for_test();
+  const std::string file_ = place_ / "cache";
+};
+
+TEST_F(StatCacheTest, AnOldFileIsBelieved) {
   struct stat st = file_at(kNow - 10 * kSecond, kNow - 10 * kSecond);
-  cache.remember("f", st, kDigest, kNow);
-  EXPECT_EQ(cache.find("f", st, kNow), kDigest);
-  EXPECT_EQ(cache.find("f", st, kNow + 1000 * kSecond), kDigest);
-  EXPECT_FALSE(cache.find("g", st, kNow));
+  remember("f", st);
+  EXPECT_EQ(find("f", st, kNow), kDigest);
+  EXPECT_EQ(find("f", st, kNow + 1000 * kSecond), kDigest);
+  EXPECT_FALSE(find("g", st, kNow));
 }
 
-TEST(StatCache, AFileOfTheSameTickIsNot) {
-  StatCache cache;
+TEST_F(StatCacheTest, AFileOfTheSameTickIsNot) {
   for (int64_t age : {int64_t{0}, kSecond, 2 * kSecond - 1}) {
     struct stat st = file_at(kNow - age, kNow - age);
-    cache.remember("f", st, kDigest, kNow);
-    EXPECT_FALSE(cache.find("f", st, kNow + 100 * kSecond)) << age;
+    remember("f", st);
+    EXPECT_FALSE(find("f", st, kNow + 100 * kSecond)) << age;
   }
   // Also when only one of the two times is young: an mtime that was set back, or one from the future.
   for (auto [mtime, ctime] : {std::pair(kSecond, kNow), std::pair(kNow + 50 * kSecond, kNow - 9 * kSecond)}) {
     struct stat st = file_at(mtime, ctime);
-    cache.remember("f", st, kDigest, kNow);
-    EXPECT_FALSE(cache.find("f", st, kNow + 100 * kSecond));
+    remember("f", st);
+    EXPECT_FALSE(find("f", st, kNow + 100 * kSecond));
   }
 }
 
-TEST(StatCache, EachFieldCounts) {
-  StatCache cache;
+TEST_F(StatCacheTest, EachFieldCounts) {
   const struct stat st = file_at(kNow - 10 * kSecond, kNow - 10 * kSecond);
-  cache.remember("f", st, kDigest, kNow);
+  remember("f", st);
   auto changed = [&](auto change) {
     struct stat other = st;
     change(other);
-    return !cache.find("f", other, kNow).has_value();
+    return !find("f", other, kNow).has_value();
   };
   EXPECT_TRUE(changed([](struct stat& s) { s.st_dev++; }));
   EXPECT_TRUE(changed([](struct stat& s) { s.st_ino++; }));
@@ -63,12 +75,11 @@ TEST(StatCache, EachFieldCounts) {
   EXPECT_TRUE(changed([](struct stat& s) { s.st_ctim.tv_nsec++; }));  // same size, mtime set back by hand
 }
 
-TEST(StatCache, ADigestFromTheFutureIsNotBelieved) {
-  StatCache cache;
+TEST_F(StatCacheTest, ADigestFromTheFutureIsNotBelieved) {
   struct stat st = file_at(kNow - 10 * kSecond, kNow - 10 * kSecond);
-  cache.remember("f", st, kDigest, kNow);
-  EXPECT_FALSE(cache.find("f", st, kNow - 1));
-  EXPECT_EQ(cache.find("f", st, kNow), kDigest);
+  remember("f", st);
+  EXPECT_FALSE(find("f", st, kNow - 1));
+  EXPECT_EQ(find("f", st, kNow), kDigest);
 }
 
 TEST(StatCache, IsKeptAndADamagedOneIsEmpty) {

@@ -13,6 +13,7 @@
 
 #include "base/beneath.h"
 #include "base/error.h"
+#include "base/path.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
 #include "store/shelves.h"
@@ -38,7 +39,8 @@ std::optional<Record> read_record(const std::string& path) {
   const std::vector<std::string> lines = split(read_file(path, 64 << 10), '\n');
   if (lines.size() < 3 || lines[0] != kMagic) return std::nullopt;
   const auto inode = parse_int(lines[2]);
-  if (!inode) return std::nullopt;
+  // Written by us; a damaged one must not lead out of the store.
+  if (!inode || lines[1].empty() || !RootfsPath::is_clean(lines[1])) return std::nullopt;
   return Record{.home = lines[1], .inode = static_cast<ino_t>(*inode)};
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <memory>
 
 #include <fmt/core.h>
 
@@ -15,6 +16,9 @@
 #include "store/shelves.h"
 
 namespace corten::store {
+
+// Read whole before it is written.
+static constexpr size_t kSmall = 64 << 10;
 
 UniqueFd open_stored(const std::string& path) {
   try {
@@ -71,59 +75,110 @@ void Contents::place(const std::string& temporary, const Digest& digest) {
 }
 
 namespace {
-// A file that is gone when something goes wrong before it has its name.
-class TemporaryFile {
+// Gives an open file a name. Only who has CAP_DAC_READ_SEARCH may name a descriptor; others go by /proc
+// (open(2), O_TMPFILE).
+bool give_name(int fd, const std::string& name) {
+  if (linkat(fd, "", AT_FDCWD, name.c_str(), AT_EMPTY_PATH) == 0) return true;
+  if (errno == EEXIST) return false;
+  std::string link = fmt::format("/proc/self/fd/{}", fd);
+  return linkat(AT_FDCWD, link.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0;
+}
+}  // namespace
+
+// A content in the making. It has no name until it is whole, where the file system knows such files: one
+// entry of a directory less to write and to take away again, which is a third of what a small file costs.
+class Contents::NewFile {
  public:
-  explicit TemporaryFile(std::string name)
-      : name_(std::move(name)), fd_(open_file(name_, O_RDWR | O_CREAT | O_EXCL, 0644)) {}
-  ~TemporaryFile() {
+  explicit NewFile(Contents& contents) : contents_(contents) {
+    if (can_be_nameless_) {
+      std::string directory = contents.lease_.temporary();
+      fd_ = UniqueFd(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0644));
+      if (fd_) return;
+      // What kernels and file systems say that know no such files.
+      if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
+        fail_errno("make a file in {}", directory);
+      can_be_nameless_ = false;
+    }
+    open_named();
+  }
+  ~NewFile() {
     if (!name_.empty()) unlink(name_.c_str());
   }
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+
   int fd() const { return fd_.get(); }
-  const std::string& name() const { return name_; }
-  void close() { fd_.close_checked(name_); }
-  void kept() { name_.clear(); }
+
+  // The file is written: it becomes this content.
+  void become(const Digest& digest) {
+    if (name_.empty()) {
+      std::string target = contents_.path(digest);
+      if (give_name(fd(), target)) return;
+      if (errno == ENOENT) {
+        make_directories_on_host(HostPath{target}.parent(), 0700);
+        if (give_name(fd(), target)) return;
+      }
+      if (errno == EEXIST && contents_.exists(digest)) return;
+      take_name();
+    }
+    fd_.close_checked(name_);
+    contents_.place(name_, digest);
+    name_.clear();
+  }
 
  private:
-  std::string name_;
+  void open_named() {
+    name_ = contents_.temporary_name();
+    fd_ = open_file(name_, O_RDWR | O_CREAT | O_EXCL, 0644);
+  }
+  // Something that is not it has its place (a link to a lost home), or it cannot be named at all.
+  void take_name() {
+    std::string name = contents_.temporary_name();
+    if (give_name(fd(), name)) {
+      name_ = std::move(name);
+      return;
+    }
+    can_be_nameless_ = false;
+    UniqueFd nameless = std::move(fd_);
+    struct stat st;
+    if (fstat(nameless.get(), &st) != 0 || lseek(nameless.get(), 0, SEEK_SET) < 0)
+      fail_errno("read a file of the store");
+    open_named();
+    copy_contents(nameless.get(), fd(), static_cast<uint64_t>(st.st_size), name_);
+  }
+
+  Contents& contents_;
+  std::string name_;  // "": none
   UniqueFd fd_;
 };
-}  // namespace
+
+void Contents::write(std::string_view bytes, const Digest& digest) {
+  NewFile file(*this);
+  write_fully(file.fd(), bytes, "a file of the store");
+  file.become(digest);
+}
 
 Digest Contents::add_bytes(std::string_view bytes) {
   Digest digest = Digest::of(bytes);
-  if (has(digest)) return digest;
-  TemporaryFile file(temporary_name());
-  write_fully(file.fd(), bytes, file.name());
-  file.close();
-  place(file.name(), digest);
-  file.kept();
+  if (!has(digest)) write(bytes, digest);
   return digest;
 }
 
 Contents::Added Contents::add_stream(archive::ByteSource& from) {
-  constexpr size_t kSmall = 64 << 10;
-  std::string buffer(kSmall, '\0');
-  size_t n = archive::read_fully(from, buffer.data(), buffer.size());
-  if (n < kSmall) {
-    buffer.resize(n);
-    return {add_bytes(buffer), n};
-  }
-  TemporaryFile file(temporary_name());
+  auto buffer = std::make_unique_for_overwrite<char[]>(kSmall);
+  size_t n = archive::read_fully(from, buffer.get(), kSmall);
+  if (n < kSmall) return {add_bytes({buffer.get(), n}), n};
+  NewFile file(*this);
   Sha256 hash;
   uint64_t size = 0;
   while (n > 0) {
-    hash.update(buffer.data(), n);
-    write_fully(file.fd(), {buffer.data(), n}, file.name());
+    hash.update(buffer.get(), n);
+    write_fully(file.fd(), {buffer.get(), n}, "a file of the store");
     size += n;
-    n = from.read(buffer.data(), buffer.size());
+    n = from.read(buffer.get(), kSmall);
   }
-  file.close();
   Digest digest = hash.finish();
-  if (!has(digest)) {
-    place(file.name(), digest);
-    file.kept();
-  }
+  if (!has(digest)) file.become(digest);
   return {digest, size};
 }
 
@@ -133,19 +188,29 @@ Contents::Added Contents::add_file(int fd, std::string_view what) {
   archive::FdSource source(fd, std::string(what));
   if (st.st_size < (1 << 20)) return add_stream(source);
   // The copy is what is hashed: the original may change meanwhile.
-  TemporaryFile file(temporary_name());
+  NewFile file(*this);
   copy_contents(fd, file.fd(), static_cast<uint64_t>(st.st_size), what);
-  if (lseek(file.fd(), 0, SEEK_SET) < 0) fail_errno("seek {}", file.name());
-  archive::FdSource copy(file.fd(), file.name());
+  if (lseek(file.fd(), 0, SEEK_SET) < 0) fail_errno("seek a file of the store");
+  archive::FdSource copy(file.fd(), "a file of the store");
   archive::HashingSource hashing(copy);
   archive::drain(hashing);
   Added added{hashing.digest(), hashing.size()};
-  file.close();
-  if (!has(added.digest)) {
-    place(file.name(), added.digest);
-    file.kept();
-  }
+  if (!has(added.digest)) file.become(added.digest);
   return added;
+}
+
+bool Contents::add_missing(int fd, const Digest& digest, std::string_view what) {
+  auto buffer = std::make_unique_for_overwrite<char[]>(kSmall);
+  archive::FdSource source(fd, std::string(what));
+  size_t n = archive::read_fully(source, buffer.get(), kSmall);
+  if (n == kSmall) {
+    if (lseek(fd, 0, SEEK_SET) < 0) fail_errno("seek {}", what);
+    return add_file(fd, what).digest == digest;
+  }
+  std::string_view bytes(buffer.get(), n);
+  if (Digest::of(bytes) != digest) return false;
+  write(bytes, digest);
+  return true;
 }
 
 namespace {

@@ -1,5 +1,6 @@
 // File contents by digest: contents/ab/abcd...; written once, verified when written, never changed.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -20,8 +21,7 @@ namespace corten::store {
 // here may read: the error says what to do.
 UniqueFd open_stored(const std::string& path);
 
-// Thread-safe and safe among processes: a file appears whole, under its name, or not at all (renamed from a
-// temporary name).
+// Thread-safe and safe among processes: a file appears whole, under its name, or not at all.
 class Contents {
  public:
   Contents(std::string directory, Lease& lease);
@@ -38,6 +38,9 @@ class Contents {
   std::string read(const Digest& digest, size_t max_bytes) const;
   std::string path(const Digest& digest) const;
 
+  // Where a file system knows no files without a name, each has one from the start; for tests: everywhere.
+  static void name_all_files() { can_be_nameless_ = false; }
+
   Digest add_bytes(std::string_view bytes);
   struct Added {
     Digest digest;
@@ -46,6 +49,9 @@ class Contents {
   Added add_stream(archive::ByteSource& from);
   // Copies an open file (a reflink where the file system can). Reads the size from the descriptor.
   Added add_file(int fd, std::string_view what);
+  // The bytes of an open file that exists() just denied, and whose digest somebody took. False, and nothing
+  // is stored under it, when they are others: the file was changed.
+  bool add_missing(int fd, const Digest& digest, std::string_view what);
   // A content has one home: its own file here, or a file of a directory body, which its name here then points
   // to. So nothing is written twice, and a file in a body has no second name that a process could count
   // (docs/decisions, "A content has one home"). `file` lies in the store, never changes again, and
@@ -58,9 +64,12 @@ class Contents {
   Homes homes() const;
 
  private:
+  class NewFile;
+  void write(std::string_view bytes, const Digest& digest);
   void place(const std::string& temporary, const Digest& digest);
   std::string temporary_name();
 
+  static inline std::atomic<bool> can_be_nameless_ = true;
   std::string directory_;
   Lease& lease_;
 };

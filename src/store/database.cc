@@ -118,7 +118,9 @@ std::string Statement::text(int column) {
 }
 Digest Statement::digest(int column) {
   std::string bytes = text(column);
-  if (bytes.size() != 32) fail(ErrorCode::kCorrupt, "store index: a digest has {} bytes", bytes.size());
+  if (bytes.size() != 32)
+    throw Error(ErrorCode::kCorrupt, fmt::format("store index: a digest has {} bytes", bytes.size()))
+        .with_hint("run 'corten fsck --repair'");
   std::array<uint8_t, 32> array;
   std::copy(bytes.begin(), bytes.end(), array.begin());
   return Digest(array);

@@ -86,7 +86,7 @@ class BodyMaker {
     if (e.is_hard_link()) return;
     set_owner_and_mode(dir, name, e);
     if (e.opaque) set_xattr(e, kOpaqueXattr, "y");
-    for (const auto& [key, value] : e.xattrs) set_xattr(e, key, value);
+    for (const auto& [key, value] : e.xattrs.map()) set_xattr(e, key, value);
     if (!e.is_directory()) set_time(e);
   }
 

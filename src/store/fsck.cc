@@ -82,6 +82,43 @@ int64_t changed_at(const std::string& path) {
   return st.st_ctim.tv_sec;
 }
 
+// Columns that hold digests. A row in which one is something else is found by nobody, and stops whoever lists
+// the rows.
+constexpr std::pair<const char*, const char*> kDigestColumns[] = {
+    {"layers", "id"},      {"bodies", "layer"},       {"diffs", "layer"},         {"diffs", "diff_id"},
+    {"blobs", "diff_id"},  {"blobs", "digest"},       {"actions", "key"},         {"actions", "layer"},
+    {"images", "id"},      {"tags", "image"},         {"indexes", "id"},          {"lineages", "family"},
+    {"lineages", "layer"}, {"predecessors", "layer"}, {"predecessors", "earlier"}};
+
+std::string no_digest(std::string_view column) {
+  return fmt::format("(typeof({0})<>'blob' OR length({0})<>32)", column);
+}
+
+void check_rows(Database& database, bool repair, std::vector<Store::Damage>& damages) {
+  auto check = [&](std::string_view table, const std::string& condition, std::string_view wrong) {
+    int64_t count = 0;
+    {
+      Statement row = database.prepare(fmt::format("SELECT count(*) FROM {} WHERE {}", table, condition));
+      if (row.step()) count = row.integer(0);
+    }
+    if (count == 0) return;
+    damages.push_back({fmt::format("index, {} of the rows of {}", count, table), std::string(wrong)});
+    if (repair) database.execute(fmt::format("DELETE FROM {} WHERE {}", table, condition));
+  };
+  for (const auto& [table, column] : kDigestColumns)
+    check(table, no_digest(column), fmt::format("{} is no digest", column));
+  check("builds", "typeof(id)<>'text' OR length(id) NOT BETWEEN 1 AND 64 OR id GLOB '*[^0-9a-z]*'",
+        "id is no id of a build");
+}
+
+// The ids of rows that check_rows() has nothing to say of.
+std::vector<Digest> sound_ids(Database& database, std::string_view table) {
+  std::vector<Digest> ids;
+  Statement row = database.prepare(fmt::format("SELECT id FROM {} WHERE NOT {}", table, no_digest("id")));
+  while (row.step()) ids.push_back(row.digest(0));
+  return ids;
+}
+
 }  // namespace
 
 void Store::recover_after_crash() {
@@ -89,7 +126,7 @@ void Store::recover_after_crash() {
   FileLock exclusive = exclusive_lock();
   if (fact("boot") != boot_id()) {
     // A tick before the barrier, for clocks that are coarse.
-    int64_t durable = parse_int(fact("durable")).value_or(0) - 1;
+    int64_t durable = std::max<int64_t>(parse_int(fact("durable")).value_or(0), 0) - 1;
     for (const char* kind : {"contents", "layers", "blobs"})
       for_each_named(path_ + "/" + kind, [&](const std::string& path, const std::string& name) {
         if (changed_at(path) < durable) return;
@@ -152,19 +189,19 @@ std::vector<Store::Damage> Store::check(bool repair) {
     bool is_left = !id || !whole.contains(*id);
     if (repair && (is_left || !wrong.empty())) layers_->remove_body(path, homes);
   });
+  check_rows(*database_, repair, damages);
   std::vector<Digest> lost_actions;
-  for (const Action& action : actions())
-    if (!whole.contains(action.layer.id)) lost_actions.push_back(action.key);
+  {
+    Statement row = database_->prepare(fmt::format("SELECT key, layer FROM actions WHERE NOT ({} OR {})",
+                                                   no_digest("key"), no_digest("layer")));
+    while (row.step())
+      if (!whole.contains(row.digest(1))) lost_actions.push_back(row.digest(0));
+  }
   for (const Digest& key : lost_actions) {
     damages.push_back({"action " + key.hex(), "its layer is missing"});
     if (repair) database_->prepare("DELETE FROM actions WHERE key=?").bind(key).run();
   }
-  std::vector<Digest> ids;
-  {
-    Statement row = database_->prepare("SELECT id FROM images");
-    while (row.step()) ids.push_back(row.digest(0));
-  }
-  for (const Digest& id : ids) {
+  for (const Digest& id : sound_ids(*database_, "images")) {
     try {
       auto image = image_by_id(id);
       for (const LayerRef& layer : image->layers)
@@ -175,18 +212,19 @@ std::vector<Store::Damage> Store::check(bool repair) {
       if (repair) delete_image(id);
     }
   }
-  for (const ImageIndex& index : indexes())
-    for (const ImageIndex::Member& member : index.members) {
-      {
+  for (const Digest& id : sound_ids(*database_, "indexes")) {
+    try {
+      auto index = index_by_id(id);
+      for (const ImageIndex::Member& member : index->members) {
         Statement row = database_->prepare("SELECT 1 FROM images WHERE id=?");
         row.bind(member.image);
-        if (row.step()) continue;
+        if (!row.step()) fail(ErrorCode::kCorrupt, "its image for {} is missing", member.platform.format());
       }
-      damages.push_back({"index " + index.id.to_string(),
-                         fmt::format("its image for {} is missing", member.platform.format())});
-      if (repair) delete_index(index.id);
-      break;
+    } catch (const Error& error) {
+      damages.push_back({"index " + id.to_string(), error.what()});
+      if (repair) delete_index(id);
     }
+  }
   exclusive.release();
   lock_ = FileLock::shared(path_ + "/lock");
   return damages;

@@ -20,7 +20,15 @@ namespace corten::store {
 static constexpr int64_t kMostBuilds = 500;
 static constexpr uint64_t kMostListBytes = 256 << 20, kLongestList = 64 << 20;
 
+// A build's directory is renamed and removed: a row that says anything else than an id leads nowhere.
+static bool is_build_id(std::string_view id) {
+  constexpr size_t kMost = 64;
+  return !id.empty() && id.size() <= kMost &&
+         id.find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyz") == id.npos;
+}
+
 std::string Store::build_directory(std::string_view id) const {
+  if (!is_build_id(id)) fail(ErrorCode::kInvalid, "build {}: no id of a build", quote(id));
   return fmt::format("{}/builds/{}", path_, id);
 }
 
@@ -50,7 +58,7 @@ static BuildRecord read_row(Statement& row) {
   try {
     record.details = Json::parse(row.text(5));
   } catch (const Error&) {
-    // A name that is no UTF-8: the rest is good.
+    // A name that is no UTF-8, or a damaged row: the rest is good.
   }
   return record;
 }
@@ -61,7 +69,8 @@ std::vector<BuildRecord> Store::builds(size_t most) {
     Statement row = database_->prepare(
         "SELECT id, started, finished, status, name, record FROM builds ORDER BY started DESC, id LIMIT ?");
     row.bind(static_cast<int64_t>(most));
-    while (row.step()) found.push_back(read_row(row));
+    while (row.step())
+      if (BuildRecord record = read_row(row); is_build_id(record.id)) found.push_back(std::move(record));
   }
   for (BuildRecord& record : found) {
     if (record.status != "running") continue;
@@ -114,7 +123,8 @@ void Store::forget_old_builds() {
   {
     Statement row = database_->prepare("SELECT id FROM builds ORDER BY started DESC, id LIMIT -1 OFFSET ?");
     row.bind(kMostBuilds - 1);
-    while (row.step()) old.push_back(row.text(0));
+    while (row.step())
+      if (is_build_id(row.text(0))) old.push_back(row.text(0));
   }
   for (const std::string& id : old) {
     FileLock lock;

@@ -101,6 +101,23 @@ TEST_F(HistoryTest, TwoThatBeginAtOnceForgetTheSameBuilds) {
   EXPECT_FALSE(path_exists(store_.build_directory("build1000")));
 }
 
+// A row of a damaged index names no directory of the store, nor one outside of it, as a build's to remove.
+TEST_F(HistoryTest, ARowWithoutAnIdIsNoBuild) {
+  build("aaa111", 1, "page");
+  Digest kept = store_.contents().add_bytes("kept");
+  for (const char* id : {"", "../contents", "aaa111/..", "AAA"}) {
+    store_.save_build(
+        {.id = id, .started_ns = 2, .finished_ns = 0, .status = "running", .name = "x", .details = {}});
+    EXPECT_EQ(store_.builds().size(), 1u) << id;
+    EXPECT_THROW(store_.delete_build(id), Error) << id;
+    EXPECT_THROW(store_.find_build("x"), Error) << id;
+  }
+  EXPECT_TRUE(store_.contents().has(kept));
+  EXPECT_EQ(store_.check(true).size(), 1u);
+  EXPECT_TRUE(store_.check(false).empty());
+  EXPECT_EQ(found("page"), "aaa111");
+}
+
 TEST_F(HistoryTest, TheKeyIsMadeOnceAndIsOurs) {
   std::string key = store_.history_key();
   EXPECT_EQ(key.size(), 32u);

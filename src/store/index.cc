@@ -44,7 +44,11 @@ std::string members_text(const std::vector<ImageIndex::Member>& members) {
   return list.dump();
 }
 
-std::vector<ImageIndex::Member> parse_members(const std::string& text) {
+// The id is the digest of what was written.
+std::vector<ImageIndex::Member> parse_members(const std::string& text, const Digest& id) {
+  if (Digest::of(text) != id)
+    throw Error(ErrorCode::kCorrupt, "store index: an image index is damaged")
+        .with_hint("run 'corten fsck --repair'");
   std::vector<ImageIndex::Member> members;
   Json list = Json::parse(text);
   for (const Json& json : list.as_array()) {
@@ -84,7 +88,7 @@ std::optional<ImageIndex> Store::index_by_id(const Digest& id) {
     row.bind(id);
     if (!row.step()) return std::nullopt;
     index.id = id;
-    index.members = parse_members(row.text(0));
+    index.members = parse_members(row.text(0), id);
     index.added = row.integer(1);
   }
   Statement tag = database_->prepare("SELECT name FROM tags WHERE image=? ORDER BY name");

@@ -7,15 +7,35 @@
 
 namespace corten::store {
 
-// A path that is changed, or that something changed lies below.
+// A path that is changed, or that something changed lies below. There may be a million: most have no
+// children, and the path stands once, in the entry.
 struct LayerBuilder::Node {
-  std::string_view path;
-  Node* parent = nullptr;  // nullptr for the root's
-  std::map<std::string_view, Node*> children;
-  std::optional<Entry> change;
-  bool hides = false;  // what the tree below has in it is not seen
+  struct ByName {
+    using is_transparent = void;
+    bool operator()(const Node* a, const Node* b) const { return a->name() < b->name(); }
+    bool operator()(const Node* a, std::string_view name) const { return a->name() < name; }
+    bool operator()(std::string_view name, const Node* a) const { return name < a->name(); }
+  };
+  using Children = std::set<Node*, ByName>;
 
-  std::string_view name() const { return path.substr(path.find_last_of('/') + 1); }
+  Entry entry;              // its path is what the node is found by
+  bool is_changed = false;  // the rest of the entry counts
+  bool hides = false;       // what the tree below has in it is not seen
+  Node* parent = nullptr;   // nullptr for the root's
+  std::unique_ptr<Children> own_children;
+
+  std::string_view path() const { return entry.path.str(); }
+  std::string_view name() const { return entry.path.filename(); }
+  const Children& children() const {
+    static const Children kNone;
+    return own_children ? *own_children : kNone;
+  }
+  // Most often they come in order.
+  void adopt(Node& child) {
+    child.parent = this;
+    if (!own_children) own_children = std::make_unique<Children>();
+    own_children->insert(own_children->end(), &child);
+  }
 };
 
 namespace {
@@ -28,56 +48,60 @@ std::string_view parent_of(std::string_view path) {
 LayerBuilder::LayerBuilder(const Tree& below) : below_(below) {}
 LayerBuilder::~LayerBuilder() = default;
 
+size_t LayerBuilder::ByPath::operator()(const std::unique_ptr<Node>& node) const {
+  return (*this)(node->path());
+}
+bool LayerBuilder::ByPath::operator()(const std::unique_ptr<Node>& a, const std::unique_ptr<Node>& b) const {
+  return a->path() == b->path();
+}
+bool LayerBuilder::ByPath::operator()(const std::unique_ptr<Node>& a, std::string_view path) const {
+  return a->path() == path;
+}
+bool LayerBuilder::ByPath::operator()(std::string_view path, const std::unique_ptr<Node>& a) const {
+  return a->path() == path;
+}
+
 LayerBuilder::Node* LayerBuilder::node_at(std::string_view path) const {
   auto at = nodes_.find(path);
-  return at == nodes_.end() ? nullptr : at->second.get();
+  return at == nodes_.end() ? nullptr : at->get();
+}
+
+LayerBuilder::Node& LayerBuilder::add_node(std::string_view path) {
+  auto node = std::make_unique<Node>();
+  node->entry.path = RootfsPath(path);
+  return **nodes_.insert(std::move(node)).first;
 }
 
 // Entries come directory by directory, so the last one's parent is most often the next one's.
 LayerBuilder::Node* LayerBuilder::parent_node_of(std::string_view path) const {
   std::string_view parent = parent_of(path);
-  if (!last_parent_ || last_parent_->path != parent) last_parent_ = node_at(parent);
+  if (!last_parent_ || last_parent_->path() != parent) last_parent_ = node_at(parent);
   return last_parent_;
 }
 
 LayerBuilder::Node& LayerBuilder::make_node(const RootfsPath& path) {
+  if (Node* there = node_at(path.str())) return *there;
   if (Node* parent = path.is_root() ? nullptr : parent_node_of(path.str())) {
-    auto [at, is_new] = nodes_.try_emplace(path.str());
-    if (!is_new) return *at->second;
-    at->second = std::make_unique<Node>();
-    Node& made = *at->second;
-    made.path = at->first;
-    made.parent = parent;
+    Node& made = add_node(path.str());
     made.hides = parent->hides;
-    parent->children.emplace_hint(parent->children.end(), made.name(), &made);
+    parent->adopt(made);
     return made;
   }
   std::string_view missing = path.str();
-  Node* made_below = nullptr;  // the last one made, whose parent is still to be found
-  Node* wanted = nullptr;
-  auto adopt = [](Node& parent, Node& child) {
-    child.parent = &parent;
-    parent.children.emplace(child.name(), &child);
-  };
-  std::vector<Node*> made;
-  while (true) {
-    Node* here = node_at(missing);
-    bool is_new = !here;
-    if (is_new) {
-      auto at = nodes_.emplace(std::string(missing), std::make_unique<Node>()).first;
-      here = at->second.get();
-      here->path = at->first;
-      made.push_back(here);
-    }
-    if (made_below) adopt(*here, *made_below);
-    if (!wanted) wanted = here;
-    if (!is_new || missing.empty()) break;
-    made_below = here;
+  std::vector<Node*> made;  // the deepest first
+  Node* above = nullptr;    // the nearest one that is there
+  while (!above) {
+    made.push_back(&add_node(missing));
+    if (missing.empty()) break;
     missing = parent_of(missing);
+    above = node_at(missing);
   }
-  for (auto node = made.rbegin(); node != made.rend(); ++node)
-    (*node)->hides = (*node)->parent && (*node)->parent->hides;
-  return *wanted;
+  for (auto node = made.rbegin(); node != made.rend(); ++node) {
+    if (above) above->adopt(**node);
+    (*node)->hides = above && above->hides;
+    above = *node;
+  }
+  return *made.front();
 }
 
 // Whether the changes above a path hide what the tree below has there. The parent is asked first, then the
@@ -87,16 +111,16 @@ bool LayerBuilder::is_hidden(const RootfsPath& path) const {
   if (const Node* parent = parent_node_of(path.str())) return parent->hides;
   const Node* nearest = node_at({});
   for (std::string_view rest = path.str(); nearest; rest.remove_prefix(rest.find('/') + 1)) {
-    auto child = nearest->children.find(rest.substr(0, rest.find('/')));
-    if (child == nearest->children.end()) return nearest->hides;
-    nearest = child->second;
+    auto child = nearest->children().find(rest.substr(0, rest.find('/')));
+    if (child == nearest->children().end()) return nearest->hides;
+    nearest = *child;
   }
   return false;
 }
 
 const Entry* LayerBuilder::find(const RootfsPath& path) const {
   const Node* node = node_at(path.str());
-  if (node && node->change) return node->change->type == EntryType::kWhiteout ? nullptr : &*node->change;
+  if (node && node->is_changed) return node->entry.type == EntryType::kWhiteout ? nullptr : &node->entry;
   return is_hidden(path) ? nullptr : below_.find(path);
 }
 
@@ -106,8 +130,8 @@ std::vector<const Entry*> LayerBuilder::list(const RootfsPath& directory) const 
   std::map<std::string_view, const Entry*> names;
   const Node* node = node_at(directory.str());
   if (node)
-    for (const auto& [name, child] : node->children)
-      if (child->change) names[name] = &*child->change;
+    for (const Node* child : node->children())
+      if (child->is_changed) names.emplace_hint(names.end(), child->name(), &child->entry);
   if (node ? !node->hides : !is_hidden(directory))
     for (const Entry* child : below_.list(directory)) names.emplace(child->path.filename(), child);
   std::vector<const Entry*> found;
@@ -131,12 +155,13 @@ void LayerBuilder::unlink_name(const Entry& entry) {
 
 void LayerBuilder::set(Entry entry) {
   Node& node = make_node(entry.path);
-  if (node.change && node.change->is_hard_link()) unlink_name(*node.change);
-  if (!node.change) change_count_++;
+  if (node.is_changed && node.entry.is_hard_link()) unlink_name(node.entry);
+  if (!node.is_changed) change_count_++;
   if (entry.is_hard_link()) other_names_[entry.hard_link.str()].insert(entry.path);
   node.hides = (node.parent && node.parent->hides) || !entry.is_directory() || entry.opaque ||
                !below_.find(entry.path);
-  node.change = std::move(entry);
+  node.entry = std::move(entry);
+  node.is_changed = true;
 }
 
 // Drops what a node and those below it say, and the nodes below it. Gives the files among them that may have
@@ -144,19 +169,19 @@ void LayerBuilder::set(Entry entry) {
 void LayerBuilder::drop(Node& top, std::vector<Entry>& files) {
   std::vector<Node*> nodes = {&top};
   for (size_t i = 0; i < nodes.size(); i++)
-    for (const auto& [name, child] : nodes[i]->children) nodes.push_back(child);
+    for (Node* child : nodes[i]->children()) nodes.push_back(child);
   for (Node* node : nodes) {
-    if (!node->change) continue;
-    if (node->change->is_hard_link())
-      unlink_name(*node->change);
-    else if (node->change->type == EntryType::kFile)
-      files.push_back(std::move(*node->change));
+    if (!node->is_changed) continue;
+    if (node->entry.is_hard_link())
+      unlink_name(node->entry);
+    else if (node->entry.type == EntryType::kFile)
+      files.push_back(node->entry);
     change_count_--;
-    node->change.reset();
+    node->is_changed = false;
   }
-  top.children.clear();
+  top.own_children.reset();
   last_parent_ = nullptr;
-  for (size_t i = nodes.size(); i-- > 1;) nodes_.erase(nodes_.find(nodes[i]->path));
+  for (size_t i = nodes.size(); i-- > 1;) nodes_.erase(nodes_.find(nodes[i]->path()));
   top.hides = top.parent && top.parent->hides;
 }
 
@@ -179,25 +204,25 @@ void LayerBuilder::forget(const RootfsPath& path) {
     std::set<RootfsPath> heirs = std::move(names->second);
     other_names_.erase(names);
     RootfsPath heir = heirs.extract(heirs.begin()).value();
-    Entry& successor = *node_at(heir.str())->change;
+    Entry& successor = node_at(heir.str())->entry;
     successor.hard_link = RootfsPath();
     successor.mode = file.mode;
     successor.uid = file.uid;
     successor.gid = file.gid;
-    for (const RootfsPath& name : heirs) node_at(name.str())->change->hard_link = heir;
+    for (const RootfsPath& name : heirs) node_at(name.str())->entry.hard_link = heir;
     if (!heirs.empty()) other_names_[heir.str()] = std::move(heirs);
   }
 }
 
 void LayerBuilder::put(Entry entry) {
   const Node* parent = entry.path.is_root() ? nullptr : parent_node_of(entry.path.str());
-  bool is_in_place = entry.path.is_root() || (parent && parent->change && parent->change->is_directory());
+  bool is_in_place = entry.path.is_root() || (parent && parent->is_changed && parent->entry.is_directory());
   if (!is_in_place) make_directories(entry.path.parent(), default_root());
   const Entry* old = find(entry.path);
   if (entry.is_directory()) {
     if (old && old->is_directory()) {
       const Node* node = node_at(entry.path.str());
-      entry.opaque = node && node->change && node->change->opaque;
+      entry.opaque = node && node->is_changed && node->entry.opaque;
     } else {
       entry.opaque = below_has_directory(entry.path);
       forget(entry.path);
@@ -273,19 +298,19 @@ Manifest with_ordered_hard_links(Manifest manifest) {
 // topmost says whose it is: so a layer holds every directory on the way to what it changes, as it is below.
 std::unordered_map<const LayerBuilder::Node*, std::optional<Entry>> LayerBuilder::parents_on_the_way() const {
   std::unordered_map<const Node*, std::optional<Entry>> parents;
-  for (const auto& [path, node] : nodes_) {
-    if (!node->change) continue;
+  for (const auto& node : nodes_) {
+    if (!node->is_changed) continue;
     const Node* above = node->parent;
-    for (bool is_direct = true; above && !above->change; above = above->parent, is_direct = false) {
+    for (bool is_direct = true; above && !above->is_changed; above = above->parent, is_direct = false) {
       auto [parent, is_new] = parents.try_emplace(above);
       if (is_new) {
-        const Entry* below = below_.find(RootfsPath(above->path));
+        const Entry* below = below_.find(above->entry.path);
         Entry plain = default_root();
         if (below && below->is_directory() &&
-            !(above->path.empty() && below->mode == plain.mode && below->uid == plain.uid &&
+            !(above->path().empty() && below->mode == plain.mode && below->uid == plain.uid &&
               below->gid == plain.gid)) {
           parent->second = *below;
-          parent->second->path = RootfsPath(above->path);
+          parent->second->path = above->entry.path;
           parent->second->opaque = false;
         }
       }
@@ -299,12 +324,12 @@ std::unordered_map<const LayerBuilder::Node*, std::optional<Entry>> LayerBuilder
 void LayerBuilder::even_out_links() {
   for (const auto& [first, names] : other_names_) {
     const Node* node = node_at(first);
-    if (!node || !node->change || node->change->type != EntryType::kFile) continue;
+    if (!node || !node->is_changed || node->entry.type != EntryType::kFile) continue;
     for (const RootfsPath& name : names) {
-      Entry& entry = *node_at(name.str())->change;
-      entry.mode = node->change->mode;
-      entry.uid = node->change->uid;
-      entry.gid = node->change->gid;
+      Entry& entry = node_at(name.str())->entry;
+      entry.mode = node->entry.mode;
+      entry.uid = node->entry.uid;
+      entry.gid = node->entry.gid;
     }
   }
 }
@@ -320,12 +345,13 @@ Manifest LayerBuilder::finish() {
   while (!next.empty()) {
     Node* node = next.back();
     next.pop_back();
-    if (node->change)
-      entries.push_back(std::move(*node->change));
+    for (auto child = node->children().rbegin(); child != node->children().rend(); ++child)
+      next.push_back(*child);
+    // From here on no node is found by its path.
+    if (node->is_changed)
+      entries.push_back(std::move(node->entry));
     else if (auto parent = parents.find(node); parent != parents.end() && parent->second)
       entries.push_back(std::move(*parent->second));
-    for (auto child = node->children.rbegin(); child != node->children.rend(); ++child)
-      next.push_back(child->second);
   }
   nodes_.clear();
   last_parent_ = nullptr;

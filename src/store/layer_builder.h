@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "store/tree.h"
@@ -51,10 +52,18 @@ class LayerBuilder : public Tree {
     using is_transparent = void;
     size_t operator()(std::string_view path) const { return std::hash<std::string_view>{}(path); }
   };
+  struct ByPath : PathHash {
+    using PathHash::operator();
+    size_t operator()(const std::unique_ptr<Node>& node) const;
+    bool operator()(const std::unique_ptr<Node>& a, const std::unique_ptr<Node>& b) const;
+    bool operator()(const std::unique_ptr<Node>& a, std::string_view path) const;
+    bool operator()(std::string_view path, const std::unique_ptr<Node>& a) const;
+  };
 
   Node* node_at(std::string_view path) const;
   Node* parent_node_of(std::string_view path) const;
   Node& make_node(const RootfsPath& path);
+  Node& add_node(std::string_view path);
   bool is_hidden(const RootfsPath& path) const;
   bool below_has_directory(const RootfsPath& path) const;
   void set(Entry entry);
@@ -66,7 +75,7 @@ class LayerBuilder : public Tree {
   void even_out_links();
 
   const Tree& below_;
-  std::unordered_map<std::string, std::unique_ptr<Node>, PathHash, std::equal_to<>> nodes_;
+  std::unordered_set<std::unique_ptr<Node>, ByPath, ByPath> nodes_;
   mutable Node* last_parent_ = nullptr;  // that was looked up
   size_t change_count_ = 0;
   // The names of a file beside its first: by the first name, those that are hard links to it.

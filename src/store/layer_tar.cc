@@ -76,7 +76,7 @@ void for_each_member(const Entry& e, const TarTimes& times,
   header.link = e.is_hard_link() ? e.hard_link.str() : e.link;
   header.device_major = e.device_major;
   header.device_minor = e.device_minor;
-  header.xattrs = e.xattrs;
+  header.xattrs = e.xattrs.map();
   set_time(header, e.time_ns.value_or(layer_ns), times.clamp);
   bool is_file = header.type == TarType::kFile && e.size > 0;
   if (is_file) header.size = e.size;
@@ -291,7 +291,7 @@ class Extractor {
       if (capability->second.size() > kMost)
         fail(ErrorCode::kInvalid, "archive: {}: a security.capability of {} bytes", quote(path.absolute()),
              capability->second.size());
-      e.xattrs.insert(*capability);
+      e.xattrs[capability->first] = capability->second;
     }
     // A device 0/0 is a whiteout to an overlay; nobody else makes one.
     if (e.type == EntryType::kCharDevice && e.device_major == 0 && e.device_minor == 0)

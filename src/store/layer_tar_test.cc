@@ -133,7 +133,7 @@ TEST_F(LayerTar, TimesThatNoClockHasAreClamped) {
 TEST_F(LayerTar, ACapabilityIsSmall) {
   auto f = member("f", TarType::kFile, "1");
   f.first.xattrs["security.capability"] = std::string(24, 'c');
-  EXPECT_EQ(read(tar({f}), nothing_).find(RootfsPath("f"))->xattrs.size(), 1u);
+  EXPECT_EQ(read(tar({f}), nothing_).find(RootfsPath("f"))->xattrs.map().size(), 1u);
   f.first.xattrs["security.capability"] = std::string(100'000, 'c');
   EXPECT_THROW(read(tar({f}), nothing_), Error);
 }

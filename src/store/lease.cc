@@ -107,7 +107,9 @@ std::string Lease::temporary() {
   std::lock_guard lock(mutex_);
   open();
   std::string directory = root_ + "/tmp/" + id_;
-  if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) fail_errno("make directory {}", directory);
+  if (!has_directory_ && mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+    fail_errno("make directory {}", directory);
+  has_directory_ = true;
   return directory;
 }
 

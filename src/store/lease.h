@@ -62,6 +62,7 @@ class Lease {
   UniqueFd file_, gate_;
   int owner_ = 0;  // a forked child must not end what is its parent's
   bool ended_ = false;
+  bool has_directory_ = false;
   uint64_t written_ = 0;
   using Record = std::pair<Held, Digest>;
   struct RecordHash {

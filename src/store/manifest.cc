@@ -9,6 +9,11 @@
 
 namespace corten::store {
 
+const Xattrs::Map& Xattrs::map() const {
+  static const Map kNone;
+  return map_ ? *map_ : kNone;
+}
+
 namespace {
 
 constexpr std::string_view kMagic = "corten-layer-1\n";
@@ -92,8 +97,8 @@ void put_entry(std::string& out, const Entry& e, const EntryForm& form = {}) {
   if (has_time) put_number(out, zigzag(*e.time_ns));
   if (e.is_hard_link()) put_string(out, e.hard_link.str());
   if (!e.xattrs.empty()) {
-    put_number(out, e.xattrs.size());
-    for (const auto& [name, value] : e.xattrs) put_string(out, name), put_string(out, value);
+    put_number(out, e.xattrs.map().size());
+    for (const auto& [name, value] : e.xattrs.map()) put_string(out, name), put_string(out, value);
   }
 }
 

@@ -25,6 +25,29 @@ namespace corten::store {
 
 enum class EntryType : uint8_t { kFile, kDirectory, kSymlink, kCharDevice, kBlockDevice, kFifo, kWhiteout };
 
+// Extended attributes by name. One in a thousand files has any: the others pay a pointer.
+class Xattrs {
+ public:
+  using Map = std::map<std::string, std::string>;
+  Xattrs() = default;
+  Xattrs(Xattrs&&) = default;
+  Xattrs(const Xattrs& other) : map_(other.map_ ? std::make_unique<Map>(*other.map_) : nullptr) {}
+  Xattrs& operator=(Xattrs&&) = default;
+  Xattrs& operator=(const Xattrs& other) { return *this = Xattrs(other); }
+
+  const Map& map() const;
+  bool empty() const { return map().empty(); }
+  std::string& operator[](const std::string& name) {
+    if (!map_) map_ = std::make_unique<Map>();
+    return (*map_)[name];
+  }
+  void clear() { map_.reset(); }
+  bool operator==(const Xattrs& other) const { return map() == other.map(); }
+
+ private:
+  std::unique_ptr<Map> map_;
+};
+
 struct Entry {
   RootfsPath path;
   EntryType type = EntryType::kFile;
@@ -34,9 +57,9 @@ struct Entry {
   Digest content;     // of a file
   std::string link;   // target of a symlink
   uint32_t device_major = 0, device_minor = 0;
-  bool opaque = false;                        // a directory that hides what lower layers have in it
-  std::map<std::string, std::string> xattrs;  // security.capability alone reaches layers, as with BuildKit
-  std::optional<int64_t> time_ns;             // a time that was set; nothing: the layer's
+  bool opaque = false;             // a directory that hides what lower layers have in it
+  Xattrs xattrs;                   // security.capability alone reaches layers, as with BuildKit
+  std::optional<int64_t> time_ns;  // a time that was set; nothing: the layer's
   // Another path of this layer that names the same file; empty for the first of them (in path order). All
   // other fields are those of the first.
   RootfsPath hard_link;

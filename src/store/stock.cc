@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include <fmt/core.h>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
@@ -29,6 +31,19 @@ uint64_t disk_bytes(const std::string& path, std::set<std::pair<dev_t, ino_t>>& 
     for (const std::string& name : names) sum += disk_bytes(path + "/" + name, seen);
   }
   return sum;
+}
+
+Rootfs parse_layers(const std::string& row) {
+  Rootfs layers;
+  try {
+    Json list = Json::parse(row);
+    for (const Json& layer : list.as_array())
+      layers.push_back({Digest::from_hex(layer.get_string("layer")), layer.get_int("time")});
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kCorrupt, fmt::format("store index: the layers of an image: {}", error.what()))
+        .with_hint("run 'corten fsck --repair'");
+  }
+  return layers;
 }
 
 // Of a delta (store/lowers.cc): the name of the body that it stands on; "" of others.
@@ -159,9 +174,7 @@ void Stock::read_index(Store& store) {
     while (row.step()) {
       StoredImage image;
       image.id = row.digest(0);
-      Json list = Json::parse(row.text(1));
-      for (const Json& layer : list.as_array())
-        image.layers.push_back({Digest::from_hex(layer.get_string("layer")), layer.get_int("time")});
+      image.layers = parse_layers(row.text(1));
       image.added = row.integer(2);
       image.has_name = row.integer(3) != 0;
       images.push_back(std::move(image));

@@ -104,6 +104,9 @@ class Stock {
   void pin(Store& store);
 };
 
+// The layers of an image, as its row has them. Error(kCorrupt).
+Rootfs parse_layers(const std::string& row);
+
 // Bytes on disk of a file, or of a directory with all in it; files with several names once for each `seen`.
 uint64_t disk_bytes(const std::string& path, std::set<std::pair<dev_t, ino_t>>& seen);
 

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/trace.h"
+#include "store/stock.h"
 
 namespace corten::store {
 
@@ -295,9 +296,7 @@ void Store::save_image(const Image& image) {
 Image Store::read_image_row(Statement& row) {
   Image image;
   image.id = row.digest(0);
-  Json layers = Json::parse(row.text(1));
-  for (const Json& layer : layers.as_array())
-    image.layers.push_back({Digest::from_hex(layer.get_string("layer")), layer.get_int("time")});
+  image.layers = parse_layers(row.text(1));
   image.size = static_cast<uint64_t>(row.integer(2));
   image.added = row.integer(3);
   return image;

@@ -5,12 +5,15 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "store/directory_body.h"
+#include "store/shelves.h"
 
 namespace corten::store {
 
@@ -47,6 +50,47 @@ TEST_F(StoreTest, ContentsAreKeptOnceAndWhole) {
   EXPECT_EQ(store_.contents().read(added.digest, SIZE_MAX), big);
   EXPECT_EQ(store_.contents().add_bytes("small"), Digest::of("small"));
   EXPECT_THROW(store_.contents().open(Digest::of("missing")), Error);
+}
+
+// With names from the start, and without.
+TEST_F(StoreTest, AContentComesWholeHoweverItIsMade) {
+  auto files_in_tmp = [&] {
+    std::vector<std::string> left;
+    for (const std::string& lease : names_in(dir_ / "store/tmp"))
+      for (const std::string& name : names_in(dir_ / "store/tmp/" + lease)) left.push_back(name);
+    return left;
+  };
+  Contents& contents = store_.contents();
+  write_file_atomic(dir_ / "file", "some text");
+  write_file_atomic(dir_ / "body", "in a body");
+  for (const char* round : {"first", "second"}) {
+    SCOPED_TRACE(round);
+    // Of eight that come at once all are content.
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; i++)
+      threads.emplace_back([&] {
+        for (int k = 0; k < 50; k++) contents.add_bytes(round + std::to_string(k));
+      });
+    for (std::thread& thread : threads) thread.join();
+    for (int k = 0; k < 50; k++) {
+      std::string text = round + std::to_string(k);
+      EXPECT_EQ(contents.read(Digest::of(text), 100), text);
+    }
+    // Bytes that are not those that somebody read before.
+    UniqueFd fd = open_file(dir_ / "file", O_RDONLY);
+    EXPECT_FALSE(contents.add_missing(fd.get(), Digest::of(round), "file"));
+    EXPECT_FALSE(contents.has(Digest::of(round)));
+    // A name that leads to a home that went.
+    Digest homeless = Digest::of("in a body");
+    ASSERT_EQ(link((dir_ / "body").c_str(), (dir_ / "store/dirs/gone").c_str()), 0);
+    contents.set_home(homeless, dir_ / "store/dirs/gone");
+    ASSERT_EQ(unlink((dir_ / "store/dirs/gone").c_str()), 0);
+    EXPECT_FALSE(contents.has(homeless));
+    EXPECT_EQ(contents.add_bytes("in a body"), homeless);
+    EXPECT_EQ(contents.read(homeless, 100), "in a body");
+    EXPECT_EQ(files_in_tmp(), std::vector<std::string>());
+    Contents::name_all_files();
+  }
 }
 
 TEST_F(StoreTest, ADirectoryBodyHasOwnersModesAndTimes) {
@@ -202,6 +246,46 @@ TEST_F(StoreTest, DamageIsFoundAndTakenAway) {
   EXPECT_EQ(store_.check(true).size(), 4u) << "the content, its layer, the action, the image";
   EXPECT_TRUE(store_.check(false).empty());
   EXPECT_FALSE(store_.image_by_id(image.id));
+}
+
+// Rows that cannot be read keep nobody from repairing, and the others stay.
+TEST_F(StoreTest, DamagedRowsAreFoundAndTakenAway) {
+  Digest layer = store_.layers().save(Manifest({file("f", "x")}));
+  auto save = [&](const std::string& config) {
+    Image image;
+    image.config = config;
+    image.id = Digest::of(image.config);
+    image.layers = {{layer, 7}};
+    store_.save_image(image);
+    store_.record_action({Digest::of(config), "exact", {layer, 7}, "{}"});
+    store_.save_index({{{"linux", "amd64", "", "", {}}, image.id}},
+                      {"docker.io/library/x:" + config.substr(2, 1)});
+    return image.id;
+  };
+  Digest kept = save("{\"a\":1}");
+  const std::pair<const char*, const char*> damages[] = {
+      {"actions", "layer='short'"}, {"actions", "key=x'00'"},   {"images", "layers='[{}]'"},
+      {"images", "id='no digest'"}, {"indexes", "members='['"}, {"indexes", "id=7"},
+      {"indexes", "members='[]'"},  {"tags", "image=x'11'"},    {"diffs", "diff_id='x'"},
+      {"images", "layers=x'ff00'"}};
+  store_.layers().remember_diff({layer, 7}, {{Digest::of("diff")}, 1});
+  for (const auto& [table, change] : damages) {
+    Digest other = save("{\"b\":1}");
+    std::string row = std::string(table) == "diffs"     ? "1"
+                      : std::string(table) == "actions" ? "key=x'" + Digest::of("{\"b\":1}").hex() + "'"
+                      : std::string(table) == "tags"    ? "name LIKE '%:b'"
+                      : std::string(table) == "images"  ? "id=x'" + other.hex() + "'"
+                                                       : "id=(SELECT image FROM tags WHERE name LIKE '%x:b')";
+    store_.database().execute(fmt::format("UPDATE {} SET {} WHERE {}", table, change, row));
+    EXPECT_FALSE(store_.check(false).empty()) << table << " " << change;
+    EXPECT_FALSE(store_.check(true).empty()) << table << " " << change;
+    EXPECT_TRUE(store_.check(false).empty()) << table << " " << change;
+    EXPECT_NO_THROW(store_.images()) << table << " " << change;
+    EXPECT_NO_THROW(store_.indexes()) << table << " " << change;
+    EXPECT_NO_THROW(store_.actions()) << table << " " << change;
+    EXPECT_NO_THROW(Collector(store_).records()) << table << " " << change;
+    EXPECT_TRUE(store_.image_by_id(kept)) << table << " " << change;
+  }
 }
 
 TEST_F(StoreTest, DamageInADirectoryIsFoundAndAContentThatIsMissingIsNone) {

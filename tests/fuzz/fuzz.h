@@ -15,11 +15,12 @@ struct Target {
   std::string name;
   Reader read;
   std::vector<std::string> seeds;
+  bool is_slow = false;  // a plain test changes fewer inputs
 };
 
 // Called before main().
 struct Registration {
-  Registration(std::string name, Reader read, std::vector<std::string> seeds);
+  Registration(std::string name, Reader read, std::vector<std::string> seeds, bool is_slow = false);
 };
 
 // Ends the program, which tells where the input lies.
@@ -52,4 +53,10 @@ bool is_terminal_text(std::string_view text, bool with_colors = false);
 #define FUZZ_TARGET(name, ...)                                                                    \
   static void fuzz_##name(std::string_view input);                                                \
   static const ::corten::fuzz::Registration registered_##name(#name, fuzz_##name, {__VA_ARGS__}); \
+  static void fuzz_##name(std::string_view input)
+
+// One that works on a whole store.
+#define SLOW_FUZZ_TARGET(name, ...)                                                                     \
+  static void fuzz_##name(std::string_view input);                                                      \
+  static const ::corten::fuzz::Registration registered_##name(#name, fuzz_##name, {__VA_ARGS__}, true); \
   static void fuzz_##name(std::string_view input)

@@ -1,8 +1,14 @@
 // What the machine says of itself in text, and what is said of a step's limits. Inside a container another
 // wrote these files.
+#include <limits.h>
+
+#include <cstring>
+
+#include "base/path.h"
 #include "fuzz/fuzz.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/id_mapping.h"
+#include "sandbox/process_view.h"
 #include "sandbox/seccomp_profile.h"
 #include "sandbox/ulimit.h"
 
@@ -63,6 +69,44 @@ FUZZ_TARGET(
     REQUIRE(filter.size() % 8 == 0);
     REQUIRE(is_same_filter(input, 0, 0));
   });
+}
+
+// Memory of a step that waits for an answer: the first two bytes say where in a page it begins, the third how
+// much of it can be read at once; behind its end is nothing. What is read is what the kernel would read
+// there.
+FUZZ_TARGET(notified_path, std::string("\0\0\xff/etc/passwd\0", 15),
+            std::string("\xf8\x0f\x07/a/b/../c\0x", 14), std::string("\xff\x0f\x01/proc/self/fd/7\0", 19),
+            std::string("\1\0\xff/dev/fd/-1\0", 14),
+            std::string("\0\0\xff") + std::string(PATH_MAX - 1, 'a') + std::string(1, '\0'),
+            std::string("\0\0\xff") + std::string(PATH_MAX, 'a') + std::string(1, '\0'),
+            std::string("\0\0\xff/not ended", 13), std::string("\0\0\xff/dev/fd/4294967303\0", 22)) {
+  constexpr size_t kHead = 3;
+  if (input.size() < kHead) return;
+  const uint64_t start =
+      (uint64_t{1} << 47) + static_cast<uint8_t>(input[0]) + 256 * static_cast<uint8_t>(input[1]);
+  const size_t most = 1 + 16 * size_t{static_cast<uint8_t>(input[2])};
+  const std::string_view bytes = input.substr(kHead);
+  MemoryReader memory = [&](uint64_t address, void* to, size_t size) -> ssize_t {
+    REQUIRE(address >= start && size <= 4096 && address / 4096 == (address + size - 1) / 4096);
+    const size_t at = address - start,
+                 count = std::min({size, most, bytes.size() - std::min(at, bytes.size())});
+    if (count == 0) return -EFAULT;
+    memcpy(to, bytes.data() + at, count);
+    return static_cast<ssize_t>(count);
+  };
+  std::string path;
+  const int result = read_path(memory, start, path);
+  const size_t end = bytes.substr(0, PATH_MAX).find('\0');
+  if (end != bytes.npos)
+    REQUIRE(result == 0 && path == bytes.substr(0, end));
+  else
+    REQUIRE(result == (bytes.size() < PATH_MAX ? -EFAULT : -ENAMETOOLONG));
+  REQUIRE(path.size() <= PATH_MAX);
+  if (auto fd = descriptor_named(path)) REQUIRE(*fd >= 0 && path.ends_with(std::to_string(*fd)));
+  const NewName made = split_new_name(path);
+  REQUIRE(!made.directory.empty() && made.name.find('/') == made.name.npos);
+  if (!made.name.empty() && made.name != "." && made.name != "..")
+    REQUIRE(RootfsPath(made.directory + "/" + made.name) == RootfsPath(path));
 }
 
 }  // namespace corten::fuzz

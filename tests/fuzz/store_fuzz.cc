@@ -1,13 +1,20 @@
 // Layers as they come (tars with whiteouts and links) and as the store keeps them.
+#include <sys/stat.h>
+
+#include <set>
+
 #include "archive/tar.h"
 #include "base/beneath.h"
 #include "base/recorded_owner.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 #include "fuzz/fuzz.h"
+#include "fuzz/tar_of.h"
 #include "store/accounts.h"
+#include "store/borrowed.h"
 #include "store/delta.h"
 #include "store/layer_tar.h"
+#include "store/shelves.h"
 
 namespace corten::fuzz {
 
@@ -57,33 +64,10 @@ FUZZ_TARGET(layer_manifest, manifest_bytes(), Manifest().serialize()) {
 
 namespace {
 
-// A member in few bytes: type and path's letter, link's letter, mode; so that changes move members and not
-// checksums.
-std::string tar_of(std::string_view program) {
-  static constexpr std::string_view kNames[] = {
-      "a",  "a/b", "a/b/c", "../a",           "/b",      "b",    "c",         "c/d",
-      "./", "..",  ".wh.a", "a/.wh..wh..opq", "a/.wh.b", ".wh.", ".wh..wh.x", "c/../b"};
-  static constexpr std::string_view kLinks[] = {"a", "b", "../../x", "/a/b", "c", ".", "a/b/c", "/"};
-  using archive::TarType;
-  archive::StringSink sink;
-  archive::TarWriter writer(sink);
-  for (size_t i = 0; i + 1 < program.size(); i += 2) {
-    auto first = static_cast<uint8_t>(program[i]), second = static_cast<uint8_t>(program[i + 1]);
-    archive::TarHeader header;
-    header.path = kNames[first & 15];
-    header.type = static_cast<TarType>((first >> 4) % 7);
-    header.mode = second;
-    header.mtime = second & 1 ? 99'999'999'999'999'999 : second;
-    header.device_major = second & 7;
-    std::string content(header.type == TarType::kFile ? second & 3 : 0, 'x');
-    header.size = content.size();
-    if (header.type == TarType::kSymlink || header.type == TarType::kHardlink)
-      header.link = kLinks[second >> 5];
-    writer.add(header, content);
-  }
-  writer.finish();
-  return sink.take();
-}
+constexpr std::string_view kNames[] = {"a",       "a/b",  "a/b/c",     "../a",  "/b",    "b",
+                                       "c",       "c/d",  "./",        "..",    ".wh.a", "a/.wh..wh..opq",
+                                       "a/.wh.b", ".wh.", ".wh..wh.x", "c/../b"};
+constexpr std::string_view kLinks[] = {"a", "b", "../../x", "/a/b", "c", ".", "a/b/c", "/"};
 
 }  // namespace
 
@@ -108,9 +92,10 @@ FUZZ_TARGET(layer_members, std::string("\x50\0\x01\1\x21\2\x30\3", 8),
   size_t middle = input.size() / 4 * 2;
   tolerate({ErrorCode::kInvalid, ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
     EmptyTree nothing;
-    auto lower = std::make_shared<const Manifest>(read(tar_of(input.substr(0, middle)), nothing));
+    auto lower =
+        std::make_shared<const Manifest>(read(tar_of(input.substr(0, middle), kNames, kLinks), nothing));
     RootfsView below({lower});
-    auto upper = std::make_shared<const Manifest>(read(tar_of(input.substr(middle)), below));
+    auto upper = std::make_shared<const Manifest>(read(tar_of(input.substr(middle), kNames, kLinks), below));
     RootfsView whole({lower, upper});
     for (const auto& manifest : {lower, upper}) {
       for (const Entry& e : manifest->entries()) {
@@ -161,6 +146,67 @@ FUZZ_TARGET(accounts,
 
 FUZZ_TARGET(recorded_owner, "0:6 b 8 1", "1000:50", "4294967295:0 c 1 3") {
   if (auto owner = RecordedOwner::parse(input)) REQUIRE(RecordedOwner::parse(owner->to_string()) == owner);
+}
+
+namespace {
+std::string lease_record(char kind, char digest) {
+  return std::string(1, kind) + std::string(32, digest);
+}
+}  // namespace
+
+// What a lease names is what its whole records say, read once each, in whatever pieces it was written; of a
+// dead one nothing is left.
+FUZZ_TARGET(lease_file, lease_record('l', 'a') + lease_record('c', 'b'),
+            lease_record('b', '\xff') + lease_record('?', '\0').substr(0, 20),
+            lease_record('m', 'a') + lease_record('g', 'a') + lease_record('m', 'a')) {
+  static TempDir place = TempDir::make("/tmp", "fuzz-");
+  make_directories_on_host(place / "leases");
+  make_directories_on_host(place / "tmp");
+  constexpr size_t kRecord = 33;
+  const std::string file = place / "leases/0123456789abcdef";
+  LeasesRead leases(place.path());
+  size_t fresh = 0;
+  for (size_t size : {input.size() / 2, input.size()}) {
+    write_file_atomic(file, input.substr(0, size), 0600, Durable::kNo);
+    fresh += leases.read().size();
+    REQUIRE(fresh <= size / kRecord && leases.read().empty());
+  }
+  size_t named = 0;
+  std::set<std::string_view> records;
+  for (size_t at = 0; at + kRecord <= input.size(); at += kRecord) records.insert(input.substr(at, kRecord));
+  for (std::string_view record : records) {
+    std::array<uint8_t, 32> bytes;
+    std::copy(record.begin() + 1, record.end(), bytes.begin());
+    REQUIRE(leases.names(static_cast<Held>(record[0]), Digest(bytes)));
+    named++;
+  }
+  REQUIRE(fresh == named);
+  for (Held kind : {Held::kLayer, Held::kContent, Held::kBlob, Held::kMount, Held::kGit})
+    REQUIRE(leases.of(kind).size() <= named);
+  REQUIRE(sweep_dead_leases(place.path()));
+  REQUIRE(!path_exists(file) && !sweep_dead_leases(place.path()));
+}
+
+// The record of a directory that was lent: it goes home, or nowhere, and never out of the store. An I stands
+// for its inode.
+FUZZ_TARGET(borrowed_record, "corten-borrowed-1\nmounts/m/data\nI\n", "corten-borrowed-1\n../out/x\nI\n",
+            "corten-borrowed-1\n/tmp\n1\n", "corten-borrowed-1\n\nI\n",
+            "corten-borrowed-1\nmounts/m/../../../x\nI\n") {
+  static TempDir place = TempDir::make("/tmp", "fuzz-");
+  static const std::string root = place / "store", temporary = root + "/tmp/0123456789abcdef";
+  make_directories_on_host(place / "out");
+  make_directories_on_host(root + "/mounts/m");
+  make_directories_on_host(temporary + "/tree/lent");
+  struct stat st;
+  REQUIRE(stat((temporary + "/tree/lent").c_str(), &st) == 0);
+  std::string text;
+  for (char c : input) text += c == 'I' ? std::to_string(st.st_ino) : std::string(1, c);
+  write_file_atomic(temporary + "/borrowed-1", text, 0600, Durable::kNo);
+  rescue(temporary);
+  REQUIRE(names_in(place.path()).size() == 2 && names_in(place / "out").empty());
+  for (const std::string& name : names_in(root))
+    REQUIRE(name == "mounts" || name == "tmp" || !path_exists(temporary + "/tree/lent"));
+  remove_tree(root);
 }
 
 }  // namespace corten::fuzz

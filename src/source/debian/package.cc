@@ -71,7 +71,7 @@ class FilesReader {
     e.gid = header.gid;
     e.time_ns = clamped_ns(header.mtime, header.mtime_ns);
     if (auto capability = header.xattrs.find("security.capability"); capability != header.xattrs.end())
-      e.xattrs.insert(*capability);
+      e.xattrs[capability->first] = capability->second;
     switch (header.type) {
       case TarType::kDirectory:
         e.type = EntryType::kDirectory;
