@@ -40,11 +40,38 @@ int64_t duration_of(const Selector& selector) {
   return *ns / 1'000'000'000;
 }
 
+// regcomp(3) writes out what is repeated: the size of what it makes, if everything were nested.
+bool is_too_large(const std::string& pattern) {
+  constexpr uint64_t kMost = 1 << 16;
+  auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  uint64_t copies = 1;
+  for (size_t i = 0; i < pattern.size() && copies <= kMost; i++) {
+    if (pattern[i] == '\\' && i + 1 < pattern.size()) {
+      if (is_digit(pattern[++i])) return true;  // what a group matched, again: takes time without end
+    } else if (pattern[i] == '+') {
+      copies *= 2;
+    } else if (pattern[i] == '{') {
+      uint64_t most = 1, number = 0;
+      for (i++; i < pattern.size() && pattern[i] != '}'; i++) {
+        number =
+            is_digit(pattern[i]) ? std::min(number * 10 + static_cast<uint64_t>(pattern[i] - '0'), kMost) : 0;
+        most = std::max(most, number);
+      }
+      copies *= 1 + most;
+    }
+  }
+  return copies > kMost;
+}
+
 std::function<bool(const std::string&)> matcher(const Selector& selector) {
   if (selector.operation == "=")
     return [value = selector.value](const std::string& text) { return text == value; };
   if (selector.operation == "!=")
     return [value = selector.value](const std::string& text) { return text != value; };
+  if (is_too_large(selector.value))
+    throw Error(ErrorCode::kUsage,
+                fmt::format("invalid regular expression {}: it repeats too much", quote(selector.value)))
+        .with_hint("at most sixteen '+', few '{N}', and no '\\1'");
   std::shared_ptr<regex_t> owned(new regex_t(), [](regex_t* compiled) {
     regfree(compiled);
     delete compiled;

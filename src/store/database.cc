@@ -2,7 +2,9 @@
 
 #include <fmt/core.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 namespace corten::store {
@@ -152,8 +154,17 @@ Database::Database(const std::string& path) : state_(std::make_unique<State>()) 
   int code = sqlite3_open_v2(path.c_str(), &state_->handle,
                              SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   if (code != SQLITE_OK) state_->failed(code);
-  sqlite3_busy_timeout(state_->handle, 60'000);
-  execute("PRAGMA journal_mode=WAL");
+  constexpr int kPatienceMs = 60'000;
+  sqlite3_busy_timeout(state_->handle, kPatienceMs);
+  // Of several that make the index at once each reads it and wants it for itself then. SQLite sees that they
+  // would wait for each other, and asks nobody to be patient.
+  const int64_t began = monotonic_ns();
+  do {
+    code = sqlite3_exec(state_->handle, "PRAGMA journal_mode=WAL", nullptr, nullptr, nullptr);
+    if (code != SQLITE_BUSY) break;
+    usleep(1'000 + static_cast<unsigned>(getpid()) % 4'000);
+  } while (monotonic_ns() - began < int64_t{kPatienceMs} * 1'000'000);
+  if (code != SQLITE_OK) state_->failed(code);
   execute("PRAGMA synchronous=NORMAL");  // a lost action is a miss; images are synced by Store::make_durable
   migrate(*this);
 }

@@ -122,13 +122,17 @@ std::vector<Digest> sound_ids(Database& database, std::string_view table) {
 }  // namespace
 
 void Store::recover_after_crash() {
-  if (boot_id().empty() || fact("boot") == boot_id()) return;
-  FileLock exclusive = exclusive_lock();
-  if (fact("boot") != boot_id()) {
+  auto is_done = [&] { return fact("boot") == boot_id(); };
+  if (boot_id().empty() || is_done()) return;
+  // Of several that come first one does it, and goes on to use the store: the others must not wait for that.
+  FileLock exclusive = exclusive_lock(is_done);
+  if (exclusive.held() && !is_done()) {
     // A tick before the barrier, for clocks that are coarse.
     int64_t durable = std::max<int64_t>(parse_int(fact("durable")).value_or(0), 0) - 1;
+    bool is_new = true;  // a new store has nothing to lose, and waits for no disk
     for (const char* kind : {"contents", "layers", "blobs"})
       for_each_named(path_ + "/" + kind, [&](const std::string& path, const std::string& name) {
+        is_new = false;
         if (changed_at(path) < durable) return;
         auto expected = Digest::try_parse("sha256:" + name);
         if (!expected || digest_of_file(path) != *expected) remove_tree(path);
@@ -137,7 +141,7 @@ void Store::recover_after_crash() {
     for_each_named(path_ + "/dirs", [&](const std::string& path, const std::string&) {
       if (changed_at(path) >= durable) layers_->remove_body(path, homes);
     });
-    make_durable();
+    if (!is_new) make_durable();
     database_->durable_transaction([&] { set_fact("boot", boot_id()); });
   }
   exclusive.release();

@@ -17,14 +17,16 @@
 
 namespace corten::store {
 
-// Waits a while for commands that use the store, and says what it waits for when they go on.
-FileLock Store::exclusive_lock() {
+// Waits a while for commands that use the store, and says what it waits for when they go on. Gives none as
+// soon as it is needless; then no lock is held.
+FileLock Store::exclusive_lock(const std::function<bool()>& is_needless) {
   constexpr int64_t kPatienceNs = 30'000'000'000;
   lock_.release();
   constexpr int64_t kSilentNs = 2'000'000'000;
   FileLock exclusive;
   bool is_told = false;
   for (int64_t began = monotonic_ns(); !FileLock::try_exclusive(path_ + "/lock", exclusive);) {
+    if (is_needless && is_needless()) return {};
     if (monotonic_ns() - began > kPatienceNs) {
       lock_ = FileLock::shared(path_ + "/lock");
       throw Error(ErrorCode::kExists, fmt::format("store {}: another command uses it", path_))

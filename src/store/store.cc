@@ -138,11 +138,12 @@ void Store::open_directories() {
                 fmt::format("store {}: format {}, ours is {}", path_, quote(trim(format)), trim(kFormat)))
         .with_hint("use another store: CORTEN_STORE=DIR");
   }
-  // Commands of versions without leases hold nothing: they must be done before the first lease is made.
+  // Commands of versions without leases hold nothing: they must be done before the first lease is made. (A
+  // new store has leases before it has anything for them.)
   if (path_exists(path_ + "/tmp") && !path_exists(path_ + "/leases"))
     lock_ = exclusive_lock(), lock_.downgrade();
   for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "volumes",
-                           "git", "lists", "locks", "stat", "tmp", "leases"})
+                           "git", "lists", "locks", "stat", "leases", "tmp"})
     if (mkdir((path_ + "/" + name).c_str(), 0700) != 0 && errno != EEXIST)
       fail_errno("store {}/{}", path_, name);
 }

@@ -245,7 +245,7 @@ class Store {
 
   std::string path_;
   std::function<void(std::string_view)> on_wait_;
-  FileLock exclusive_lock();
+  FileLock exclusive_lock(const std::function<bool()>& is_needless = {});
 
   FileLock lock_;
   std::unique_ptr<Lease> lease_;

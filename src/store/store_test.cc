@@ -5,6 +5,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <latch>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -50,6 +51,29 @@ TEST_F(StoreTest, ContentsAreKeptOnceAndWhole) {
   EXPECT_EQ(store_.contents().read(added.digest, SIZE_MAX), big);
   EXPECT_EQ(store_.contents().add_bytes("small"), Digest::of("small"));
   EXPECT_THROW(store_.contents().open(Digest::of("missing")), Error);
+}
+
+TEST_F(StoreTest, EightThatMakeTheStoreAtOnceNeitherFailNorWait) {
+  for (int round = 0; round < 10; round++) {
+    std::string place = dir_ / ("new-" + std::to_string(round));
+    std::latch all_stand(8), all_opened(8);
+    std::vector<std::thread> commands;
+    for (int i = 0; i < 8; i++)
+      commands.emplace_back([&] {
+        all_stand.arrive_and_wait();
+        try {
+          Store store(place, [](std::string_view text) { ADD_FAILURE() << text; });
+          store.recover_after_crash();
+          all_opened.arrive_and_wait();
+          store.contents().add_bytes("something");
+        } catch (const Error& error) {
+          ADD_FAILURE() << error.what();
+          all_opened.count_down();
+        }
+      });
+    for (std::thread& command : commands) command.join();
+    EXPECT_TRUE(Store(place).contents().has(Digest::of("something")));
+  }
 }
 
 // With names from the start, and without.
