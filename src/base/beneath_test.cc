@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <thread>
 
 #include "base/error.h"
@@ -98,6 +99,24 @@ TEST(FileLockTest, WhatIsGoneIsHeldByNobodyAndNotMade) {
   held.release();
   EXPECT_TRUE(FileLock::try_exclusive_unless_gone(dir / "lock", lock));
   EXPECT_TRUE(lock.held());
+  // One whose name goes between opening and locking is gone too.
+  lock.release();
+  std::atomic<bool> ended = false;
+  std::thread other([&] {
+    while (!ended) {
+      FileLock mine = FileLock::exclusive(dir / "lock");
+      unlink((dir / "lock").c_str());
+    }
+  });
+  for (int i = 0; i < 20'000; i++) {
+    FileLock found;
+    if (!FileLock::try_exclusive_unless_gone(dir / "lock", found) || !found.held()) continue;
+    struct stat st;
+    EXPECT_EQ(fstat(found.fd(), &st), 0);
+    EXPECT_EQ(st.st_nlink, 1u);
+  }
+  ended = true;
+  other.join();
 }
 
 // Deeper than there are descriptors, and than a path can say.

@@ -169,7 +169,8 @@ void CommandLineSources::open_http() {
   dockerfile_ = text_in(*context_, kName).value_or("");
 }
 
-// An archive is the context, and is never held as a whole; anything else is the Dockerfile.
+// An archive is the context, and is never held as a whole; anything else is the Dockerfile. (Compressed, it
+// must come to its first header within a megabyte.)
 void CommandLineSources::open_standard_input() {
   constexpr uint64_t kHeadBytes = 1 << 20, kMostPadding = 1 << 20;
   archive::FdSource input(0, kStandardInput);
@@ -181,7 +182,11 @@ void CommandLineSources::open_standard_input() {
     open_archive(whole);
     // Who packs writes padding behind the archive's end, and would be told that nobody reads it.
     archive::BoundedSource padding(input, kMostPadding);
-    archive::drain(padding);
+    try {
+      archive::drain(padding);
+    } catch (const Error&) {
+      // The context is whole.
+    }
     return;
   }
   if (!flags_.file.empty())

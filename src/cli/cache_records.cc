@@ -40,9 +40,9 @@ int64_t duration_of(const Selector& selector) {
   return *ns / 1'000'000'000;
 }
 
-// regcomp(3) writes out what is repeated: the size of what it makes, if everything were nested.
+// regcomp(3) writes out what is repeated: about the size of what it makes, if everything were nested.
 bool is_too_large(const std::string& pattern) {
-  constexpr uint64_t kMost = 1 << 16;
+  constexpr uint64_t kMost = 1 << 20;
   auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
   uint64_t copies = 1;
   for (size_t i = 0; i < pattern.size() && copies <= kMost; i++) {
@@ -52,15 +52,15 @@ bool is_too_large(const std::string& pattern) {
       copies *= 2;
     } else if (pattern[i] == '{') {
       uint64_t most = 1, number = 0;
-      for (i++; i < pattern.size() && pattern[i] != '}'; i++) {
-        number =
-            is_digit(pattern[i]) ? std::min(number * 10 + static_cast<uint64_t>(pattern[i] - '0'), kMost) : 0;
+      for (; i + 1 < pattern.size() && (is_digit(pattern[i + 1]) || pattern[i + 1] == ','); i++) {
+        char c = pattern[i + 1];
+        number = c == ',' ? 0 : std::min(number * 10 + static_cast<uint64_t>(c - '0'), kMost);
         most = std::max(most, number);
       }
       copies *= 1 + most;
     }
   }
-  return copies > kMost;
+  return pattern.size() > kMost || copies * pattern.size() > kMost;
 }
 
 std::function<bool(const std::string&)> matcher(const Selector& selector) {
@@ -71,7 +71,7 @@ std::function<bool(const std::string&)> matcher(const Selector& selector) {
   if (is_too_large(selector.value))
     throw Error(ErrorCode::kUsage,
                 fmt::format("invalid regular expression {}: it repeats too much", quote(selector.value)))
-        .with_hint("at most sixteen '+', few '{N}', and no '\\1'");
+        .with_hint("a dozen '+', few '{N}', and no '\\1'");
   std::shared_ptr<regex_t> owned(new regex_t(), [](regex_t* compiled) {
     regfree(compiled);
     delete compiled;

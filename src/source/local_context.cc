@@ -206,7 +206,7 @@ void LocalContext::enlist(Node& node, std::vector<Node> children) const {
     if (child.has_other_names) {
       auto [first, is_new] =
           first_names_.emplace(std::pair(child.stamp.device, child.stamp.inode), child.path);
-      if (!is_new) child.hard_link = first->second;
+      if (first->second != child.path) child.hard_link = first->second;  // read once more: its own
     }
   // A directory that is only kept for what is taken back below it, and has nothing such, is not there.
   std::erase_if(children, [&](Node& child) {

@@ -45,7 +45,7 @@ class LocalContext : public store::Tree {
   const store::Entry* find(const RootfsPath& path) const override;
   std::vector<const store::Entry*> list(const RootfsPath& directory) const override;
   void expect(const RootfsPath& directory) const override;
-  // Of entries that this tree gave.
+  // Of entries that this very tree gave: what it knows of them lies beside them.
   void compute_digests(std::span<const store::Entry* const> entries) const override;
   void ingest(std::span<const store::Entry* const> entries,
               const store::Manifest* known = nullptr) const override;

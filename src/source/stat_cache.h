@@ -44,8 +44,8 @@ class StatCache {
   // As the file had it: what this build remembered is for the next ones.
   std::optional<Digest> find(std::string_view path, const FileStamp& stamp, int64_t now_ns) const;
   void remember(std::string_view path, const FileStamp& stamp, const Digest& digest, int64_t hashed_at_ns);
-  // Adds what is new to the file; what was not asked for stays. A file with many records that were overtaken
-  // is written anew.
+  // Once, at the end. Adds what is new to the file; what was not asked for stays. A file with many records
+  // that were overtaken is written anew.
   void save();
 
  private:

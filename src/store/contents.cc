@@ -94,10 +94,8 @@ class Contents::NewFile {
       std::string directory = contents.lease_.temporary();
       fd_ = UniqueFd(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0644));
       if (fd_) return;
-      // What kernels and file systems say that know no such files.
-      if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
-        fail_errno("make a file in {}", directory);
-      can_be_nameless_ = false;
+      // Who knows no such files says so in many ways; what is wrong with all files, open_named() says.
+      if (errno != EMFILE && errno != ENFILE && errno != ENOSPC && errno != EDQUOT) can_be_nameless_ = false;
     }
     open_named();
   }
@@ -138,6 +136,8 @@ class Contents::NewFile {
       name_ = std::move(name);
       return;
     }
+    if (errno != ENOENT && errno != EPERM && errno != EACCES && errno != EXDEV && errno != EOPNOTSUPP)
+      fail_errno("store a content as {}", name);
     can_be_nameless_ = false;
     UniqueFd nameless = std::move(fd_);
     struct stat st;

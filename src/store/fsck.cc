@@ -208,6 +208,7 @@ std::vector<Store::Damage> Store::check(bool repair) {
   for (const Digest& id : sound_ids(*database_, "images")) {
     try {
       auto image = image_by_id(id);
+      if (!image) continue;
       for (const LayerRef& layer : image->layers)
         if (!whole.contains(layer.id))
           fail(ErrorCode::kCorrupt, "its layer {} is missing", layer.id.short_hex());
@@ -219,6 +220,7 @@ std::vector<Store::Damage> Store::check(bool repair) {
   for (const Digest& id : sound_ids(*database_, "indexes")) {
     try {
       auto index = index_by_id(id);
+      if (!index) continue;
       for (const ImageIndex::Member& member : index->members) {
         Statement row = database_->prepare("SELECT 1 FROM images WHERE id=?");
         row.bind(member.image);

@@ -140,8 +140,16 @@ void Store::open_directories() {
   }
   // Commands of versions without leases hold nothing: they must be done before the first lease is made. (A
   // new store has leases before it has anything for them.)
-  if (path_exists(path_ + "/tmp") && !path_exists(path_ + "/leases"))
-    lock_ = exclusive_lock(), lock_.downgrade();
+  auto has_leases = [&] { return path_exists(path_ + "/leases"); };
+  if (path_exists(path_ + "/tmp") && !has_leases()) {
+    lock_ = exclusive_lock(has_leases);
+    if (lock_.held()) {
+      make_directories_on_host(path_ + "/leases", 0700);
+      lock_.downgrade();
+    } else {
+      lock_ = shared_lock();
+    }
+  }
   for (const char* name : {"contents", "layers", "dirs", "blobs", "mounts", "builds", "containers", "volumes",
                            "git", "lists", "locks", "stat", "leases", "tmp"})
     if (mkdir((path_ + "/" + name).c_str(), 0700) != 0 && errno != EEXIST)

@@ -26,7 +26,7 @@ lacks "$("$CORTEN" du --filter type=exec.cachemount)" step-two
 holds "$("$CORTEN" du -v --format json --filter 'description~=step-two')" '"Type":"regular"'
 if "$CORTEN" cache show nothing >log 2>&1; then fail "no such record"; fi
 holds "$(cat log)" "no such cache record: nothing"
-for wrong in until=soon size=3 shared=maybe 'id~=(' 'id~=a++++++++++++++++++++++' 'id~=((a{999}){999}){999}' 'id~=(a*)\1'; do
+for wrong in until=soon size=3 shared=maybe 'id~=(' 'id~=a++++++++++++++++++++++' 'id~=((a{999}){999}){999}' 'id~=[{]a+++++++++++++++++++++++++++' 'id~=((((aaaaaaaaaaaaaaaaaaaaaaaaa){15}){15}){15}){15}' 'id~=(a*)\1'; do
   if "$CORTEN" prune --filter "$wrong" >log 2>&1; then fail "filter $wrong"; fi
   holds "$(cat log)" "invalid"
 done

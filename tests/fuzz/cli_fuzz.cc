@@ -90,7 +90,8 @@ FUZZ_TARGET(config_file, "store: /x\nmax-size: 10GB\nmin-free: 5%\nprogress: pla
 
 FUZZ_TARGET(cache_filter, "until=24h", "id~=^a.*(b", "inuse!=true", "description~=\\(a*\\)*",
             "type=", "unused-for=-5s", "id~=a++++++++++++++++++++++", "id~=((((a{99}){99}){99}){99})",
-            "id~=(a*)\\1") {
+            "id~=(a*)\\1", "id~=[{]((((((((((((((((((((((a+)+)+)+)+)+)+)+)+)+)+)+)+)+)+)+)+)+)+)+)+)+)+",
+            "id~=((((aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa){15}){15}){15}){15}") {
   tolerate({ErrorCode::kUsage}, [&] {
     std::string filter(input.substr(0, 100));
     if (filter.find('\0') != std::string::npos) return;
