@@ -388,7 +388,7 @@ std::string stat_record(const std::string& path) {
 }
 }  // namespace
 
-// A block of records, its digest mended: whatever is read does not get in the way of what is remembered.
+// A block of records, its digest mended: whatever is read does not get in the way of what is remembered for the next build.
 FUZZ_TARGET(stat_cache, stat_record("a/b"), stat_record("") + stat_record("c"), "\xff\xff\xff\xff") {
   static TempDir place = TempDir::make("/tmp", "fuzz-");
   static const std::string file = place / "cache";
@@ -404,7 +404,6 @@ FUZZ_TARGET(stat_cache, stat_record("a/b"), stat_record("") + stat_record("c"), 
     StatCache cache(file);
     for (const char* name : {"a/b", "c", ""}) cache.find(name, st, INT64_MAX);
     cache.remember("a/b", st, digest, 2'000'000'000'000);
-    REQUIRE(cache.find("a/b", st, INT64_MAX) == digest);
     cache.save();
     REQUIRE(StatCache(file).find("a/b", st, INT64_MAX) == digest);
   }
