@@ -388,7 +388,8 @@ std::string stat_record(const std::string& path) {
 }
 }  // namespace
 
-// A block of records, its digest mended: whatever is read does not get in the way of what is remembered for the next build.
+// A block of records, its digest mended: whatever is read does not get in the way of what is remembered for
+// the next build.
 FUZZ_TARGET(stat_cache, stat_record("a/b"), stat_record("") + stat_record("c"), "\xff\xff\xff\xff") {
   static TempDir place = TempDir::make("/tmp", "fuzz-");
   static const std::string file = place / "cache";
