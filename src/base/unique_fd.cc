@@ -145,7 +145,7 @@ void copy_contents(int from, int to, uint64_t size, std::string_view what) {
 
 static bool lock_file(const std::string& path, int operation, UniqueFd& fd, int flags = O_CREAT) {
   while (true) {
-    fd.reset();
+    fd.reset();  // when there is nothing to open, nothing is held
     fd = open_file(path, O_RDONLY | flags, 0600);
     while (flock(fd.get(), operation) != 0) {
       if (errno == EINTR) continue;

@@ -38,8 +38,8 @@ class Contents {
   std::string read(const Digest& digest, size_t max_bytes) const;
   std::string path(const Digest& digest) const;
 
-  // Where a file system knows no files without a name, each has one from the start; for tests: everywhere.
-  static void name_all_files() { can_be_nameless_ = false; }
+  // For tests: whether files are made without a name; where a file system knows none such, they never are.
+  static void allow_nameless_files(bool allow) { can_be_nameless_ = allow; }
 
   Digest add_bytes(std::string_view bytes);
   struct Added {

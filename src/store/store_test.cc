@@ -113,8 +113,9 @@ TEST_F(StoreTest, AContentComesWholeHoweverItIsMade) {
     EXPECT_EQ(contents.add_bytes("in a body"), homeless);
     EXPECT_EQ(contents.read(homeless, 100), "in a body");
     EXPECT_EQ(files_in_tmp(), std::vector<std::string>());
-    Contents::name_all_files();
+    Contents::allow_nameless_files(false);
   }
+  Contents::allow_nameless_files(true);
 }
 
 TEST_F(StoreTest, ADirectoryBodyHasOwnersModesAndTimes) {

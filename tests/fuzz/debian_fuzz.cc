@@ -1,8 +1,6 @@
 // What a Debian archive and the machine's apt say, recipes and locks, and packages.
 #include <algorithm>
 
-#include <fmt/core.h>
-
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "fuzz/fuzz.h"
@@ -12,6 +10,7 @@
 #include "source/debian/control.h"
 #include "source/debian/extracted_rootfs.h"
 #include "source/debian/package.h"
+#include "source/debian/package_test.h"
 #include "source/debian/recipe.h"
 
 namespace corten::fuzz {
@@ -127,16 +126,6 @@ constexpr std::string_view kNames[] = {
     "./../x", "./.wh.a",    "./usr/lib/",  "./lib", "./lib/x.so", "./etc/c", "./",    "./a"};
 constexpr std::string_view kLinks[] = {"./a",         "usr/bin", "../../x", "/usr/bin",
                                        "./usr/bin/a", "lib",     ".",       "./a/b"};
-
-std::string ar(const std::vector<std::pair<std::string, std::string>>& members) {
-  std::string text = "!<arch>\n";
-  for (const auto& [name, content] : members) {
-    text += fmt::format("{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n{}", name, 0, 0, 0, "100644", content.size(),
-                        content);
-    if (content.size() % 2) text += '\n';
-  }
-  return text;
-}
 
 std::string control_tar() {
   archive::StringSink sink;

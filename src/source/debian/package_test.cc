@@ -5,6 +5,7 @@
 #include "archive/tar.h"
 #include "base/error.h"
 #include "source/debian/extracted_rootfs.h"
+#include "source/debian/package_test.h"
 
 namespace corten::source::debian {
 namespace {
@@ -39,16 +40,6 @@ std::string tar(const std::vector<Member>& members) {
   for (const Member& member : members) writer.add(member.header, member.content);
   writer.finish();
   return sink.take();
-}
-
-std::string ar(const std::vector<std::pair<std::string, std::string>>& members) {
-  std::string text = "!<arch>\n";
-  for (const auto& [name, content] : members) {
-    text += fmt::format("{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n{}", name, 0, 0, 0, "100644", content.size(),
-                        content);
-    if (content.size() % 2) text += '\n';
-  }
-  return text;
 }
 
 std::string deb(const std::vector<Member>& files, const std::string& control = "Package: x\nVersion: 1\n") {
