@@ -8,8 +8,8 @@
 #include "base/strings.h"
 #include "build/lower.h"
 #include "dockerfile/script.h"
+#include "http/url.h"
 #include "source/git_reference.h"
-#include "source/url.h"
 
 namespace corten::build {
 
@@ -392,7 +392,7 @@ void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& 
   for (const dockerfile::Word& word : transfer.sources) {
     std::string source = expand(s, word);
     if (auto remote = remote_source(s, source, word.span, add)) {
-      source = source::without_credentials(source);
+      source = http::without_credentials(source);
       step.remotes.emplace(step.sources.size(), std::move(*remote));
     }
     history += " " + source;
@@ -430,7 +430,7 @@ void Lowering::copy_instruction(StageInProgress& s, const dockerfile::Transfer& 
   whole.base = s.here;
   whole.work = std::move(step);
   s.here = add_step(s, std::move(whole),
-                    (transfer.link ? "LINK " : "") + source::without_credentials(transfer.original));
+                    (transfer.link ? "LINK " : "") + http::without_credentials(transfer.original));
   s.plan.layer_steps.push_back(s.here);
   add_history(s, history, true);
 }

@@ -15,8 +15,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli/session.h"
+#include "http/url.h"
 #include "source/tar_context.h"
-#include "source/url.h"
 
 namespace corten::cli {
 
@@ -158,7 +158,7 @@ void CommandLineSources::open_http() {
     try {
       open_archive(whole);
     } catch (Error& error) {
-      error.add_context("context " + source::parse_url(flags_.context).shown());
+      error.add_context("context " + http::parse_url(flags_.context).shown());
       throw;
     }
     return;

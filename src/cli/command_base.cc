@@ -137,7 +137,7 @@ std::string_view last_lines(std::string_view text, int count) {
 }
 
 store::Image build_image(const BaseFlags& flags, const Recipe& recipe, Session& session) {
-  source::HttpClient http;
+  http::Client http;
   source::debian::Progress progress = progress_of(flags);
   source::debian::ResolveOptions options{.http = http, .store = session.store(), .progress = progress};
   Lock lock = lock_for(recipe, flags, options);
@@ -211,7 +211,7 @@ int write_locks(const BaseFlags& flags, const std::string& output) {
   if (recipes.size() > 1 && (!output.empty() || flags.recipe_file.empty()))
     fail(ErrorCode::kUsage, "several platforms have several locks: name a recipe, whose locks lie beside it");
   Session session = Session::open();
-  source::HttpClient http;
+  http::Client http;
   source::debian::Progress progress = progress_of(flags);
   for (const Recipe& recipe : recipes) {
     Lock lock =

@@ -28,11 +28,11 @@
 #include "cli/session.h"
 #include "cli/store_limits.h"
 #include "dockerfile/excerpt.h"
+#include "http/url.h"
 #include "image/layers_ahead.h"
 #include "report/build_log.h"
 #include "sandbox/emulation.h"
 #include "sandbox/lock_keeper.h"
-#include "source/url.h"
 
 namespace corten::cli {
 
@@ -66,7 +66,7 @@ build::Request make_request(const BuildFlags& flags, const CommandLineSources& s
   build::Request request;
   request.dockerfile = sources.dockerfile();
   request.dockerfile_name = sources.dockerfile_name();
-  request.project = flags.tags.empty() ? source::without_credentials(flags.context) : flags.tags.front();
+  request.project = flags.tags.empty() ? http::without_credentials(flags.context) : flags.tags.front();
   request.target = flags.target;
   request.threads = threads;
   for (const std::string& text : flags.build_args) {
@@ -205,7 +205,7 @@ std::string shown_context(const BuildFlags& flags) {
     free(real);
     return path;
   }
-  return source::without_credentials(flags.context);
+  return http::without_credentials(flags.context);
 }
 
 std::string shown_platforms(const build::Request& request) {

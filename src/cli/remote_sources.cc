@@ -31,8 +31,8 @@ bool is_directory(const std::string& path) {
   return stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-source::HttpOptions http_options(const Cancellation& cancellation) {
-  source::HttpOptions options;
+http::ClientOptions http_options(const Cancellation& cancellation) {
+  http::ClientOptions options;
   options.cancellation = cancellation;
   return options;
 }

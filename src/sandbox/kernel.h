@@ -41,12 +41,18 @@ std::span<const Feature> all_features();
 // Named by CORTEN_FORBID. Read once; thread-safe.
 bool is_forbidden(Feature feature);
 
-// openat2(2); nothing is allocated. Links are followed below `root` only.
+// openat2(2); nothing is allocated. Links are followed below `root` only. EAGAIN means that somebody anywhere
+// renamed or mounted something while ".." was looked up; the manual says to try again.
 inline int open_beneath_root(int root, const char* path, uint64_t flags, uint64_t more_resolve = 0) {
   open_how how{};
   how.flags = flags | O_CLOEXEC;
   how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | more_resolve;
-  return static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof how));
+  long fd = -1;
+  for (int attempt = 0; attempt < 1000; attempt++) {
+    fd = syscall(SYS_openat2, root, path, &how, sizeof how);
+    if (fd >= 0 || errno != EAGAIN) break;
+  }
+  return static_cast<int>(fd);
 }
 
 }  // namespace corten::sandbox

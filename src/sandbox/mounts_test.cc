@@ -5,18 +5,46 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "base/temp_dir.h"
 #include "base/unique_fd.h"
+#include "sandbox/kernel.h"
 #include "sandbox/privilege.h"
 #include "sandbox/test_box.h"
 
 namespace corten::sandbox {
 namespace {
+
+// The kernel answers EAGAIN to "..", when anything anywhere is renamed meanwhile.
+TEST(OpenBeneathRoot, RenamesElsewhereDoNotFailIt) {
+  TempDir place;
+  ASSERT_EQ(mkdir((place / "a").c_str(), 0755), 0);
+  ASSERT_EQ(mkdir((place / "a/b").c_str(), 0755), 0);
+  write_file_atomic(place / "x", "");
+  std::atomic<bool> done = false;
+  std::thread other([&] {
+    while (!done) {
+      EXPECT_EQ(rename((place / "x").c_str(), (place / "y").c_str()), 0);
+      EXPECT_EQ(rename((place / "y").c_str(), (place / "x").c_str()), 0);
+    }
+  });
+  UniqueFd root = open_file(place.path(), O_PATH | O_DIRECTORY);
+  int failed = 0;
+  for (int i = 0; i < 20'000; i++) {
+    UniqueFd fd(open_beneath_root(root.get(), "a/b/../../a/b/../b", O_PATH));
+    if (!fd) failed++;
+  }
+  done = true;
+  other.join();
+  EXPECT_EQ(failed, 0);
+}
 
 class Mounts : public ::testing::Test {
  protected:

@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "base/path.h"
 #include "base/strings.h"
-#include "source/http_client.h"
-#include "source/url.h"
+#include "http/client.h"
+#include "http/url.h"
 
 namespace corten::source {
 
@@ -158,11 +158,12 @@ SubprocessResult GitProgram::try_run(const Place& place, std::vector<std::string
 
 void GitProgram::follow() const {
   constexpr std::string_view kQuestion = "/info/refs?service=git-upload-pack";
-  HttpOptions options;
+  http::ClientOptions options;
   options.cancellation = access_.cancellation;
-  HttpRequest request{remote_.remote + std::string(kQuestion), {{"Authorization", authorization_}}, false};
-  std::string found = HttpClient(options).open(request).url;
-  if (parse_url(found).authority() != parse_url(remote_.remote).authority() || !found.ends_with(kQuestion))
+  http::Request request{remote_.remote + std::string(kQuestion), {{"Authorization", authorization_}}, false};
+  std::string found = http::Client(options).open(request).url;
+  if (http::parse_url(found).authority() != http::parse_url(remote_.remote).authority() ||
+      !found.ends_with(kQuestion))
     throw Error(ErrorCode::kPermission, fmt::format("{}: redirected to {}, where a secret for {} is not sent",
                                                     remote_.remote, found, remote_.host))
         .with_hint("name that address; a secret for its host has the id GIT_AUTH_TOKEN.HOST");

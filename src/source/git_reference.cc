@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/path.h"
 #include "base/strings.h"
-#include "source/url.h"
+#include "http/url.h"
 
 namespace corten::source {
 
@@ -55,7 +55,7 @@ std::optional<bool> parse_bool(std::string_view text) {
 }
 
 std::string shown(std::string_view address) {
-  return quote(without_credentials(std::string(address)));
+  return quote(http::without_credentials(std::string(address)));
 }
 
 void refuse_dash(std::string_view what, std::string_view text) {
@@ -102,7 +102,7 @@ GitReference parse_address(std::string_view text) {
   refuse_dash("host", git.host);
   bool is_http = git.scheme == "http" || git.scheme == "https";
   if (is_http) {
-    git.user_info = percent_decode(user);
+    git.user_info = http::percent_decode(user);
     user = "";
   } else if (size_t colon = user.find(':'); colon != std::string_view::npos) {
     user = user.substr(0, colon);  // ssh has no use for a password, and it must not be shown
@@ -123,9 +123,10 @@ void read_query(std::string_view query, GitReference& git) {
   for (const std::string& part : split(query, '&')) {
     if (part.empty()) continue;
     size_t equals = part.find('=');
-    std::string key = percent_decode(replace_all(part.substr(0, equals), "+", " "));
-    std::string value =
-        equals == std::string::npos ? "" : percent_decode(replace_all(part.substr(equals + 1), "+", " "));
+    std::string key = http::percent_decode(replace_all(part.substr(0, equals), "+", " "));
+    std::string value = equals == std::string::npos
+                            ? ""
+                            : http::percent_decode(replace_all(part.substr(equals + 1), "+", " "));
     if (!values.emplace(key, value).second)
       fail(ErrorCode::kInvalid, "query {} has multiple values", quote(key));
   }
@@ -214,7 +215,7 @@ std::optional<GitReference> parse_git_reference(std::string_view text, const Git
 
   GitReference git = parse_address(address);
   git.like_local = like_local;
-  std::string decoded = scheme.empty() ? std::string(fragment) : percent_decode(fragment);
+  std::string decoded = scheme.empty() ? std::string(fragment) : http::percent_decode(fragment);
   size_t colon = decoded.find(':');
   git.ref = decoded.substr(0, colon);
   if (colon != std::string::npos) git.subdir = RootfsPath(decoded.substr(colon + 1)).str();

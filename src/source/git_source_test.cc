@@ -10,11 +10,16 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
+#include "http/server_test.h"
 #include "source/git_submodules.h"
-#include "source/http_server_test.h"
 
 namespace corten::source {
 namespace {
+
+using http::answer;
+using http::code_of;
+using http::quick;
+using http::Server;
 
 // A repository made by git itself, reached as file://.
 class GitSourceTest : public ::testing::Test {

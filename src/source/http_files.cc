@@ -60,7 +60,7 @@ std::string http_file_name(std::string_view url) {
   std::string_view path = url.substr(0, url.find_first_of("?#"));
   size_t host = path.find("://");
   size_t begin = host == path.npos ? path.npos : path.find('/', host + 3);
-  std::string name = begin == path.npos ? "" : percent_decode(path.substr(begin));
+  std::string name = begin == path.npos ? "" : http::percent_decode(path.substr(begin));
   while (name.ends_with('/')) name.pop_back();
   name = name.substr(name.rfind('/') == std::string::npos ? 0 : name.rfind('/') + 1);
   if (name.empty() || name == ".") return "__unnamed__";
@@ -81,7 +81,7 @@ std::optional<int64_t> parse_http_date(std::string_view text) {
   return std::nullopt;
 }
 
-HttpFiles::HttpFiles(store::Store& store, HttpOptions options, HttpAccess access)
+HttpFiles::HttpFiles(store::Store& store, http::ClientOptions options, HttpAccess access)
     : store_(store),
       cancellation_(options.cancellation),
       client_(std::move(options)),
@@ -120,9 +120,9 @@ void HttpFiles::remember(const Digest& key, const std::string& shown, const Know
 }
 
 HttpFiles::Known HttpFiles::ask(const std::string& url, const Digest& key, const Options& options) {
-  Url parsed = parse_url(url);
+  http::Url parsed = http::parse_url(url);
   std::optional<Known> known = recall(key);
-  HttpRequest request{url, {}, false};
+  http::Request request{url, {}, false};
   if (known && !known->etag.empty()) request.fields.emplace_back("If-None-Match", known->etag);
   if (known && known->etag.empty() && !known->last_modified.empty())
     request.fields.emplace_back("If-Modified-Since", known->last_modified);
@@ -136,7 +136,7 @@ HttpFiles::Known HttpFiles::ask(const std::string& url, const Digest& key, const
   if (options.note) options.note("fetching " + printable(parsed.shown()));
   Known found;
   client_.with_retries([&] {
-    HttpResponse response = client_.open(request);
+    http::Response response = client_.open(request);
     bool is_same = known && response.status == 200 && is_strong(known->etag) && response.etag == known->etag;
     if (response.status == 304 || is_same) {
       found = *known;
@@ -174,7 +174,7 @@ HttpFiles::Known HttpFiles::ask(const std::string& url, const Digest& key, const
 }
 
 HttpFile HttpFiles::fetch(const std::string& url, const Options& options) {
-  Url parsed = parse_url(url);
+  http::Url parsed = http::parse_url(url);
   if (parsed.is_file()) fail(ErrorCode::kInvalid, "{}: not an http address", quote(url));
   Digest key = Digest::of("corten-http-1\n" + url);
   auto expect = [&](const HttpFile& file) {

@@ -11,7 +11,7 @@
 #include <optional>
 #include <string>
 
-#include "source/http_client.h"
+#include "http/client.h"
 #include "store/store.h"
 
 namespace corten::source {
@@ -31,7 +31,7 @@ struct HttpFile {
 // Thread-safe. Each address is asked for once in the life of an object.
 class HttpFiles {
  public:
-  HttpFiles(store::Store& store, HttpOptions options, HttpAccess access);
+  HttpFiles(store::Store& store, http::ClientOptions options, HttpAccess access);
 
   struct Options {
     std::optional<Digest> checksum;
@@ -55,7 +55,7 @@ class HttpFiles {
 
   store::Store& store_;
   Cancellation cancellation_;
-  HttpClient client_;
+  http::Client client_;
   HttpAccess access_;
   std::mutex mutex_;
   std::map<std::string, Known> asked_;

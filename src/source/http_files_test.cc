@@ -5,10 +5,15 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/subprocess.h"
-#include "source/http_server_test.h"
+#include "http/server_test.h"
 
 namespace corten::source {
 namespace {
+
+using http::answer;
+using http::code_of;
+using http::quick;
+using http::Server;
 
 class HttpFilesTest : public ::testing::Test {
  protected:

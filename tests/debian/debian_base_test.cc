@@ -66,7 +66,7 @@ class DebianBaseTest : public testing::Test {
   TempDir place_ = TempDir::for_test();
   std::string archive_, notes_;
   store::Store store_{place_ / "store"};
-  source::HttpClient http_;
+  http::Client http_;
   FakeClock clock_{1'800'000'000'000'000'000};
   Recipe recipe_;
 };

@@ -17,15 +17,15 @@
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
 #include "fuzz/fuzz.h"
+#include "http/client.h"
+#include "http/url.h"
 #include "source/git_index.h"
 #include "source/git_reference.h"
 #include "source/git_submodules.h"
-#include "source/http_client.h"
 #include "source/http_files.h"
 #include "source/ssh_agent.h"
 #include "source/ssh_key.h"
 #include "source/stat_cache.h"
-#include "source/url.h"
 
 namespace corten::fuzz {
 
@@ -109,23 +109,23 @@ FUZZ_TARGET(url, "http://user:pw@Host:81/a?b#c\n../x?y", "https://[::1]:443/\n//
             "copy:/x\nhttps://h", "http://h?q\n?r", "http://a@b@c/d%zz%4\nx:y") {
   size_t end = std::min(input.find('\n'), input.size());
   std::string text(input.substr(0, end));
-  std::string shown = without_credentials(text);
-  REQUIRE(without_credentials(shown) == shown);
+  std::string shown = http::without_credentials(text);
+  REQUIRE(http::without_credentials(shown) == shown);
   parse_http_date(input);
   tolerate({ErrorCode::kInvalid}, [&] {
     std::string name = http_file_name(text);
     REQUIRE(!name.empty() && name.find('/') == std::string::npos && !has_control(name) && name != "..");
   });
   tolerate({ErrorCode::kInvalid}, [&] {
-    Url url = parse_url(text);
+    http::Url url = http::parse_url(text);
     REQUIRE(!url.target.empty());
     if (url.is_file()) return;
     REQUIRE(!url.host.empty() && url.port != 0);
     REQUIRE(url.target.starts_with('/') && !has_control(url.target));
     REQUIRE(url.authority().find_first_of("@/?# \t\r\n") == std::string::npos);
-    REQUIRE(parse_url(url.shown()).shown() == url.shown());
+    REQUIRE(http::parse_url(url.shown()).shown() == url.shown());
     if (end == input.size()) return;
-    Url next = resolve_url(url, input.substr(end + 1));
+    http::Url next = http::resolve_url(url, input.substr(end + 1));
     REQUIRE(next.is_file() || !next.host.empty());
   });
 }
@@ -162,11 +162,11 @@ FUZZ_TARGET(
     "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
     "HTTP/1.1 304 x\r\nContent-Length: 9999999999999999999\r\n\r\n") {
   std::string asked;
-  HttpOptions options{.proxies = {}};
+  http::ClientOptions options{.proxies = {}};
   options.connector = [&](const std::string&, uint16_t) { return std::make_unique<Recorded>(input, asked); };
   try {
-    HttpClient client(options);
-    HttpResponse response = client.open("http://user:secret@host/path");
+    http::Client client(options);
+    http::Response response = client.open("http://user:secret@host/path");
     REQUIRE(response.status == 200 && response.url.find("secret") == std::string::npos);
     std::string body = archive::read_rest(*response.body, 1 << 20);
     REQUIRE(body.size() <= input.size());

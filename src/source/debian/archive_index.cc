@@ -88,7 +88,7 @@ void check_age(const ReleaseFile& release, std::string_view name, const Progress
 
 // The Packages file, from the store or the archive.
 UniqueFd open_packages(const ArchiveSuite& source, const ReleaseFile& release, const std::string& path,
-                       const ReleaseFile::Item& item, HttpClient& http, store::Store& store,
+                       const ReleaseFile::Item& item, http::Client& http, store::Store& store,
                        const Progress& progress) {
   if (store.contents().has(item.digest)) return store.contents().open(item.digest);
   std::string base = source.uri + "/dists/" + source.suite + "/";
@@ -96,7 +96,7 @@ UniqueFd open_packages(const ArchiveSuite& source, const ReleaseFile& release, c
   std::string by_hash = base + path.substr(0, slash) + "/by-hash/SHA256/" + item.digest.hex();
   auto fetch = [&](const std::string& url) {
     http.with_retries([&] {
-      HttpResponse response = http.open(url);
+      http::Response response = http.open(url);
       archive::VerifyingSource verified(*response.body, item.digest, item.size, url);
       store.contents().add_stream(verified);
     });
@@ -171,7 +171,7 @@ std::string verify_clear_signed(std::string_view signed_text, std::string_view k
 }
 
 std::optional<ArchiveIndex> fetch_index(const ArchiveSuite& source, std::string_view architecture,
-                                        HttpClient& http, store::Store& store, const Progress& progress) {
+                                        http::Client& http, store::Store& store, const Progress& progress) {
   std::string url = source.uri + "/dists/" + source.suite + "/InRelease";
   std::string in_release;
   try {

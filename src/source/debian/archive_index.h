@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "base/digest.h"
+#include "http/client.h"
 #include "source/debian/apt_sources.h"
 #include "source/debian/recipe.h"
-#include "source/http_client.h"
 #include "store/store.h"
 
 namespace corten::source::debian {
@@ -47,6 +47,6 @@ struct ArchiveIndex {
 // Fetches and verifies; the Packages file is cached by digest in the store. Empty when an optional suite is
 // not there, or the archive is not Debian's.
 std::optional<ArchiveIndex> fetch_index(const ArchiveSuite& source, std::string_view architecture,
-                                        HttpClient& http, store::Store& store, const Progress& progress);
+                                        http::Client& http, store::Store& store, const Progress& progress);
 
 }  // namespace corten::source::debian

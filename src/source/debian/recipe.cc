@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/suggest.h"
+#include "http/url.h"
 #include "source/debian/control.h"
-#include "source/url.h"
 
 namespace corten::source::debian {
 
@@ -149,7 +149,7 @@ void check_recipe(const Recipe& recipe) {
   if (!is_suite(recipe.suite))
     fail(ErrorCode::kInvalid, "suite {}: not a name of a suite", quote(recipe.suite));
   platform_of(recipe.architecture);
-  for (const std::string& mirror : recipe.mirrors) parse_url(mirror);
+  for (const std::string& mirror : recipe.mirrors) http::parse_url(mirror);
   for (const std::string& item : recipe.include) {
     size_t equals = item.find('=');
     if (!is_package_name(item.substr(0, equals)) ||

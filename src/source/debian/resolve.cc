@@ -266,7 +266,7 @@ void fetch_packages(const Recipe& recipe, const Lock& lock, const ResolveOptions
       std::string url = uris[i] + "/" + package.path;
       try {
         options.http.with_retries([&] {
-          HttpResponse response = options.http.open(url);
+          http::Response response = options.http.open(url);
           archive::VerifyingSource verified(*response.body, package.digest, package.size, url);
           options.store.contents().add_stream(verified);
         });

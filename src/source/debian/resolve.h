@@ -36,7 +36,7 @@ VariantPackages variant_packages(const Recipe& recipe, const std::vector<std::st
                                  const std::function<bool(std::string_view)>& exists);
 
 struct ResolveOptions {
-  HttpClient& http;
+  http::Client& http;
   store::Store& store;
   Progress progress;
   HostPath etc_apt{"/etc/apt"};

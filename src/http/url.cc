@@ -1,11 +1,11 @@
-#include "source/url.h"
+#include "http/url.h"
 
 #include <algorithm>
 
 #include "base/error.h"
 #include "base/strings.h"
 
-namespace corten::source {
+namespace corten::http {
 
 std::string percent_decode(std::string_view text) {
   auto hex = [](char c) {
@@ -126,4 +126,4 @@ Url resolve_url(const Url& from, std::string_view location) {
   return parse_url(url.scheme + "://" + from.authority() + target);
 }
 
-}  // namespace corten::source
+}  // namespace corten::http

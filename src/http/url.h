@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace corten::source {
+namespace corten::http {
 
 struct Url {
   std::string scheme;     // lower case: http, https, file, copy
@@ -30,4 +30,4 @@ std::string without_credentials(std::string text);
 // The address that a Location line means, seen from `from`.
 Url resolve_url(const Url& from, std::string_view location);
 
-}  // namespace corten::source
+}  // namespace corten::http

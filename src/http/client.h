@@ -1,4 +1,4 @@
-// GET over HTTP/1.1 (RFC 9110, 9112), with redirects, proxies, TLS and files of this machine.
+// A client of HTTP/1.1 (RFC 9110, 9112), with redirects, proxies, TLS and files of this machine.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -11,10 +11,10 @@
 
 #include "archive/source.h"
 #include "base/thread_pool.h"
-#include "source/connection.h"
-#include "source/url.h"
+#include "http/connection.h"
+#include "http/url.h"
 
-namespace corten::source {
+namespace corten::http {
 
 // How a proxy is found: the variables that curl reads.
 struct Proxies {
@@ -27,7 +27,7 @@ struct Proxies {
   std::string proxy_for(const Url& url) const;
 };
 
-struct HttpOptions {
+struct ClientOptions {
   Proxies proxies = Proxies::from_environment();
   ConnectionTimeouts timeouts;
   int max_redirects = 10;
@@ -37,36 +37,54 @@ struct HttpOptions {
   // a byte a minute would go on for ever.
   uint64_t slowest_bytes_per_s = 100;
   Cancellation cancellation;
+  // How TLS is spoken with that server ("host", "host:8443"); unset: as the system says.
+  std::function<TlsOptions(const std::string& authority)> tls;
   // How a plain connection is made; unset: by TCP.
   std::function<std::unique_ptr<Connection>(const std::string& host, uint16_t port)> connector;
 };
 
-struct HttpRequest {
-  std::string url;
-  std::vector<std::pair<std::string, std::string>> fields;  // no line ends in them; Authorization is dropped
-                                                            // when a redirect leads to another host
-  bool is_conditional = false;                              // 304 is an answer, not an error
+using Fields = std::vector<std::pair<std::string, std::string>>;
+
+// What is sent: `open` gives it from its start, again for each time that it has to be sent.
+struct RequestBody {
+  uint64_t size = 0;
+  std::function<std::unique_ptr<archive::ByteSource>()> open;
+  static RequestBody of(std::string bytes);
 };
 
-struct HttpResponse {
+struct Request {
+  std::string url;
+  Fields fields;  // no line ends in them; Authorization and Cookie are dropped when a redirect leads to
+                  // another host
+  bool is_conditional = false;  // 304 is an answer, not an error
+  std::string method = "GET";   // a redirected POST, PUT, PATCH or DELETE is sent again by 307 and 308 alone
+  std::optional<RequestBody> body = {};
+  bool any_status = false;        // every status is an answer, but for redirects
+  bool follows_redirects = true;  // false: they are answers too (with any_status)
+};
+
+struct Response {
   std::string url;               // after redirects, without user and password
   unsigned status = 200;         // or 304
   std::optional<uint64_t> size;  // of the body, when it was told
   std::string etag, content_type, last_modified, content_encoding;
+  Fields fields;                              // all, as they came; at most 64 KiB
   std::unique_ptr<archive::ByteSource> body;  // Error(kIo) when it is cut short
+  // The first of that name (in any case), or "".
+  std::string field(std::string_view name) const;
 };
 
 // Thread-safe; keeps connections open between requests.
-class HttpClient {
+class Client {
  public:
-  explicit HttpClient(HttpOptions options = {});
-  ~HttpClient();
+  explicit Client(ClientOptions options = {});
+  ~Client();
 
-  // Opens http, https, file and copy addresses. Error(kNotFound) for 404 and 410, kPermission for 401, 403
-  // and 407, kIo for what may pass (no connection, time-outs, 408, 425, 429, 5xx), kFailed for the rest; all
-  // name the address.
-  HttpResponse open(const std::string& url) { return open(HttpRequest{url, {}, false}); }
-  HttpResponse open(const HttpRequest& request);
+  // Opens http, https, file and copy addresses (these: GET alone). Error(kNotFound) for 404 and 410,
+  // kPermission for 401, 403 and 407, kIo for what may pass (no connection, time-outs, 408, 425, 429, 5xx),
+  // kFailed for the rest; all name the address.
+  Response open(const std::string& url) { return open(Request{url, {}, false}); }
+  Response open(const Request& request);
 
   // The body as a string, or into a sink, with retries; Error(kInvalid) beyond `max_bytes`. A sink that has
   // been given bytes is not given them again: the failure is final then.
@@ -80,13 +98,15 @@ class HttpClient {
   struct Pool;
   struct Exchange;
   class Body;
-  HttpResponse open_file_address(const Url& url);
-  std::unique_ptr<Exchange> exchange(const Url& url, const HttpRequest& request);
+  Response open_file_address(const Url& url);
+  TlsOptions tls_for(const Url& url) const;
+  std::unique_ptr<Exchange> exchange(const Url& url, const Request& request);
+  void send(Exchange& exchange, const std::string& header, const Request& request, const std::string& shown);
   std::unique_ptr<Connection> connect(const Url& url, const std::string& proxy);
   std::unique_ptr<Connection> connect_to(const std::string& host, uint16_t port);
 
-  HttpOptions options_;
+  ClientOptions options_;
   std::shared_ptr<Pool> pool_;
 };
 
-}  // namespace corten::source
+}  // namespace corten::http

@@ -1,4 +1,4 @@
-#include "source/connection.h"
+#include "http/connection.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -13,13 +13,15 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
+#include <mutex>
 
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
-#include "source/name_resolver.h"
+#include "http/name_resolver.h"
 
-namespace corten::source {
+namespace corten::http {
 
 namespace {
 
@@ -115,20 +117,48 @@ std::string authorities_file() {
       .with_hint("install ca-certificates, or name a bundle with SSL_CERT_FILE");
 }
 
+void load_authorities(SSL_CTX* context, const std::string& file) {
+  if (SSL_CTX_load_verify_file(context, file.c_str()) != 1)
+    fail(ErrorCode::kIo, "certificate authorities {}: {}", file, openssl_error());
+}
+
+std::shared_ptr<SSL_CTX> make_context(const TlsOptions& options) {
+  std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_client_method()), ContextDeleter());
+  if (!context) fail(ErrorCode::kIo, "TLS: {}", openssl_error());
+  SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+  SSL_CTX_set_options(context.get(), SSL_OP_IGNORE_UNEXPECTED_EOF);
+  if (options.is_verified) {
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+    load_authorities(context.get(), options.authorities.empty() ? authorities_file() : options.authorities);
+    for (const std::string& file : options.more_authorities) load_authorities(context.get(), file);
+  }
+  if (!options.certificate.empty()) {
+    const std::string& key = options.key.empty() ? options.certificate : options.key;
+    if (SSL_CTX_use_certificate_chain_file(context.get(), options.certificate.c_str()) != 1)
+      fail(ErrorCode::kInvalid, "client certificate {}: {}", options.certificate, openssl_error());
+    if (SSL_CTX_use_PrivateKey_file(context.get(), key.c_str(), SSL_FILETYPE_PEM) != 1)
+      fail(ErrorCode::kInvalid, "client key {}: {}", key, openssl_error());
+  }
+  return context;
+}
+
+// Reading a bundle of authorities takes some ten milliseconds: once for each kind of options.
+std::shared_ptr<SSL_CTX> context_for(const TlsOptions& options) {
+  static std::mutex mutex;
+  static std::map<std::pair<TlsOptions, std::string>, std::shared_ptr<SSL_CTX>> made;
+  const char* file = getenv("SSL_CERT_FILE");
+  std::lock_guard lock(mutex);
+  std::shared_ptr<SSL_CTX>& context = made[{options, file ? file : ""}];
+  if (!context) context = make_context(options);
+  return context;
+}
+
 // OpenSSL's bytes go through the plain connection, so that time-outs and SIGPIPE are one matter. An exception
 // may not cross OpenSSL's frames: it waits here.
 class TlsConnection : public Connection {
  public:
-  TlsConnection(std::unique_ptr<Connection> plain, const std::string& host)
-      : plain_(std::move(plain)), host_(host) {
-    context_.reset(SSL_CTX_new(TLS_client_method()));
-    if (!context_) fail(ErrorCode::kIo, "TLS: {}", openssl_error());
-    SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
-    SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
-    SSL_CTX_set_options(context_.get(), SSL_OP_IGNORE_UNEXPECTED_EOF);
-    std::string authorities = authorities_file();
-    if (SSL_CTX_load_verify_file(context_.get(), authorities.c_str()) != 1)
-      fail(ErrorCode::kIo, "certificate authorities {}: {}", authorities, openssl_error());
+  TlsConnection(std::unique_ptr<Connection> plain, const std::string& host, const TlsOptions& options)
+      : plain_(std::move(plain)), host_(host), context_(context_for(options)) {
     ssl_.reset(SSL_new(context_.get()));
     set_expected_name();
     BIO* bio = BIO_new(method());
@@ -218,7 +248,7 @@ class TlsConnection : public Connection {
 
   std::unique_ptr<Connection> plain_;
   std::string host_;
-  std::unique_ptr<SSL_CTX, ContextDeleter> context_;
+  std::shared_ptr<SSL_CTX> context_;
   std::unique_ptr<SSL, SslDeleter> ssl_;
   std::exception_ptr pending_;
   bool is_at_end_ = false;
@@ -238,8 +268,9 @@ std::unique_ptr<Connection> connect_plain(const std::string& host, uint16_t port
       .with_errno(error);
 }
 
-std::unique_ptr<Connection> start_tls(std::unique_ptr<Connection> plain, const std::string& host) {
-  return std::make_unique<TlsConnection>(std::move(plain), host);
+std::unique_ptr<Connection> start_tls(std::unique_ptr<Connection> plain, const std::string& host,
+                                      const TlsOptions& options) {
+  return std::make_unique<TlsConnection>(std::move(plain), host, options);
 }
 
-}  // namespace corten::source
+}  // namespace corten::http

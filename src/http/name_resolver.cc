@@ -1,4 +1,4 @@
-#include "source/name_resolver.h"
+#include "http/name_resolver.h"
 
 #include <ares.h>
 #include <netdb.h>
@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-namespace corten::source {
+namespace corten::http {
 
 namespace {
 
@@ -96,4 +96,4 @@ std::vector<Address> resolve_host(const std::string& host, uint16_t port, int ti
   return std::move(answer.addresses);
 }
 
-}  // namespace corten::source
+}  // namespace corten::http

@@ -1,4 +1,4 @@
-#include "source/http_client.h"
+#include "http/client.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,15 +12,15 @@
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
-#include "source/http_server_test.h"
+#include "http/server_test.h"
 
-namespace corten::source {
+namespace corten::http {
 namespace {
 
 TEST(HttpClient, ConnectionsAreUsedAgain) {
   Server server(
       [](const std::string& request) { return answer("200 OK", request.substr(0, request.find('\r'))); });
-  HttpClient client(quick());
+  Client client(quick());
   EXPECT_EQ(client.get(server.url("/a?b"), 100), "GET /a?b HTTP/1.1");
   EXPECT_EQ(client.get(server.url("/c"), 100), "GET /c HTTP/1.1");
   EXPECT_EQ(server.connections(), 1);
@@ -35,7 +35,7 @@ TEST(HttpClient, ChunkedAndUntilTheEnd) {
           "chunked\r\n\r\n3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n");
     return std::string("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall the rest");
   });
-  HttpClient client(quick());
+  Client client(quick());
   EXPECT_EQ(client.get(server.url(), 100), "abc0123456789abcdef");
   EXPECT_EQ(client.get(server.url(), 100), "all the rest");
 }
@@ -48,8 +48,8 @@ TEST(HttpClient, RedirectsAreBoundedAndStayOnTheNet) {
     if (request.starts_with("GET /none ")) return answer("302 Found", "");
     return answer("302 Found", "x", "Location: /loop\r\n");
   });
-  HttpClient client(quick());
-  HttpResponse response = client.open(server.url("/one"));
+  Client client(quick());
+  Response response = client.open(server.url("/one"));
   EXPECT_EQ(response.url, server.url("/two"));
   EXPECT_EQ(archive::read_rest(*response.body, 100), "here");
   EXPECT_EQ(server.connections(), 1);
@@ -72,7 +72,7 @@ TEST(HttpClient, WhatMayPassIsTriedAgain) {
         return answer("200 OK", "whole");
     }
   });
-  HttpClient client(quick());
+  Client client(quick());
   EXPECT_EQ(client.get(server.url(), 100), "whole");
   EXPECT_EQ(count, 4);
 }
@@ -83,7 +83,7 @@ TEST(HttpClient, ASinkIsNotGivenBytesTwice) {
     count++;
     return std::string("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nshort");
   });
-  HttpClient client(quick());
+  Client client(quick());
   archive::StringSink sink;
   EXPECT_EQ(code_of([&] { client.get(server.url(), sink, 100); }), ErrorCode::kFailed);
   EXPECT_EQ(sink.bytes(), "short");
@@ -99,7 +99,7 @@ TEST(HttpClient, Refusals) {
       return "HTTP/1.1 200 OK\r\nX: " + std::string(200'000, 'x') + "\r\n\r\n";
     return answer("200 OK", std::string(1000, 'x'));
   });
-  HttpClient client(quick());
+  Client client(quick());
   std::string words;
   EXPECT_EQ(code_of([&] { client.open(server.url("/missing")); }, &words), ErrorCode::kNotFound);
   EXPECT_EQ(words, server.url("/missing") + ": invalid response status 404 Not Found");
@@ -114,10 +114,10 @@ TEST(HttpClient, Refusals) {
 TEST(HttpClient, ASilentServerIsLeft) {
   Server server(
       [](const std::string&) { return std::string("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"); });
-  HttpOptions options = quick();
+  ClientOptions options = quick();
   options.timeouts.silence_ms = 50;
   options.attempts = 1;
-  HttpClient client(options);
+  Client client(options);
   std::string words;
   EXPECT_EQ(code_of([&] { client.get(server.url(), 100); }, &words), ErrorCode::kIo);
   EXPECT_NE(words.find("silent"), std::string::npos) << words;
@@ -130,11 +130,11 @@ TEST(HttpClient, ProxiesGetTheWholeAddress) {
                   request.substr(0, request.find('\r')) +
                       (request.find("Proxy-Authorization: Basic dTpw") != std::string::npos ? " auth" : ""));
   });
-  HttpOptions options = quick();
+  ClientOptions options = quick();
   options.proxies = {
       .http = fmt::format("http://u:p@127.0.0.1:{}", proxy.port()), .https = proxy.url(), .none = ""};
   options.attempts = 1;
-  HttpClient client(options);
+  Client client(options);
   EXPECT_EQ(client.get("http://archive.invalid/x", 200), "GET http://archive.invalid/x HTTP/1.1 auth");
   std::string words;
   EXPECT_EQ(code_of([&] { client.open("https://archive.invalid/x"); }, &words), ErrorCode::kIo);
@@ -159,7 +159,7 @@ TEST(HttpClient, NoProxyRules) {
 TEST(HttpClient, FilesOfThisMachine) {
   TempDir place = TempDir::for_test();
   write_file_atomic(place / "a b", "content");
-  HttpClient client(quick());
+  Client client(quick());
   EXPECT_EQ(client.get("file://" + place.path() + "/a%20b", 100), "content");
   EXPECT_EQ(client.open("copy:" + place.path() + "/a%20b").size, 7u);
   EXPECT_EQ(code_of([&] { client.open("file://" + place.path() + "/none"); }), ErrorCode::kNotFound);
@@ -168,10 +168,10 @@ TEST(HttpClient, FilesOfThisMachine) {
 
 TEST(HttpClient, TlsRefusesWhoIsNoTlsServer) {
   Server server([](const std::string&) { return std::string("HTTP/1.1 200 OK\r\n\r\n"); });
-  HttpOptions options = quick();
+  ClientOptions options = quick();
   options.attempts = 1;
   options.timeouts.silence_ms = 200;
-  HttpClient client(options);
+  Client client(options);
   EXPECT_EQ(code_of([&] { client.open(fmt::format("https://127.0.0.1:{}/", server.port())); }),
             ErrorCode::kIo);
 }
@@ -182,17 +182,17 @@ TEST(HttpClient, ConditionsAndFields) {
       return "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n";
     return answer("200 OK", "body", "ETag: \"1\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
   });
-  HttpClient client(quick());
-  HttpResponse first = client.open(server.url("/x"));
+  Client client(quick());
+  Response first = client.open(server.url("/x"));
   EXPECT_EQ(first.status, 200u);
   EXPECT_EQ(first.last_modified, "Sun, 06 Nov 1994 08:49:37 GMT");
-  EXPECT_EQ(client.open(HttpRequest{server.url("/x"), {{"If-None-Match", "\"1\""}}, true}).status, 304u);
+  EXPECT_EQ(client.open(Request{server.url("/x"), {{"If-None-Match", "\"1\""}}, true}).status, 304u);
   EXPECT_EQ(code_of([&] {
-              client.open(HttpRequest{server.url("/x"), {{"If-None-Match", "\"1\""}}, false});
+              client.open(Request{server.url("/x"), {{"If-None-Match", "\"1\""}}, false});
             }),
             ErrorCode::kFailed);
   EXPECT_EQ(code_of([&] {
-              client.open(HttpRequest{server.url("/x"), {{"X", "a\r\nY: b"}}, false});
+              client.open(Request{server.url("/x"), {{"X", "a\r\nY: b"}}, false});
             }),
             ErrorCode::kInvalid);
 }
@@ -205,8 +205,8 @@ TEST(HttpClient, AuthorizationStaysWithItsHost) {
     if (request.find("Authorization: Bearer x") == std::string::npos) return answer("401 No", "");
     return answer("302 Found", "", "Location: " + other.url("/y") + "\r\n");
   });
-  HttpClient client(quick());
-  HttpResponse response = client.open(HttpRequest{server.url("/x"), {{"Authorization", "Bearer x"}}, false});
+  Client client(quick());
+  Response response = client.open(Request{server.url("/x"), {{"Authorization", "Bearer x"}}, false});
   EXPECT_EQ(archive::read_rest(*response.body, 100), "clean");
 }
 
@@ -219,11 +219,11 @@ TEST(HttpClient, SlowBodiesAndHeadersEnd) {
                   send(peer, head.data(), head.size(), MSG_NOSIGNAL);
                   while (send(peer, "abc", 3, MSG_NOSIGNAL) == 3) usleep(30'000);
                 });
-  HttpOptions options = quick();
+  ClientOptions options = quick();
   options.timeouts.silence_ms = 500;
   options.slowest_bytes_per_s = 10'000;
   options.attempts = 1;
-  HttpClient client(options);
+  Client client(options);
   std::string words;
   EXPECT_EQ(code_of([&] { client.get(server.url("/body"), 1 << 20); }, &words), ErrorCode::kIo);
   EXPECT_NE(words.find("too slow"), std::string::npos) << words;
@@ -250,11 +250,11 @@ class Dripping : public Connection {
 
 // What stands between chunks is no body, but may come for ever as well.
 TEST(HttpClient, GivesUpOnChunksWithoutBytes) {
-  HttpOptions options{.proxies = {}};
+  ClientOptions options{.proxies = {}};
   options.timeouts.silence_ms = 1000;
   options.connector = [](const std::string&, uint16_t) { return std::make_unique<Dripping>(); };
-  HttpClient client(options);
-  HttpResponse response = client.open("http://host/");
+  Client client(options);
+  Response response = client.open("http://host/");
   char buffer[64];
   std::string words;
   EXPECT_EQ(code_of([&] { response.body->read(buffer, sizeof buffer); }, &words), ErrorCode::kIo);
@@ -262,4 +262,4 @@ TEST(HttpClient, GivesUpOnChunksWithoutBytes) {
 }
 
 }  // namespace
-}  // namespace corten::source
+}  // namespace corten::http

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace corten::source {
+namespace corten::http {
 
 struct Address {
   sockaddr_storage value{};
@@ -16,4 +16,4 @@ struct Address {
 // `timeout_ms` or when no server answers, Error(kNotFound) when there is no such name. Thread-safe.
 std::vector<Address> resolve_host(const std::string& host, uint16_t port, int timeout_ms);
 
-}  // namespace corten::source
+}  // namespace corten::http

@@ -4,10 +4,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/thread_pool.h"
 
-namespace corten::source {
+namespace corten::http {
 
 struct ConnectionTimeouts {
   int connect_ms = 20'000;         // for each address, and for the TLS handshake
@@ -26,9 +27,19 @@ class Connection {
 std::unique_ptr<Connection> connect_plain(const std::string& host, uint16_t port,
                                           const ConnectionTimeouts& timeouts);
 
+// Whom to trust, and how to show who we are. Files are PEM; "" is none.
+struct TlsOptions {
+  std::string authorities;                    // instead of the system's bundle
+  std::vector<std::string> more_authorities;  // beside it
+  std::string certificate, key;               // the client's own
+  bool is_verified = true;                    // false: any certificate will do
+  auto operator<=>(const TlsOptions&) const = default;
+};
+
 // Speaks TLS (1.2 or later) over a plain connection. The peer must show a certificate for `host` that the
 // authorities vouch for: $SSL_CERT_FILE, else the system's bundle (/etc/ssl/certs/ca-certificates.crt and
 // where other distributions keep it). Error(kPermission) when it does not, with what to do as hint.
-std::unique_ptr<Connection> start_tls(std::unique_ptr<Connection> plain, const std::string& host);
+std::unique_ptr<Connection> start_tls(std::unique_ptr<Connection> plain, const std::string& host,
+                                      const TlsOptions& options = {});
 
-}  // namespace corten::source
+}  // namespace corten::http

@@ -1,10 +1,10 @@
-#include "source/url.h"
+#include "http/url.h"
 
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 
-namespace corten::source {
+namespace corten::http {
 namespace {
 
 std::string code_of(std::string_view text) {
@@ -70,4 +70,4 @@ TEST(Url, CredentialsAreHidden) {
 }
 
 }  // namespace
-}  // namespace corten::source
+}  // namespace corten::http

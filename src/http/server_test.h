@@ -14,9 +14,9 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
-#include "source/http_client.h"
+#include "http/client.h"
 
-namespace corten::source {
+namespace corten::http {
 
 // A server on the loopback that gives one canned answer to each request: the handler gets the request's
 // header.
@@ -97,7 +97,7 @@ inline std::string answer(std::string_view status, std::string_view body, std::s
   return fmt::format("HTTP/1.1 {}\r\nContent-Length: {}\r\n{}\r\n{}", status, body.size(), more, body);
 }
 
-inline HttpOptions quick() {
+inline ClientOptions quick() {
   return {.proxies = {}, .timeouts = {2000, 2000}, .first_pause_ms = 1};
 }
 
@@ -112,4 +112,4 @@ inline ErrorCode code_of(const std::function<void()>& action, std::string* words
   return ErrorCode::kInternal;
 }
 
-}  // namespace corten::source
+}  // namespace corten::http

@@ -1,8 +1,9 @@
-#include "source/http_client.h"
+#include "http/client.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -21,11 +22,11 @@
 #include "base/strings.h"
 #include "base/unique_fd.h"
 
-namespace corten::source {
+namespace corten::http {
 
 namespace {
 
-namespace http = boost::beast::http;
+namespace beast = boost::beast::http;
 using boost::system::error_code;
 
 constexpr uint32_t kMaxHeaderBytes = 64 << 10;
@@ -122,7 +123,7 @@ std::string Proxies::proxy_for(const Url& url) const {
 }
 
 // Idle connections by "scheme://host:port".
-struct HttpClient::Pool {
+struct Client::Pool {
   std::mutex mutex;
   std::multimap<std::string, std::unique_ptr<Connection>> idle;
 
@@ -142,12 +143,13 @@ struct HttpClient::Pool {
 };
 
 // One request and its answer, of which the header has been read.
-struct HttpClient::Exchange {
+struct Client::Exchange {
   std::string key;
   std::unique_ptr<Connection> connection;
   boost::beast::flat_buffer buffer{kMaxHeaderBytes + (256 << 10)};
-  http::response_parser<http::buffer_body> parser;
+  beast::response_parser<beast::buffer_body> parser;
   error_code error;
+  bool is_cut = false;  // the request could not be sent whole: the connection is good for the answer alone
 
   // False when the peer closed the connection without a byte: an idle one that it had given up.
   bool read_header(const std::string& shown, int64_t patience_ms) {
@@ -155,27 +157,27 @@ struct HttpClient::Exchange {
     parser.body_limit(std::numeric_limits<uint64_t>::max());  // the reader has its own
     BeastStream stream{*connection, monotonic_ns() + patience_ms * 1'000'000};
     try {
-      http::read_header(stream, buffer, parser, error);
+      beast::read_header(stream, buffer, parser, error);
     } catch (Error& failure) {
       failure.add_context(shown);
       throw;
     }
-    if (error == http::error::end_of_stream) return false;
-    if (error == http::error::partial_message) fail(ErrorCode::kIo, "{}: the answer was cut short", shown);
+    if (error == beast::error::end_of_stream) return false;
+    if (error == beast::error::partial_message) fail(ErrorCode::kIo, "{}: the answer was cut short", shown);
     if (error) fail(ErrorCode::kFailed, "{}: malformed answer: {}", shown, error.message());
     return true;
   }
   unsigned status() { return parser.get().result_int(); }
-  std::string field(http::field name) {
+  std::string field(beast::field name) {
     auto value = parser.get()[name];
     return std::string(value.data(), value.size());
   }
 };
 
-class HttpClient::Body : public archive::ByteSource {
+class Client::Body : public archive::ByteSource {
  public:
   Body(std::unique_ptr<Exchange> exchange, std::shared_ptr<Pool> pool, std::string shown,
-       const HttpOptions& options)
+       const ClientOptions& options)
       : exchange_(std::move(exchange)),
         pool_(std::move(pool)),
         shown_(std::move(shown)),
@@ -195,10 +197,10 @@ class HttpClient::Body : public archive::ByteSource {
       int64_t began = monotonic_ns();
       // Beast reads on until there is something of the body: what stands between chunks could come for ever.
       BeastStream stream{*exchange_->connection, began + window_ns_, shown_ + ": the frame of a chunk"};
-      http::read_some(stream, exchange_->buffer, exchange_->parser, ec);
+      beast::read_some(stream, exchange_->buffer, exchange_->parser, ec);
       waited_ns_ += monotonic_ns() - began;
-      if (ec == http::error::need_buffer) ec = {};
-      if (ec == http::error::partial_message || ec == http::error::end_of_stream)
+      if (ec == beast::error::need_buffer) ec = {};
+      if (ec == beast::error::partial_message || ec == beast::error::end_of_stream)
         fail(ErrorCode::kIo, "{}: the body was cut short", shown_);
       if (ec) fail(ErrorCode::kIo, "{}: malformed body: {}", shown_, ec.message());
       size_t n = size - body.size;
@@ -207,7 +209,7 @@ class HttpClient::Body : public archive::ByteSource {
       cancellation_.check();
     }
     if (exchange_) {
-      if (exchange_->parser.get().keep_alive() && !exchange_->key.empty())
+      if (exchange_->parser.get().keep_alive() && !exchange_->is_cut && !exchange_->key.empty())
         pool_->give(exchange_->key, std::move(exchange_->connection));
       exchange_.reset();
     }
@@ -247,65 +249,119 @@ class FileBody : public archive::ByteSource {
 
 }  // namespace
 
-HttpClient::HttpClient(HttpOptions options) : options_(std::move(options)), pool_(std::make_shared<Pool>()) {
+RequestBody RequestBody::of(std::string bytes) {
+  class Bytes : public archive::ByteSource {
+   public:
+    explicit Bytes(std::shared_ptr<const std::string> all) : all_(std::move(all)) {}
+    size_t read(void* data, size_t size) override {
+      const size_t n = all_->copy(static_cast<char*>(data), size, at_);
+      at_ += n;
+      return n;
+    }
+
+   private:
+    std::shared_ptr<const std::string> all_;
+    size_t at_ = 0;
+  };
+  auto all = std::make_shared<const std::string>(std::move(bytes));
+  return {all->size(), [all] { return std::make_unique<Bytes>(all); }};
+}
+
+std::string Response::field(std::string_view name) const {
+  for (const auto& [known, value] : fields)
+    if (iequals(known, name)) return value;
+  return {};
+}
+
+Client::Client(ClientOptions options) : options_(std::move(options)), pool_(std::make_shared<Pool>()) {
   options_.timeouts.cancellation = options_.cancellation;
 }
-HttpClient::~HttpClient() = default;
+Client::~Client() = default;
 
-HttpResponse HttpClient::open_file_address(const Url& url) {
+Response Client::open_file_address(const Url& url) {
   UniqueFd fd = corten::open_file(url.target, O_RDONLY | O_NONBLOCK);
   struct stat st;
   if (fstat(fd.get(), &st) != 0) fail_errno("stat {}", url.target);
   if (!S_ISREG(st.st_mode)) fail(ErrorCode::kInvalid, "{}: not a regular file", url.target);
-  HttpResponse response;
+  Response response;
   response.url = url.shown();
   response.size = static_cast<uint64_t>(st.st_size);
   response.body = std::make_unique<FileBody>(std::move(fd), url.target);
   return response;
 }
 
-std::unique_ptr<Connection> HttpClient::connect_to(const std::string& host, uint16_t port) {
+TlsOptions Client::tls_for(const Url& url) const {
+  return options_.tls ? options_.tls(url.authority()) : TlsOptions();
+}
+
+std::unique_ptr<Connection> Client::connect_to(const std::string& host, uint16_t port) {
   return options_.connector ? options_.connector(host, port) : connect_plain(host, port, options_.timeouts);
 }
 
-std::unique_ptr<Connection> HttpClient::connect(const Url& url, const std::string& proxy) {
+std::unique_ptr<Connection> Client::connect(const Url& url, const std::string& proxy) {
   if (proxy.empty()) {
     auto plain = connect_to(url.host, url.port);
-    return url.scheme == "https" ? start_tls(std::move(plain), url.host) : std::move(plain);
+    return url.scheme == "https" ? start_tls(std::move(plain), url.host, tls_for(url)) : std::move(plain);
   }
   Url way = parse_url(proxy);
   if (way.is_file()) fail(ErrorCode::kInvalid, "proxy {}: not an http address", quote(proxy));
   try {
     auto connection = connect_to(way.host, way.port);
-    if (way.scheme == "https") connection = start_tls(std::move(connection), way.host);
+    if (way.scheme == "https") connection = start_tls(std::move(connection), way.host, tls_for(way));
     if (url.scheme != "https") return connection;
     std::string host = (url.host.find(':') == std::string::npos ? url.host : "[" + url.host + "]") + ":" +
                        std::to_string(url.port);
     connection->write("CONNECT " + host + " HTTP/1.1\r\nHost: " + host + "\r\n" + proxy_credentials(way) +
                       "\r\n");
-    http::response_parser<http::empty_body> parser;
+    beast::response_parser<beast::empty_body> parser;
     parser.skip(true);  // an answer to CONNECT has no body
     boost::beast::flat_buffer buffer(kMaxHeaderBytes);
     BeastStream stream{*connection};
     error_code ec;
-    http::read_header(stream, buffer, parser, ec);
+    beast::read_header(stream, buffer, parser, ec);
     if (ec) fail(ErrorCode::kIo, "malformed answer: {}", ec.message());
     unsigned status = parser.get().result_int();
     if (status / 100 != 2) fail(code_of_status(status), "it answered {} to a request for {}", status, host);
     if (buffer.size() != 0) fail(ErrorCode::kFailed, "it sent bytes before the TLS handshake");
-    return start_tls(std::move(connection), url.host);
+    return start_tls(std::move(connection), url.host, tls_for(url));
   } catch (Error& error) {
     error.add_context("proxy " + way.authority());
     throw;
   }
 }
 
-std::unique_ptr<HttpClient::Exchange> HttpClient::exchange(const Url& url, const HttpRequest& request) {
+// A server may refuse before it has read the whole body, and close: what it said comes before the failure to
+// send. So a failure is kept until there turns out to be no answer.
+void Client::send(Exchange& exchange, const std::string& header, const Request& request,
+                  const std::string& shown) {
+  exchange.connection->write(header);
+  if (!request.body || request.body->size == 0) return;
+  auto from = request.body->open();
+  std::string buffer(256 << 10, '\0');
+  for (uint64_t left = request.body->size; left > 0;) {
+    options_.cancellation.check();
+    const size_t n = from->read(buffer.data(), std::min<uint64_t>(left, buffer.size()));
+    if (n == 0) fail(ErrorCode::kCorrupt, "{}: {} bytes are missing of what is to be sent", shown, left);
+    left -= n;
+    try {
+      exchange.connection->write({buffer.data(), n});
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kIo) throw;
+      exchange.is_cut = true;
+      return;
+    }
+  }
+}
+
+std::unique_ptr<Client::Exchange> Client::exchange(const Url& url, const Request& request) {
   std::string proxy = options_.proxies.proxy_for(url);
   bool is_absolute = !proxy.empty() && url.scheme == "http";
-  std::string text = "GET " + (is_absolute ? url.shown() : url.target) +
+  std::string text = request.method + " " + (is_absolute ? url.shown() : url.target) +
                      " HTTP/1.1\r\nHost: " + url.authority() +
-                     "\r\nUser-Agent: corten\r\nAccept: */*\r\nAccept-Encoding: identity\r\n";
+                     "\r\nUser-Agent: corten\r\nAccept-Encoding: identity\r\n";
+  if (std::none_of(request.fields.begin(), request.fields.end(),
+                   [](const auto& field) { return iequals(field.first, "Accept"); }))
+    text += "Accept: */*\r\n";
   bool is_authorized = false;
   for (const auto& [name, value] : request.fields) {
     if (value.find_first_of("\r\n") != std::string::npos)
@@ -313,6 +369,10 @@ std::unique_ptr<HttpClient::Exchange> HttpClient::exchange(const Url& url, const
     text += name + ": " + value + "\r\n";
     is_authorized |= iequals(name, "Authorization");
   }
+  if (request.body)
+    text += fmt::format("Content-Length: {}\r\n", request.body->size);
+  else if (request.method != "GET" && request.method != "HEAD" && request.method != "DELETE")
+    text += "Content-Length: 0\r\n";
   if (!url.user_info.empty() && !is_authorized)
     text += "Authorization: Basic " + base64_encode(url.user_info) + "\r\n";
   if (is_absolute) text += proxy_credentials(parse_url(proxy));
@@ -325,7 +385,8 @@ std::unique_ptr<HttpClient::Exchange> HttpClient::exchange(const Url& url, const
     bool is_idle = exchange->connection != nullptr;
     try {
       if (!is_idle) exchange->connection = connect(url, proxy);
-      exchange->connection->write(text);
+      send(*exchange, text, request, url.shown());
+      if (request.method == "HEAD") exchange->parser.skip(true);
       if (exchange->read_header(url.shown(), options_.timeouts.silence_ms)) return exchange;
     } catch (const Error& error) {
       if (!is_idle || error.code() != ErrorCode::kIo) throw;
@@ -335,8 +396,8 @@ std::unique_ptr<HttpClient::Exchange> HttpClient::exchange(const Url& url, const
   }
 }
 
-HttpResponse HttpClient::open(const HttpRequest& wanted) {
-  HttpRequest asked = wanted;
+Response Client::open(const Request& wanted) {
+  Request asked = wanted;
   const std::string address = parse_url(wanted.url).shown();
   Url url = parse_url(wanted.url);
   if (url.is_file()) return open_file_address(url);
@@ -344,8 +405,8 @@ HttpResponse HttpClient::open(const HttpRequest& wanted) {
     options_.cancellation.check();
     auto exchange = this->exchange(url, asked);
     unsigned status = exchange->status();
-    if (is_redirect(status)) {
-      std::string location = exchange->field(http::field::location);
+    if (is_redirect(status) && !(asked.any_status && !asked.follows_redirects)) {
+      std::string location = exchange->field(beast::field::location);
       if (location.empty()) fail(ErrorCode::kFailed, "{}: redirected without a place", url.shown());
       if (redirects >= options_.max_redirects)
         fail(ErrorCode::kFailed, "{}: more than {} redirects", address, options_.max_redirects);
@@ -358,7 +419,13 @@ HttpResponse HttpClient::open(const HttpRequest& wanted) {
              next.shown());
       if (next.authority() != url.authority()) {
         next.user_info.clear();
-        std::erase_if(asked.fields, [](const auto& field) { return iequals(field.first, "Authorization"); });
+        std::erase_if(asked.fields, [](const auto& field) {
+          return iequals(field.first, "Authorization") || iequals(field.first, "Cookie");
+        });
+      }
+      if (status != 307 && status != 308 && asked.method != "GET" && asked.method != "HEAD") {
+        asked.method = "GET";
+        asked.body.reset();
       }
       // A short body is read, so that the connection can be used again; who sends a long one is left.
       Body body(std::move(exchange), pool_, url.shown(), options_);
@@ -369,25 +436,27 @@ HttpResponse HttpClient::open(const HttpRequest& wanted) {
       continue;
     }
     bool is_unchanged = status == 304 && asked.is_conditional;
-    if (status != 200 && !is_unchanged) {
+    if (status != 200 && !is_unchanged && !asked.any_status) {
       auto reason = exchange->parser.get().reason();
       fail(code_of_status(status), "{}: invalid response status {} {}", url.shown(), status,
            printable(std::string_view(reason.data(), reason.size())));
     }
-    HttpResponse response;
+    Response response;
     response.url = url.shown();
     response.status = status;
-    response.content_encoding = exchange->field(http::field::content_encoding);
-    response.last_modified = exchange->field(http::field::last_modified);
+    response.content_encoding = exchange->field(beast::field::content_encoding);
+    response.last_modified = exchange->field(beast::field::last_modified);
     if (auto length = exchange->parser.content_length()) response.size = *length;
-    response.etag = exchange->field(http::field::etag);
-    response.content_type = exchange->field(http::field::content_type);
+    response.etag = exchange->field(beast::field::etag);
+    response.content_type = exchange->field(beast::field::content_type);
+    for (const auto& field : exchange->parser.get().base())
+      response.fields.emplace_back(std::string(field.name_string()), std::string(field.value()));
     response.body = std::make_unique<Body>(std::move(exchange), pool_, url.shown(), options_);
     return response;
   }
 }
 
-void HttpClient::with_retries(const std::function<void()>& attempt) {
+void Client::with_retries(const std::function<void()>& attempt) {
   int pause_ms = options_.first_pause_ms;
   for (int left = options_.attempts;; left--) {
     try {
@@ -403,10 +472,10 @@ void HttpClient::with_retries(const std::function<void()>& attempt) {
   }
 }
 
-std::string HttpClient::get(const std::string& url, size_t max_bytes) {
+std::string Client::get(const std::string& url, size_t max_bytes) {
   std::string bytes;
   with_retries([&] {
-    HttpResponse response = open(url);
+    Response response = open(url);
     if (response.size && *response.size > max_bytes)
       fail(ErrorCode::kInvalid, "{}: larger than {} bytes", response.url, max_bytes);
     bytes = archive::read_rest(*response.body, max_bytes);
@@ -414,11 +483,11 @@ std::string HttpClient::get(const std::string& url, size_t max_bytes) {
   return bytes;
 }
 
-uint64_t HttpClient::get(const std::string& url, archive::ByteSink& to, uint64_t max_bytes) {
+uint64_t Client::get(const std::string& url, archive::ByteSink& to, uint64_t max_bytes) {
   uint64_t done = 0;
   with_retries([&] {
     try {
-      HttpResponse response = open(url);
+      Response response = open(url);
       char buffer[64 << 10];
       while (size_t n = response.body->read(buffer, sizeof buffer)) {
         if (n > max_bytes - done)
@@ -434,4 +503,4 @@ uint64_t HttpClient::get(const std::string& url, archive::ByteSink& to, uint64_t
   return done;
 }
 
-}  // namespace corten::source
+}  // namespace corten::http
