@@ -24,7 +24,7 @@ namespace {
 
 // The kernel answers EAGAIN to "..", when anything anywhere is renamed meanwhile.
 TEST(OpenBeneathRoot, RenamesElsewhereDoNotFailIt) {
-  TempDir place;
+  TempDir place = TempDir::for_test();
   ASSERT_EQ(mkdir((place / "a").c_str(), 0755), 0);
   ASSERT_EQ(mkdir((place / "a/b").c_str(), 0755), 0);
   write_file_atomic(place / "x", "");
