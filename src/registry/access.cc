@@ -209,13 +209,14 @@ http::Client& Access::client_for(const Endpoint& endpoint) const {
   return *client;
 }
 
-// Which of the two schemes is spoken there? The request itself is the trial, as long as it has no body, and it
-// carries no credentials.
+// Which of the two schemes is spoken there? The request itself is the trial, as long as it has no body, and
+// it carries no credentials.
 http::Response Access::first_contact(Host& host, const Endpoint& endpoint, const http::Request& request,
                                      bool is_ping) const {
   http::Client& client = client_for(endpoint);
   std::optional<Error> failure;
-  for (const std::string& scheme : {endpoint.scheme, std::string(endpoint.scheme == "http" ? "https" : "http")}) {
+  for (const std::string& scheme :
+       {endpoint.scheme, std::string(endpoint.scheme == "http" ? "https" : "http")}) {
     const std::string base = scheme + "://" + endpoint.authority + endpoint.prefix;
     http::Request asked = request, ping{.url = base + "/", .any_status = true};
     asked.url = base + request.url;
@@ -350,7 +351,8 @@ http::Response Access::send(const Endpoint& asked_endpoint, http::Request reques
     request.url = url.shown();
     if (!is_own(url, own)) {
       if (url.is_file() || (url.scheme == "http" && endpoint.scheme == "https"))
-        fail(ErrorCode::kPermission, "{} leads to {}, which is not encrypted", endpoint.authority, url.shown());
+        fail(ErrorCode::kPermission, "{} leads to {}, which is not encrypted", endpoint.authority,
+             url.shown());
       request.own_fields.clear();
       return client.open(request);
     }
@@ -401,15 +403,15 @@ Error Access::refusal(const Endpoint& endpoint, unsigned status, std::string_vie
   if (!text.empty()) what += ": " + std::string(text);
   const std::string login = host == "docker.io" ? "corten login" : "corten login " + host;
   if (!credential.is_anonymous()) {
-    what += credential.user.empty() ? fmt::format(" (with the token from {})", credential.source)
-                                    : fmt::format(" (as user {} from {})", quote(credential.user), credential.source);
+    what += credential.user.empty()
+                ? fmt::format(" (with the token from {})", credential.source)
+                : fmt::format(" (as user {} from {})", quote(credential.user), credential.source);
     return Error(ErrorCode::kPermission, what)
         .with_hint("check the name and what this user may do, or log in as another: " + login);
   }
   const std::vector<std::string> notes = shared_->options.credentials.search_notes(endpoint.authority);
   what += notes.empty() ? " (without credentials)" : " (without credentials; " + join(notes, "; ") + ")";
-  return Error(ErrorCode::kPermission, what)
-      .with_hint("check the name; what is private needs: " + login);
+  return Error(ErrorCode::kPermission, what).with_hint("check the name; what is private needs: " + login);
 }
 
 }  // namespace corten::registry

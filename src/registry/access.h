@@ -1,11 +1,11 @@
 // How a request to a registry gets through: challenges, tokens, credentials.
 //
-// The first request to a host goes without credentials. A 401 says what the host wants (challenge.h): Basic, or
-// a token of a token server (token_server.h) for scopes. From then on requests carry it at once. A token is
-// kept for (host, credential, scopes) until it expires, less a margin; threads that need the same one wait for
-// one fetch. A 401 in spite of a token means that it expired, was revoked, or that more scopes are wanted (put
-// first, the old ones kept): it is renewed once, also in the middle of a push, and the request is sent again
-// from its start.
+// The first request to a host goes without credentials. A 401 says what the host wants (challenge.h): Basic,
+// or a token of a token server (token_server.h) for scopes. From then on requests carry it at once. A token
+// is kept for (host, credential, scopes) until it expires, less a margin; threads that need the same one wait
+// for one fetch. A 401 in spite of a token means that it expired, was revoked, or that more scopes are wanted
+// (put first, the old ones kept): it is renewed once, also in the middle of a push, and the request is sent
+// again from its start.
 //
 // A credential goes to the host that it belongs to and to the token server that this host names, as far as
 // check_realm() lets it; never to where a Location or a redirect leads.
@@ -38,7 +38,8 @@ class Access {
   // address: a Location of an earlier answer (resolve_location()). Every status but a 401 that a token mends
   // is an answer. `scopes`: "repository:team/app:pull,push", the first one first. Errors as of http::Client;
   // kPermission also where no token is to be had (with the text of refusal()).
-  http::Response send(const Endpoint& endpoint, http::Request request, const std::vector<std::string>& scopes);
+  http::Response send(const Endpoint& endpoint, http::Request request,
+                      const std::vector<std::string>& scopes);
 
   // What to throw for a 401 or 403 (`text`: error_text() of its body): host, scope, whose credentials were
   // used (never the secret), the registry's words, and what to run.

@@ -18,9 +18,13 @@ std::string field_of(const std::string& request, std::string_view name) {
   const size_t begin = at + name.size() + 4;
   return request.substr(begin, request.find('\r', begin) - begin);
 }
-std::string first_line(const std::string& request) { return request.substr(0, request.find(" HTTP/1.1")); }
+std::string first_line(const std::string& request) {
+  return request.substr(0, request.find(" HTTP/1.1"));
+}
 
-Credential ann() { return {.user = "ann", .password = "hunter2-secret", .source = "a test"}; }
+Credential ann() {
+  return {.user = "ann", .password = "hunter2-secret", .source = "a test"};
+}
 
 Access make_access(const std::string& host, const Credential& credential,
                    std::shared_ptr<const Clock> clock = nullptr) {
@@ -33,7 +37,9 @@ Endpoint endpoint_of(const Server& server) {
   return Hosts().origin(fmt::format("127.0.0.1:{}", server.port()));
 }
 
-std::string body_of(http::Response& response) { return archive::read_rest(*response.body, 1 << 20); }
+std::string body_of(http::Response& response) {
+  return archive::read_rest(*response.body, 1 << 20);
+}
 
 const std::vector<std::string> kPull = {"repository:team/app:pull"};
 const std::vector<std::string> kPush = {"repository:team/app:pull,push"};
@@ -44,7 +50,7 @@ class TokenRegistry {
   TokenRegistry() : server_([this](const std::string& request) { return serve(request); }) {}
   Server& server() { return server_; }
   std::vector<std::string> token_requests, requests;
-  std::set<std::string> valid;     // tokens
+  std::set<std::string> valid;  // tokens
   std::string user = "ann:hunter2-secret";
   std::string needs = "repository:team/app:pull";  // a scope that a token must have
   std::string token_more = "";                     // more members of a token's answer
@@ -187,9 +193,9 @@ TEST(Access, ARevokedTokenIsRenewed) {
   const Endpoint endpoint = endpoint_of(registry.server());
   Access access = make_access(endpoint.authority, ann());
   const auto put = [&] {
-    return access.send(endpoint,
-                       {.url = "/team/app/manifests/1", .method = "PUT", .body = http::RequestBody::of("hello")},
-                       kPush);
+    return access.send(
+        endpoint, {.url = "/team/app/manifests/1", .method = "PUT", .body = http::RequestBody::of("hello")},
+        kPush);
   };
   EXPECT_EQ(put().status, 200u);
   registry.valid.clear();
@@ -301,10 +307,11 @@ TEST(Access, WhoWasRefusedAndWhatToDo) {
     FAIL() << "nothing was thrown";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kPermission);
-    EXPECT_EQ(std::string(error.what()),
-              fmt::format("registry {0} refused pull,push of team/app: token server http://{0}/token answered "
-                          "401: bad password (as user \"ann\" from a test)",
-                          endpoint.authority));
+    EXPECT_EQ(
+        std::string(error.what()),
+        fmt::format("registry {0} refused pull,push of team/app: token server http://{0}/token answered "
+                    "401: bad password (as user \"ann\" from a test)",
+                    endpoint.authority));
     EXPECT_NE(error.hint().find("corten login " + endpoint.authority), std::string::npos);
   }
 }

@@ -76,9 +76,8 @@ class Reader {
       while (at_ < text_.size() && text_[at_] != ',' && text_[at_] != ' ' && text_[at_] != '\t') at_++;
       value = text_.substr(begin, at_ - begin);
     }
-    const bool is_clean = std::none_of(value.begin(), value.end(), [](char c) {
-      return static_cast<unsigned char>(c) < ' ' || c == 0x7f;
-    });
+    const bool is_clean = std::none_of(
+        value.begin(), value.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; });
     Challenge& last = found_.back();
     if (is_clean && last.parameters.size() < kMaxParameters)
       last.parameters.emplace_back(to_lower(name), std::move(value));

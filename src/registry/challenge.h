@@ -9,7 +9,7 @@
 namespace corten::registry {
 
 struct Challenge {
-  std::string scheme;  // lower case: "bearer", "basic"
+  std::string scheme;                                           // lower case: "bearer", "basic"
   std::vector<std::pair<std::string, std::string>> parameters;  // names in lower case
   // "" when it is not there.
   std::string parameter(std::string_view name) const;

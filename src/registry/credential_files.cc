@@ -21,7 +21,8 @@ std::string variable(const char* name) {
 }
 
 std::string docker_config() {
-  if (std::string directory = variable("DOCKER_CONFIG"); !directory.empty()) return directory + "/config.json";
+  if (std::string directory = variable("DOCKER_CONFIG"); !directory.empty())
+    return directory + "/config.json";
   const std::string home = variable("HOME");
   return home.empty() ? "" : home + "/.docker/config.json";
 }

@@ -20,15 +20,15 @@ constexpr const char* kTokenUser = "<token>";
 
 SubprocessResult run(const std::string& name, const std::string& verb, std::string input) {
   const bool is_plain = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' ||
-           c == '.';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+           c == '_' || c == '.';
   });
   if (!is_plain) fail(ErrorCode::kInvalid, "credential helper {}: no such name can be run", quote(name));
   const std::string program = "docker-credential-" + name;
   try {
-    return run_subprocess({program, verb}, {.input = std::move(input),
-                                            .max_output_bytes = kMaxOutput,
-                                            .silence_ms = kSilenceMs});
+    return run_subprocess(
+        {program, verb},
+        {.input = std::move(input), .max_output_bytes = kMaxOutput, .silence_ms = kSilenceMs});
   } catch (Error& error) {
     if (error.code() == ErrorCode::kNotFound)
       throw Error(ErrorCode::kNotFound, program + ": no such program in PATH")

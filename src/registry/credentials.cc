@@ -22,10 +22,10 @@ constexpr const char* kDockerHub = "docker.io";
   if (size_t at = words.find("byte "); at != std::string::npos) {
     size_t end = words.find_first_not_of("0123456789", at + 5);
     if (auto offset = parse_int(words.substr(at + 5, end - at - 5)))
-      line = 1 + static_cast<int>(std::count(
-                     text.begin(), text.begin() + static_cast<ptrdiff_t>(std::min<size_t>(
-                                                      static_cast<size_t>(*offset), text.size())),
-                     '\n'));
+      line = 1 + static_cast<int>(std::count(text.begin(),
+                                             text.begin() + static_cast<ptrdiff_t>(std::min<size_t>(
+                                                                static_cast<size_t>(*offset), text.size())),
+                                             '\n'));
   }
   throw Error(ErrorCode::kInvalid, line > 0 ? fmt::format("{}:{}: this is no JSON", path, line)
                                             : fmt::format("{}: this is no JSON", path))
@@ -44,8 +44,8 @@ Credential parse_auth(const Json& json, const std::string& path, const std::stri
   auto decoded = base64_decode(auth);
   const size_t colon = decoded ? decoded->find(':') : std::string::npos;
   if (colon == std::string::npos)
-    throw Error(ErrorCode::kInvalid, fmt::format("{}: the auth of {} is not the base64 of USER:PASSWORD", path,
-                                                 quote(key)))
+    throw Error(ErrorCode::kInvalid,
+                fmt::format("{}: the auth of {} is not the base64 of USER:PASSWORD", path, quote(key)))
         .with_hint("log in again: corten login " + printable(key));
   credential.user = decoded->substr(0, colon);
   credential.password = decoded->substr(colon + 1);
@@ -53,7 +53,9 @@ Credential parse_auth(const Json& json, const std::string& path, const std::stri
   return credential;
 }
 
-bool is_host(std::string_view key) { return key.find('/') == std::string_view::npos; }
+bool is_host(std::string_view key) {
+  return key.find('/') == std::string_view::npos;
+}
 
 }  // namespace
 
@@ -169,8 +171,7 @@ std::optional<Credential> Credentials::from_helper(const std::string& name, cons
   if (!answer->is_known) {
     try {
       answer->credential = helper_get(name, stored_key(host));
-      if (!answer->credential)
-        answer->note = fmt::format("docker-credential-{}: nothing for {}", name, host);
+      if (!answer->credential) answer->note = fmt::format("docker-credential-{}: nothing for {}", name, host);
     } catch (const Error& error) {
       if (error.code() == ErrorCode::kCancelled) throw;
       answer->failure = std::current_exception();

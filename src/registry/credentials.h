@@ -4,7 +4,8 @@
 //   what the program was given itself (add()),
 //   --authfile or $REGISTRY_AUTH_FILE: this file and no other, else
 //   $DOCKER_AUTH_CONFIG (the text of a config.json), $DOCKER_CONFIG/config.json or ~/.docker/config.json,
-//   $XDG_RUNTIME_DIR/containers/auth.json, /run/containers/UID/auth.json, $XDG_CONFIG_HOME/containers/auth.json,
+//   $XDG_RUNTIME_DIR/containers/auth.json, /run/containers/UID/auth.json,
+//   $XDG_CONFIG_HOME/containers/auth.json,
 //   ~/.dockercfg, then GitLab's $CI_REGISTRY_USER for $CI_REGISTRY, then providers (add_provider()).
 // In a file: credHelpers of that host, credsStore, auths; of several keys of auths the longest path that the
 // repository begins with (containers-auth.json(5)).
@@ -26,18 +27,17 @@ struct Credential {
   std::string identity_token;  // OAuth2: a refresh token
   std::string registry_token;  // sent as it is
   std::string source;          // who gave it: "/root/.docker/config.json", "docker-credential-pass"
-  bool is_anonymous() const {
-    return password.empty() && identity_token.empty() && registry_token.empty();
-  }
+  bool is_anonymous() const { return password.empty() && identity_token.empty() && registry_token.empty(); }
 };
 
 // One config.json or auth.json.
 struct CredentialFile {
-  std::string path;  // or the variable it came from
-  std::vector<std::pair<std::string, Credential>> auths;            // by normal key: "host", "host/path"
-  std::vector<std::pair<std::string, std::string>> helpers;         // credHelpers: host to name
-  std::string store;                                                // credsStore
-  std::vector<std::pair<std::string, std::string>> request_fields;  // of HttpHeaders those that registries get
+  std::string path;                                          // or the variable it came from
+  std::vector<std::pair<std::string, Credential>> auths;     // by normal key: "host", "host/path"
+  std::vector<std::pair<std::string, std::string>> helpers;  // credHelpers: host to name
+  std::string store;                                         // credsStore
+  std::vector<std::pair<std::string, std::string>>
+      request_fields;  // of HttpHeaders those that registries get
 };
 
 // Error(kInvalid) with file and line, never with anything of the contents.
@@ -55,7 +55,8 @@ class Credentials {
       std::function<std::optional<Credential>(const std::string& host, const std::string& repository)>;
 
   Credentials();  // none
-  // Reads the files. Error(kInvalid) for a malformed one; one that may not be read is passed over, with a note.
+  // Reads the files. Error(kInvalid) for a malformed one; one that may not be read is passed over, with a
+  // note.
   static Credentials from_system(const std::string& authfile = {});
   static Credentials from_files(std::vector<CredentialFile> files);
 

@@ -13,7 +13,9 @@ Hosts::~Hosts() = default;
 Hosts::Hosts(Hosts&&) noexcept = default;
 Hosts& Hosts::operator=(Hosts&&) noexcept = default;
 
-Hosts Hosts::from_system() { return Hosts(); }
+Hosts Hosts::from_system() {
+  return Hosts();
+}
 
 bool is_loopback(std::string_view authority) {
   std::string host(authority);

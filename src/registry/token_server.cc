@@ -35,8 +35,8 @@ bool is_private(const in6_addr& address) {
     std::copy_n(address.s6_addr + 12, 4, reinterpret_cast<uint8_t*>(&inner.s_addr));
     return is_private(inner) || IN6_IS_ADDR_LOOPBACK(&address) || IN6_IS_ADDR_UNSPECIFIED(&address);
   }
-  return IN6_IS_ADDR_LINKLOCAL(&address) || IN6_IS_ADDR_SITELOCAL(&address) || IN6_IS_ADDR_MULTICAST(&address) ||
-         (address.s6_addr[0] & 0xFE) == 0xFC;
+  return IN6_IS_ADDR_LINKLOCAL(&address) || IN6_IS_ADDR_SITELOCAL(&address) ||
+         IN6_IS_ADDR_MULTICAST(&address) || (address.s6_addr[0] & 0xFE) == 0xFC;
 }
 
 // This machine or a private network, by number or by a name that always means it. Numbers in odd spellings
@@ -55,20 +55,23 @@ bool names_private_place(std::string host) {
          (!last.empty() && last.find_first_not_of("0123456789") == std::string::npos);
 }
 
-std::string host_of(const std::string& authority) { return http::parse_url("http://" + authority).host; }
+std::string host_of(const std::string& authority) {
+  return http::parse_url("http://" + authority).host;
+}
 
 void check_place(const http::Url& url, const TokenRequest& request, std::string_view what) {
   if (url.is_file())
     fail(ErrorCode::kPermission, "registry {}: its {} {} is a file of this machine", request.registry, what,
          quote(url.shown()));
   if (url.scheme != "https" && !request.is_insecure)
-    throw Error(ErrorCode::kPermission, fmt::format("registry {}: its {} {} is not encrypted", request.registry,
-                                                    what, quote(url.shown())))
+    throw Error(ErrorCode::kPermission, fmt::format("registry {}: its {} {} is not encrypted",
+                                                    request.registry, what, quote(url.shown())))
         .with_hint("credentials are not sent there; tell who runs the registry");
   if (url.host != host_of(request.registry) && names_private_place(url.host))
-    throw Error(ErrorCode::kPermission,
-                fmt::format("registry {}: its {} {} is on another host of this machine or of a private network",
-                            request.registry, what, quote(url.shown())))
+    throw Error(
+        ErrorCode::kPermission,
+        fmt::format("registry {}: its {} {} is on another host of this machine or of a private network",
+                    request.registry, what, quote(url.shown())))
         .with_hint("nothing is sent there; a token server of your own needs a host name");
 }
 
@@ -118,8 +121,7 @@ Answer ask_by_get(http::Client& client, const TokenRequest& request, const Crede
   for (const std::string& scope : request.scopes) values.emplace_back("scope", scope);
   http::Request asked{.url = request.realm, .any_status = true, .follows_redirects = false};
   const std::string user = credential.user.empty() ? "<token>" : credential.user;
-  const std::string secret =
-      credential.password.empty() ? credential.identity_token : credential.password;
+  const std::string secret = credential.password.empty() ? credential.identity_token : credential.password;
   if (!secret.empty()) {
     if (!credential.user.empty()) values.emplace_back("account", user);
     if (request.wants_refresh_token) {
@@ -147,9 +149,8 @@ Answer ask_by_get(http::Client& client, const TokenRequest& request, const Crede
 }
 
 Answer ask_by_post(http::Client& client, const TokenRequest& request) {
-  std::vector<std::pair<std::string, std::string>> values = {{"grant_type", "refresh_token"},
-                                                             {"service", request.service},
-                                                             {"client_id", kClient}};
+  std::vector<std::pair<std::string, std::string>> values = {
+      {"grant_type", "refresh_token"}, {"service", request.service}, {"client_id", kClient}};
   if (!request.scopes.empty()) values.emplace_back("scope", join(request.scopes, " "));
   values.emplace_back("refresh_token", request.credential.identity_token);
   http::Request asked{.url = request.realm,
@@ -178,8 +179,9 @@ Token parse_token(const std::string& body, int64_t now_s, const std::string& ser
     fail(ErrorCode::kFailed, "token server {}: its answer is not the JSON of a token", server);
   }
   if (token.value.empty()) fail(ErrorCode::kFailed, "token server {}: its answer has no token", server);
-  const bool is_sound = token.value.size() <= kMaxToken &&
-                        std::all_of(token.value.begin(), token.value.end(), [](char c) { return c > ' ' && c < 0x7f; });
+  const bool is_sound =
+      token.value.size() <= kMaxToken &&
+      std::all_of(token.value.begin(), token.value.end(), [](char c) { return c > ' ' && c < 0x7f; });
   if (!is_sound) fail(ErrorCode::kFailed, "token server {}: malformed token", server);
   return token;
 }
@@ -201,7 +203,8 @@ void check_realm(const std::string& realm, const TokenRequest& request) {
     throw;
   }
   if (!url.user_info.empty())
-    fail(ErrorCode::kPermission, "registry {}: its realm {} names a user", request.registry, quote(url.shown()));
+    fail(ErrorCode::kPermission, "registry {}: its realm {} names a user", request.registry,
+         quote(url.shown()));
   check_place(url, request, "realm");
 }
 

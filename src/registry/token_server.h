@@ -13,8 +13,8 @@ struct TokenRequest {
   std::string realm, service;       // of the challenge
   std::vector<std::string> scopes;  // in this order: some servers read only the first
   Credential credential;
-  std::string registry;       // "host:port" that sent the challenge
-  bool is_insecure = false;   // the registry is spoken to without TLS, or without looking at its certificate
+  std::string registry;      // "host:port" that sent the challenge
+  bool is_insecure = false;  // the registry is spoken to without TLS, or without looking at its certificate
   bool wants_refresh_token = false;  // login
 };
 
@@ -24,8 +24,8 @@ struct Token {
   std::string refresh_token;  // when it was wanted and the server gives such
 };
 
-// The realm comes from a server that need not be trusted, and is told who we are. Error(kPermission) unless it
-// is https (http for an insecure registry), or when it names this machine or a private network by number
+// The realm comes from a server that need not be trusted, and is told who we are. Error(kPermission) unless
+// it is https (http for an insecure registry), or when it names this machine or a private network by number
 // ("127.0.0.1", "169.254.169.254", "localhost") and is not the registry's own host.
 void check_realm(const std::string& realm, const TokenRequest& request);
 
