@@ -12,10 +12,17 @@
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
+#include "http/name_resolver.h"
 #include "http/server_test.h"
 
 namespace corten::http {
 namespace {
+
+// Without waiting for anybody: there may be no name server.
+TEST(NameResolver, NumbersAreNotAskedFor) {
+  EXPECT_EQ(resolve_host("127.0.0.1", 80, 0).at(0).value.ss_family, AF_INET);
+  EXPECT_EQ(resolve_host("::1", 80, 0).at(0).value.ss_family, AF_INET6);
+}
 
 TEST(HttpClient, ConnectionsAreUsedAgain) {
   Server server(

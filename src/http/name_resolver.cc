@@ -1,11 +1,13 @@
 #include "http/name_resolver.h"
 
 #include <ares.h>
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <poll.h>
 
 #include <cstring>
 #include <mutex>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -32,6 +34,24 @@ void take_answer(void* user, int status, int, ares_addrinfo* result) {
     answer.addresses.push_back(address);
   }
   if (result) ares_freeaddrinfo(result);
+}
+
+// c-ares asks a name server even for a number.
+std::optional<Address> parse_number(const std::string& host, uint16_t port) {
+  Address address;
+  auto& four = reinterpret_cast<sockaddr_in&>(address.value);
+  auto& six = reinterpret_cast<sockaddr_in6&>(address.value);
+  if (inet_pton(AF_INET, host.c_str(), &four.sin_addr) == 1) {
+    four.sin_family = AF_INET;
+    four.sin_port = htons(port);
+    address.size = sizeof four;
+    return address;
+  }
+  if (inet_pton(AF_INET6, host.c_str(), &six.sin6_addr) != 1) return std::nullopt;
+  six.sin6_family = AF_INET6;
+  six.sin6_port = htons(port);
+  address.size = sizeof six;
+  return address;
 }
 
 class Channel {
@@ -70,6 +90,7 @@ class Channel {
 }  // namespace
 
 std::vector<Address> resolve_host(const std::string& host, uint16_t port, int timeout_ms) {
+  if (auto number = parse_number(host, port)) return {*number};
   Answer answer;
   {
     Channel channel;
