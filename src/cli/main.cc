@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
       {"rm", "remove containers", command_rm, "Containers"},
       {"wait", "wait until containers end, or are healthy", command_wait, "Containers"},
       {"port", "show the forwarded ports of a container", command_port, "Containers"},
+      {"serve", "serve a registry", command_serve, "Registries"},
       {"cache", "list, show and remove what is remembered", command_cache, "The store and this machine"},
       {"prune", "remove what nothing needs", command_prune, "The store and this machine"},
       {"du", "show what the store takes", command_du, "The store and this machine"},
