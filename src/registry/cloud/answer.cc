@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/strings.h"
-#include "registry/cloud/sigv4.h"
 #include "registry/error_body.h"
 
 namespace corten::registry::cloud {
@@ -55,7 +54,7 @@ Answer ask_again(http::Client& client, const http::Request& request) {
 std::string form(const std::vector<std::pair<std::string, std::string>>& members) {
   std::string text;
   for (const auto& [name, value] : members)
-    text += (text.empty() ? "" : "&") + percent_encode(name) + "=" + percent_encode(value);
+    text += (text.empty() ? "" : "&") + http::percent_encode(name) + "=" + http::percent_encode(value);
   return text;
 }
 

@@ -1,5 +1,6 @@
 #include "registry/cloud/aws_credentials.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -167,12 +168,16 @@ AwsCredentials parse_metadata(const std::string& body, const std::string& source
   return credentials;
 }
 
+bool is_loopback(const std::string& host) {
+  in_addr address{};
+  return inet_pton(AF_INET, host.c_str(), &address) == 1 && (ntohl(address.s_addr) >> 24) == 127;
+}
+
 // A container's credentials are fetched without encryption from hosts alone that lie on this machine or in
 // its container service; from anywhere else over TLS.
 bool is_allowed_host(const http::Url& url) {
-  return url.scheme == "https" || url.host == "localhost" || url.host.starts_with("127.") ||
-         url.host == "::1" || url.host == "169.254.170.2" || url.host == "169.254.170.23" ||
-         url.host == "fd00:ec2::23";
+  return url.scheme == "https" || url.host == "localhost" || is_loopback(url.host) || url.host == "::1" ||
+         url.host == "169.254.170.2" || url.host == "169.254.170.23" || url.host == "fd00:ec2::23";
 }
 
 Said from_container(const AwsContext& context) {
@@ -228,7 +233,7 @@ Said from_instance(const AwsContext& context) {
     std::string role(trim(split(roles.body, '\n').front()));
     if (roles.status != 200 || role.empty())
       return nothing(fmt::format("{} names no role: {}", endpoint, roles.status));
-    Answer keys = ask(client, {.url = path + percent_encode(role), .fields = fields});
+    Answer keys = ask(client, {.url = path + http::percent_encode(role), .fields = fields});
     if (keys.status != 200) return nothing(fmt::format("no keys for role {}: {}", quote(role), keys.status));
     return checked(context, parse_metadata(keys.body, fmt::format("this machine's role {}", quote(role))));
   } catch (const Error& error) {
