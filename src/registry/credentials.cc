@@ -95,6 +95,7 @@ CredentialFile parse_credential_file(std::string_view text, const std::string& p
     if (auths)
       for (const auto& [key, value] : auths->as_object()) {
         if (value.is_null()) continue;
+        value.as_object();
         Credential credential = parse_auth(value, path, key);
         if (!credential.is_anonymous()) file.auths.emplace_back(credential_key(key), std::move(credential));
       }
