@@ -34,7 +34,8 @@ int serve_registry(const Arguments& arguments) {
                "serve registry");
   ServerOptions options;
   app.add_option("--listen", options.listen, "ADDRESS:PORT; port 0 takes a free one")->capture_default_str();
-  app.add_option("--root", options.service.root, "the directory that holds it; made when missing")->required();
+  app.add_option("--root", options.service.root, "the directory that holds it; made when missing")
+      ->required();
   parse_flags(app, arguments);
   options.service.log = [](const std::string& line) {
     fprintf(stderr, "corten: %s\n", printable(line).c_str());

@@ -363,7 +363,9 @@ std::unique_ptr<Client::Exchange> Client::exchange(const Url& url, const Request
                    [](const auto& field) { return iequals(field.first, "Accept"); }))
     text += "Accept: */*\r\n";
   bool is_authorized = false;
-  for (const auto& [name, value] : request.fields) {
+  Fields fields = request.fields;
+  fields.insert(fields.end(), request.own_fields.begin(), request.own_fields.end());
+  for (const auto& [name, value] : fields) {
     if (value.find_first_of("\r\n") != std::string::npos)
       fail(ErrorCode::kInvalid, "{}: field {} has more than one line", url.shown(), name);
     text += name + ": " + value + "\r\n";
@@ -419,6 +421,7 @@ Response Client::open(const Request& wanted) {
              next.shown());
       if (next.authority() != url.authority()) {
         next.user_info.clear();
+        asked.own_fields.clear();
         std::erase_if(asked.fields, [](const auto& field) {
           return iequals(field.first, "Authorization") || iequals(field.first, "Cookie");
         });

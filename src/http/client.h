@@ -61,6 +61,7 @@ struct Request {
   std::optional<RequestBody> body = {};
   bool any_status = false;        // every status is an answer, but for redirects
   bool follows_redirects = true;  // false: they are answers too (with any_status)
+  Fields own_fields = {};         // for the host of `url` alone: no redirect takes them to another
 };
 
 struct Response {

@@ -19,7 +19,7 @@
 namespace corten::http {
 
 // A server on the loopback that gives one canned answer to each request: the handler gets the request's
-// header.
+// header, and behind it the body when a Content-Length tells of one.
 class Server {
  public:
   using Handler = std::function<std::string(const std::string& request)>;
@@ -71,8 +71,10 @@ class Server {
       ssize_t n = recv(peer, buffer, sizeof buffer, 0);
       if (n <= 0) return;
       request.append(buffer, static_cast<size_t>(n));
-      if (!request.ends_with("\r\n\r\n")) continue;
+      const size_t header = request.find("\r\n\r\n");
+      if (header == std::string::npos) continue;
       if (speaker_) return speaker_(peer, request);
+      if (request.size() - header - 4 < body_size(request.substr(0, header + 4))) continue;
       std::string answer;
       {
         std::lock_guard lock(mutex_);
@@ -82,6 +84,10 @@ class Server {
       if (answer.empty() || answer.find("Connection: close") != std::string::npos) return;
       request.clear();
     }
+  }
+  static size_t body_size(const std::string& header) {
+    const size_t at = header.find("\r\nContent-Length: ");
+    return at == std::string::npos ? 0 : std::stoul(header.substr(at + 18));
   }
   std::mutex mutex_;
   Handler handler_;

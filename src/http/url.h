@@ -25,6 +25,8 @@ struct Url {
 Url parse_url(std::string_view text);
 // "%41" to "A"; what is no escape stays.
 std::string percent_decode(std::string_view text);
+// All but RFC 3986's unreserved characters as %41; in a path '/' may stay.
+std::string percent_encode(std::string_view text, std::string_view also_kept = {});
 // A text as it may be shown: addresses in it without user and password.
 std::string without_credentials(std::string text);
 // The address that a Location line means, seen from `from`.

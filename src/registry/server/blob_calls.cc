@@ -49,7 +49,8 @@ std::unique_ptr<Call> Service::get_blob(const RequestHead& head, const std::stri
   return answer_with([answer](const Reply& reply) { reply(answer); });
 }
 
-// The repository's link alone goes: other repositories may have the blob too; the collector takes the contents.
+// The repository's link alone goes: other repositories may have the blob too; the collector takes the
+// contents.
 std::unique_ptr<Call> Service::delete_blob(const std::string& repository, const std::string& text) {
   const std::optional<ContentDigest> digest = ContentDigest::parse(text);
   if (!digest) return answer_now(refuse(400, "DIGEST_INVALID", "invalid digest", text));

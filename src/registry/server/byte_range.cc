@@ -37,8 +37,7 @@ RangeRequest parse_range(std::string_view text, uint64_t size) {
     return {Kind::kPart, {size - std::min(*count, size), size}};
   }
   const std::optional<uint64_t> begin = number(first);
-  const std::optional<uint64_t> end =
-      last.empty() ? std::numeric_limits<uint64_t>::max() - 1 : number(last);
+  const std::optional<uint64_t> end = last.empty() ? std::numeric_limits<uint64_t>::max() - 1 : number(last);
   if (!begin || !end) return {};
   if (*begin >= size || *end < *begin) return {Kind::kUnsatisfied, {}};
   return {Kind::kPart, {*begin, std::min(*end + 1, size)}};

@@ -23,8 +23,9 @@ class PlainChannel : public Channel {
     return moved(recv(socket_, data, size, MSG_DONTWAIT), Moved::State::kWantRead);
   }
   Moved write(std::string_view bytes, bool more) override {
-    return moved(send(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0)),
-                 Moved::State::kWantWrite);
+    return moved(
+        send(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0)),
+        Moved::State::kWantWrite);
   }
   Moved send_file(int file, uint64_t offset, size_t size) override {
     auto at = static_cast<off_t>(offset);

@@ -26,8 +26,8 @@ struct Loop {
 // All functions are called on its loop's thread.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Loop& loop, boost::asio::ip::tcp::socket socket, std::unique_ptr<Channel> channel, Service& service,
-             const ServerLimits& limits, std::string peer, std::shared_ptr<void> slot);
+  Connection(Loop& loop, boost::asio::ip::tcp::socket socket, std::unique_ptr<Channel> channel,
+             Service& service, const ServerLimits& limits, std::string peer, std::shared_ptr<void> slot);
   ~Connection();
   void start();
   // Closes it when a limit of time has passed.
@@ -78,8 +78,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool is_taking_ = false;
   bool expects_word_ = false;  // the client waits for "100 Continue"
   bool is_waiting_ = false;
-  int64_t since_ns_ = 0;   // of the state, or of the window
-  uint64_t window_ = 0;    // bytes that went through since
+  int64_t since_ns_ = 0;  // of the state, or of the window
+  uint64_t window_ = 0;   // bytes that went through since
 };
 
 }  // namespace corten::registry::serving

@@ -46,8 +46,7 @@ struct ContentHasher::State {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> other{nullptr, EVP_MD_CTX_free};
 };
 
-ContentHasher::ContentHasher(Algorithm algorithm)
-    : algorithm_(algorithm), state_(std::make_unique<State>()) {
+ContentHasher::ContentHasher(Algorithm algorithm) : algorithm_(algorithm), state_(std::make_unique<State>()) {
   if (algorithm_ == Algorithm::kSha256) return;
   state_->other.reset(EVP_MD_CTX_new());
   if (!state_->other || EVP_DigestInit_ex(state_->other.get(), EVP_sha512(), nullptr) != 1)

@@ -13,8 +13,8 @@ namespace corten::registry::serving {
 
 namespace {
 
-// A record: size of its body and CRC-32 of generation and body (4 bytes each), generation (8 bytes), body. All
-// numbers are little-endian.
+// A record: size of its body and CRC-32 of generation and body (4 bytes each), generation (8 bytes), body.
+// All numbers are little-endian.
 constexpr size_t kHead = 16, kChangeHead = 7;
 constexpr size_t kMaxBody = 64 << 20;
 constexpr size_t kFillStep = 1 << 20;
@@ -29,8 +29,7 @@ void put_number(std::string& to, T value) {
 template <typename T>
 T get_number(std::string_view from) {
   T value = 0;
-  for (size_t i = sizeof value; i-- > 0;)
-    value = static_cast<T>(value << 8 | static_cast<uint8_t>(from[i]));
+  for (size_t i = sizeof value; i-- > 0;) value = static_cast<T>(value << 8 | static_cast<uint8_t>(from[i]));
   return value;
 }
 
@@ -222,8 +221,8 @@ std::exception_ptr Journal::write_and_make(std::vector<Waiting>& batch) {
       std::lock_guard lock(mutex_);
       if (broken_) return broken_;
     }
-    // Removals that depend on the tree's state are made first: what is used after that finds it gone, and what
-    // makes it anew comes later in this record, or in a later one.
+    // Removals that depend on the tree's state are made first: what is used after that finds it gone, and
+    // what makes it anew comes later in this record, or in a later one.
     std::vector<const Change*> changes;
     for (const bool is_conditional : {true, false})
       for (const Waiting& waiting : batch)
@@ -269,7 +268,8 @@ void Journal::write_record(const std::string& record) {
     done += static_cast<size_t>(n);
   }
   if (fdatasync(file) != 0) {
-    // The kernel may have dropped the pages: nothing is written any more until somebody starts the server again.
+    // The kernel may have dropped the pages: nothing is written any more until somebody starts the server
+    // again.
     const Error error = errno_error(errno, fmt::format("sync {}/journal/{}", tree_.path(), current_));
     std::lock_guard lock(mutex_);
     broken_ = std::make_exception_ptr(error);

@@ -1,11 +1,11 @@
 // How changes become durable, many at once.
 //
-// A registry may say 201 only when what it was given survives a crash. A sync for each request would bind it to
-// the disk: hundreds a second. So a thread of its own takes all changes that wait, appends them as one record
-// to a file (docs/formats/registry.md, "Journal") and syncs that file: one sync for whoever waits, and of a file
-// that was filled with zeros before, so that the file system has nothing of its own to write. Then the changes
-// are made in the tree, without a sync, and whoever waited is told. When the server starts it makes the changes
-// of the journal again; they are all of a kind that can be made twice.
+// A registry may say 201 only when what it was given survives a crash. A sync for each request would bind it
+// to the disk: hundreds a second. So a thread of its own takes all changes that wait, appends them as one
+// record to a file (docs/formats/registry.md, "Journal") and syncs that file: one sync for whoever waits, and
+// of a file that was filled with zeros before, so that the file system has nothing of its own to write. Then
+// the changes are made in the tree, without a sync, and whoever waited is told. When the server starts it
+// makes the changes of the journal again; they are all of a kind that can be made twice.
 //
 // There are two files. One that has grown to its limit is left for the other; a second thread then syncs the
 // whole file system (syncfs(2)), after which the first file is not needed any more and may be overwritten.
@@ -73,7 +73,8 @@ class Journal {
   // Waits for what was given, and syncs.
   ~Journal();
 
-  // In the order of the calls, these together. What is lost with the machine before `done` is lost as a whole.
+  // In the order of the calls, these together. What is lost with the machine before `done` is lost as a
+  // whole.
   void commit(std::vector<Change> changes, Done done);
   // Waits.
   void commit_now(std::vector<Change> changes);

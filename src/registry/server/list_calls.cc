@@ -11,8 +11,8 @@ namespace corten::registry::serving {
 
 namespace {
 
-constexpr size_t kMostNames = 10'000;            // of one page
-constexpr size_t kReferrersBytes = 2 << 20;      // of one page: half of what clients must take
+constexpr size_t kMostNames = 10'000;        // of one page
+constexpr size_t kReferrersBytes = 2 << 20;  // of one page: half of what clients must take
 constexpr size_t kMaxReferrer = kMaxManifest;
 
 struct Page {

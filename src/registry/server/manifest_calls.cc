@@ -1,5 +1,5 @@
-// GET, HEAD, PUT and DELETE of manifests (distribution-spec, "Pulling manifests", "Pushing Manifests", "Deleting
-// tags", "Deleting Manifests").
+// GET, HEAD, PUT and DELETE of manifests (distribution-spec, "Pulling manifests", "Pushing Manifests",
+// "Deleting tags", "Deleting Manifests").
 #include "base/error.h"
 #include "base/strings.h"
 #include "oci/media_type.h"
@@ -46,7 +46,8 @@ std::optional<StoredManifest> read_manifest(const Tree& tree, const std::string&
   return stored;
 }
 
-std::optional<ContentDigest> read_tag(const Tree& tree, const std::string& repository, const std::string& tag) {
+std::optional<ContentDigest> read_tag(const Tree& tree, const std::string& repository,
+                                      const std::string& tag) {
   const std::optional<std::string> text = tree.read(Tree::tag_path(repository, tag), 1024);
   return text ? ContentDigest::parse(trim(*text)) : std::nullopt;
 }
@@ -92,8 +93,7 @@ class ManifestPut : public Call {
   }
 
   void on_end(Reply reply) override {
-    const ContentDigest found =
-        ContentDigest::of(digest_ ? digest_->algorithm() : Algorithm::kSha256, body_);
+    const ContentDigest found = ContentDigest::of(digest_ ? digest_->algorithm() : Algorithm::kSha256, body_);
     if (digest_ && found != *digest_)
       return reply(refuse(400, "DIGEST_INVALID", "provided digest did not match uploaded content",
                           found.to_string() + " came"));
@@ -144,7 +144,8 @@ Answer Service::store_manifest(std::string_view media_type, const std::string& r
   if (std::optional<Answer> refusal = check_references(repository, facts)) return std::move(*refusal);
   const std::string text = digest.to_string();
   Answer answer{
-      201, {{"Location", fmt::format("/v2/{}/manifests/{}", repository, text)}, {"Docker-Content-Digest", text}}};
+      201,
+      {{"Location", fmt::format("/v2/{}/manifests/{}", repository, text)}, {"Docker-Content-Digest", text}}};
   changes.push_back(
       Change::put(Tree::manifest_path(repository, digest), encode_manifest(facts.media_type, body)));
   if (facts.subject) {
@@ -156,8 +157,8 @@ Answer Service::store_manifest(std::string_view media_type, const std::string& r
   return answer;
 }
 
-// Blobs must be here, or an image would be there that nobody can pull. The manifests of an index need not: sparse
-// indexes (some platforms of many, copied) are of use.
+// Blobs must be here, or an image would be there that nobody can pull. The manifests of an index need not:
+// sparse indexes (some platforms of many, copied) are of use.
 std::optional<Answer> Service::check_references(const std::string& repository, const ManifestFacts& facts) {
   Json::Array errors;
   for (const ContentDigest& digest : facts.blobs)

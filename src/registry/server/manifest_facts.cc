@@ -39,7 +39,8 @@ ManifestFacts read_manifest_facts(std::string_view bytes, std::string_view media
     fail(ErrorCode::kInvalid, "Docker's manifests of schema 1 are not taken");
   const Json* config = manifest.find("config");
   const bool is_index = oci::is_index_type(facts.media_type);
-  if (is_index ? config != nullptr || manifest.find("layers") != nullptr : manifest.find("manifests") != nullptr)
+  if (is_index ? config != nullptr || manifest.find("layers") != nullptr
+               : manifest.find("manifests") != nullptr)
     fail(ErrorCode::kInvalid, "it is an image manifest and an index at once");  // CVE-2021-41190
   if (config) facts.blobs.push_back(digest_of(*config, "config"));
   for (const Json& layer : entries(manifest, "layers")) {
@@ -51,7 +52,8 @@ ManifestFacts read_manifest_facts(std::string_view bytes, std::string_view media
     facts.manifests.push_back(digest_of(child, "manifests"));
   if (const Json* subject = manifest.find("subject")) facts.subject = digest_of(*subject, "subject");
   facts.artifact_type = manifest.get_string("artifactType");
-  if (facts.artifact_type.empty() && config && !is_index) facts.artifact_type = config->get_string("mediaType");
+  if (facts.artifact_type.empty() && config && !is_index)
+    facts.artifact_type = config->get_string("mediaType");
   if (const Json* annotations = manifest.find("annotations")) {
     for (const auto& [key, value] : annotations->as_object()) value.as_string();
     facts.annotations = *annotations;

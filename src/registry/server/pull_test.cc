@@ -23,7 +23,8 @@ TEST_F(ServerTest, WhatIsNotThere) {
   const std::string digest = sha256_text("nothing");
   for (const char* path : {"manifests/v2", "manifests/", "tags/other", "blobs/", "nothing/else"})
     EXPECT_EQ(ask("GET", fmt::format("/v2/a/{}", path)).status / 100, 4u) << path;
-  for (const std::string& path : std::vector<std::string>{"manifests/" + digest, "blobs/" + digest, "manifests/v2"})
+  for (const std::string& path :
+       std::vector<std::string>{"manifests/" + digest, "blobs/" + digest, "manifests/v2"})
     for (const char* method : {"GET", "HEAD", "DELETE"}) {
       const RawAnswer answer = ask(method, "/v2/a/" + path);
       EXPECT_EQ(answer.status, 404u) << method << path;
@@ -105,7 +106,8 @@ TEST_F(ServerTest, Tags) {
   answer = ask("GET", "/v2/a/tags/list?n=4&last=a");
   EXPECT_EQ(strings(answer, "tags"), (Strings{"b", "c"}));
   EXPECT_EQ(answer.field("Link"), "");
-  EXPECT_EQ(strings(ask("GET", "/v2/a/tags/list?last=B"), "tags"), (Strings{"a", "b", "c"})) << "last need not be";
+  EXPECT_EQ(strings(ask("GET", "/v2/a/tags/list?last=B"), "tags"), (Strings{"a", "b", "c"}))
+      << "last need not be";
   EXPECT_EQ(strings(ask("GET", "/v2/a/tags/list?n=6"), "tags").size(), 6u);
   EXPECT_EQ(ask("GET", "/v2/a/tags/list?n=6").field("Link"), "");
 
@@ -130,10 +132,11 @@ TEST_F(ServerTest, Repositories) {
 
 // An artifact about `subject`; gives its manifest.
 std::string about(const std::string& subject, std::string_view type, std::string_view note) {
-  return manifest_text("{}", "layer",
-                       fmt::format(R"(,"artifactType":"{}","annotations":{{"note":"{}"}},"subject":{{"mediaType":)"
-                                   R"("{}","digest":"{}","size":3}})",
-                                   type, note, kManifestType, subject));
+  return manifest_text(
+      "{}", "layer",
+      fmt::format(R"(,"artifactType":"{}","annotations":{{"note":"{}"}},"subject":{{"mediaType":)"
+                  R"("{}","digest":"{}","size":3}})",
+                  type, note, kManifestType, subject));
 }
 
 TEST_F(ServerTest, Referrers) {
@@ -150,14 +153,16 @@ TEST_F(ServerTest, Referrers) {
   const std::string other = about(subject, "application/other", "two");
   // Neither its own type nor annotations: the config's type stands for it.
   const std::string plain = manifest_text(
-      "{}", "layer", fmt::format(R"(,"subject":{{"mediaType":"{}","digest":"{}","size":3}})", kManifestType, subject));
+      "{}", "layer",
+      fmt::format(R"(,"subject":{{"mediaType":"{}","digest":"{}","size":3}})", kManifestType, subject));
   const std::string index = fmt::format(
       R"({{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"subject":)"
       R"({{"mediaType":"{}","digest":"{}","size":3}}}})",
       kManifestType, subject);
   for (const std::string& manifest : {sbom, other, plain})
     EXPECT_EQ(put_manifest("a", sha256_text(manifest), manifest).status, 201u);
-  EXPECT_EQ(put_manifest("a", sha256_text(index), index, "application/vnd.oci.image.index.v1+json").status, 201u);
+  EXPECT_EQ(put_manifest("a", sha256_text(index), index, "application/vnd.oci.image.index.v1+json").status,
+            201u);
 
   const Json all = Json::parse(ask("GET", path).body);
   EXPECT_EQ(all.get_int("schemaVersion"), 2);
@@ -177,7 +182,9 @@ TEST_F(ServerTest, Referrers) {
   answer = ask("GET", path + "?artifactType=application/spdx%2Bjson");
   EXPECT_EQ(answer.field("OCI-Filters-Applied"), "artifactType");
   ASSERT_EQ(Json::parse(answer.body).find("manifests")->size(), 1u);
-  EXPECT_EQ(Json::parse(ask("GET", path + "?artifactType=application/spdx+json").body).find("manifests")->size(), 1u);
+  EXPECT_EQ(
+      Json::parse(ask("GET", path + "?artifactType=application/spdx+json").body).find("manifests")->size(),
+      1u);
   EXPECT_EQ(ask("GET", path).field("OCI-Filters-Applied"), "");
 
   // Page by page: each once.
@@ -201,7 +208,8 @@ TEST_F(ServerTest, Referrers) {
 TEST_F(ServerTest, ManyReferrers) {
   const std::string subject = sha256_text(push_image("a", "v1"));
   for (int i = 0; i < 4; i++) {
-    const std::string manifest = about(subject, "application/big", std::string(900'000, static_cast<char>('a' + i)));
+    const std::string manifest =
+        about(subject, "application/big", std::string(900'000, static_cast<char>('a' + i)));
     ASSERT_EQ(put_manifest("a", sha256_text(manifest), manifest).status, 201u);
   }
   const RawAnswer first = ask("GET", "/v2/a/referrers/" + subject + "?artifactType=application/big");

@@ -26,7 +26,8 @@ TEST_F(ServerTest, PostThenPut) {
 }
 
 TEST_F(ServerTest, SinglePostOfBlobsOfEverySize) {
-  for (const size_t size : {size_t{0}, size_t{1}, size_t{kSmallBlob}, size_t{kSmallBlob + 1}, size_t{3'000'000}}) {
+  for (const size_t size :
+       {size_t{0}, size_t{1}, size_t{kSmallBlob}, size_t{kSmallBlob + 1}, size_t{3'000'000}}) {
     std::string bytes(size, 'x');
     for (size_t i = 0; i < bytes.size(); i += 7) bytes[i] = static_cast<char>(i * 31);
     const std::string digest = push_blob("a", bytes);
@@ -41,7 +42,8 @@ TEST_F(ServerTest, DigestsThatAreWrong) {
   const std::string bytes = "some bytes", other = sha256_text("other");
   for (const std::string& digest : {std::string("sha256:abc"), std::string("md5:00"), std::string("nonsense"),
                                     other, "SHA256:" + other.substr(7)}) {
-    EXPECT_EQ(code_of(ask("POST", "/v2/a/blobs/uploads/?digest=" + digest, bytes)), "DIGEST_INVALID") << digest;
+    EXPECT_EQ(code_of(ask("POST", "/v2/a/blobs/uploads/?digest=" + digest, bytes)), "DIGEST_INVALID")
+        << digest;
     const RawAnswer answer = ask("PUT", begin_upload("a") + "?digest=" + digest, bytes);
     EXPECT_EQ(answer.status, 400u) << digest;
     EXPECT_EQ(code_of(answer), "DIGEST_INVALID") << digest;
@@ -84,16 +86,19 @@ TEST_F(ServerTest, ChunksThatLie) {
   EXPECT_EQ(ask("PATCH", location, "0123", {{"Content-Range", "zero"}}).status, 400u);
   RawClient chunked = client();
   chunked.send("PATCH " + location +
-               " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Range: 0-3\r\n\r\n6\r\n012345\r\n0\r\n\r\n");
+               " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Range: "
+               "0-3\r\n\r\n6\r\n012345\r\n0\r\n\r\n");
   EXPECT_EQ(chunked.receive().status, 400u);
-  EXPECT_EQ(ask("PATCH", location, "0123", {{"Content-Range", "0-3"}}).status, 202u) << "nothing of those stayed";
+  EXPECT_EQ(ask("PATCH", location, "0123", {{"Content-Range", "0-3"}}).status, 202u)
+      << "nothing of those stayed";
   EXPECT_EQ(ask("PUT", location + "?digest=" + sha256_text("0123")).status, 201u);
 }
 
 TEST_F(ServerTest, StreamedChunks) {
   const std::string location = begin_upload("a");
   RawClient client = this->client();
-  client.send("PATCH " + location + " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n");
+  client.send("PATCH " + location +
+              " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n");
   client.send("3;x=y\r\nefg\r\n");
   client.send("0\r\n\r\n");
   const RawAnswer answer = client.receive();
@@ -109,7 +114,8 @@ TEST_F(ServerTest, AConnectionThatIsLostInAChunk) {
   const std::string bytes(300'000, 'q');
   {
     RawClient lost = client();
-    lost.send("PATCH " + location + " HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + bytes.substr(0, 200'000));
+    lost.send("PATCH " + location + " HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" +
+              bytes.substr(0, 200'000));
     while (ask("GET", location).field("Range") != "0-199999") {
     }
   }
@@ -151,7 +157,8 @@ TEST_F(ServerTest, Cancel) {
   EXPECT_EQ(ask("GET", location).status, 404u);
   EXPECT_EQ(code_of(ask("PATCH", location, "abc")), "BLOB_UPLOAD_UNKNOWN");
   EXPECT_EQ(ask("DELETE", location).status, 404u);
-  EXPECT_EQ(ask("GET", replace_all(begin_upload("a"), "/v2/a/", "/v2/b/")).status, 404u) << "another repository";
+  EXPECT_EQ(ask("GET", replace_all(begin_upload("a"), "/v2/a/", "/v2/b/")).status, 404u)
+      << "another repository";
   EXPECT_EQ(ask("GET", "/v2/a/blobs/uploads/../../../format").status, 404u);
 }
 
@@ -196,10 +203,12 @@ TEST_F(ServerTest, ManifestsThatAreRefused) {
   EXPECT_EQ(code_of(missing), "MANIFEST_BLOB_UNKNOWN");
   EXPECT_EQ(code_of(put_manifest("a", "v1", "no JSON")), "MANIFEST_INVALID");
   EXPECT_EQ(code_of(put_manifest("a", "v1", "[]")), "MANIFEST_INVALID");
-  EXPECT_EQ(code_of(put_manifest("a", "v1", R"({"layers":[{"digest":"../../x","size":1}]})")), "MANIFEST_INVALID");
+  EXPECT_EQ(code_of(put_manifest("a", "v1", R"({"layers":[{"digest":"../../x","size":1}]})")),
+            "MANIFEST_INVALID");
   push_blob("a", "layer");
   const std::string good = manifest_text("{}", "layer");
-  EXPECT_EQ(code_of(put_manifest("a", "v1", good, "application/vnd.oci.image.index.v1+json")), "MANIFEST_INVALID");
+  EXPECT_EQ(code_of(put_manifest("a", "v1", good, "application/vnd.oci.image.index.v1+json")),
+            "MANIFEST_INVALID");
   EXPECT_EQ(code_of(put_manifest("a", sha256_text("other"), good)), "DIGEST_INVALID");
   EXPECT_EQ(put_manifest("a", "sha256:short", good).status, 400u);
   EXPECT_EQ(put_manifest("a", "-tag", good).status, 400u);
@@ -248,7 +257,8 @@ TEST_F(ServerTest, SubjectsAreTold) {
   push_blob("a", "{}");
   push_blob("a", "layer");
   const std::string manifest = manifest_text(
-      "{}", "layer", fmt::format(R"(,"subject":{{"mediaType":"{}","digest":"{}","size":3}})", kManifestType, subject));
+      "{}", "layer",
+      fmt::format(R"(,"subject":{{"mediaType":"{}","digest":"{}","size":3}})", kManifestType, subject));
   EXPECT_EQ(put_manifest("a", "artifact", manifest).field("OCI-Subject"), subject);
   EXPECT_EQ(put_manifest("a", "plain", manifest_text("{}", "layer")).field("OCI-Subject"), "");
 }

@@ -55,7 +55,8 @@ class RawClient {
     answer.status = static_cast<unsigned>(parse_int(lines[0].substr(9, 3)).value_or(0));
     for (size_t i = 1; i < lines.size(); i++) {
       const size_t colon = lines[i].find(':');
-      answer.fields.emplace_back(lines[i].substr(0, colon), trim(std::string_view(lines[i]).substr(colon + 1)));
+      answer.fields.emplace_back(lines[i].substr(0, colon),
+                                 trim(std::string_view(lines[i]).substr(colon + 1)));
     }
     read_.erase(0, end + 4);
     const auto size = static_cast<size_t>(parse_int(answer.field("Content-Length")).value_or(0));
@@ -99,7 +100,8 @@ inline std::string sha256_text(std::string_view bytes) {
 }
 
 inline std::string descriptor_text(std::string_view media_type, std::string_view bytes) {
-  return fmt::format(R"({{"mediaType":"{}","digest":"{}","size":{}}})", media_type, sha256_text(bytes), bytes.size());
+  return fmt::format(R"({{"mediaType":"{}","digest":"{}","size":{}}})", media_type, sha256_text(bytes),
+                     bytes.size());
 }
 
 inline constexpr std::string_view kManifestType = "application/vnd.oci.image.manifest.v1+json";
@@ -107,7 +109,8 @@ inline constexpr std::string_view kConfigType = "application/vnd.oci.image.confi
 inline constexpr std::string_view kLayerType = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 // An image manifest over these bytes.
-inline std::string manifest_text(std::string_view config, std::string_view layer, std::string_view more = {}) {
+inline std::string manifest_text(std::string_view config, std::string_view layer,
+                                 std::string_view more = {}) {
   return fmt::format(R"({{"schemaVersion":2,"mediaType":"{}","config":{},"layers":[{}]{}}})", kManifestType,
                      descriptor_text(kConfigType, config), descriptor_text(kLayerType, layer), more);
 }
@@ -134,14 +137,14 @@ class ServerTest : public ::testing::Test {
     EXPECT_EQ(answer.status, 201u) << answer.body;
     return digest;
   }
-  RawAnswer put_manifest(const std::string& repository, const std::string& reference, std::string_view manifest,
-                         std::string_view media_type = kManifestType) {
+  RawAnswer put_manifest(const std::string& repository, const std::string& reference,
+                         std::string_view manifest, std::string_view media_type = kManifestType) {
     return ask("PUT", fmt::format("/v2/{}/manifests/{}", repository, reference), manifest,
                {{"Content-Type", std::string(media_type)}});
   }
   // An image with a tag; gives the manifest.
-  std::string push_image(const std::string& repository, const std::string& tag, std::string_view layer = "layer",
-                         std::string_view more = {}) {
+  std::string push_image(const std::string& repository, const std::string& tag,
+                         std::string_view layer = "layer", std::string_view more = {}) {
     push_blob(repository, "{}");
     push_blob(repository, layer);
     std::string manifest = manifest_text("{}", layer, more);

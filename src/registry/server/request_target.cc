@@ -16,7 +16,8 @@ bool is_control(char c) {
   return byte < 0x20 || byte == 0x7F;
 }
 
-// A plus stays one: media types have it ("artifactType=application/x+json"), and clients do not all escape it.
+// A plus stays one: media types have it ("artifactType=application/x+json"), and clients do not all escape
+// it.
 std::optional<std::string> decode(std::string_view text) {
   std::string decoded;
   decoded.reserve(text.size());

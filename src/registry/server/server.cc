@@ -33,7 +33,8 @@ tcp::endpoint parse_listen(const std::string& text) {
   error_code ec;
   const asio::ip::address address = asio::ip::make_address(host.empty() ? "::" : host, ec);
   if (ec || !port || *port < 0 || *port > 65535)
-    throw Error(ErrorCode::kInvalid, fmt::format("listen address {}: not of the form ADDRESS:PORT", quote(text)))
+    throw Error(ErrorCode::kInvalid,
+                fmt::format("listen address {}: not of the form ADDRESS:PORT", quote(text)))
         .with_hint("for example 127.0.0.1:5000, 0.0.0.0:5000 or [::1]:5000; port 0 takes a free one");
   return {address, static_cast<uint16_t>(*port)};
 }
@@ -116,8 +117,8 @@ void Server::Inside::take(Loop& loop, tcp::socket socket) {
   const std::shared_ptr<void> slot(nullptr, [this](void*) { connections--; });
   const int fd = socket.native_handle();
   auto connection =
-      std::make_shared<Connection>(loop, std::move(socket), tls ? tls->channel(fd) : plain_channel(fd), *service,
-                                   options.limits, peer.address().to_string(), slot);
+      std::make_shared<Connection>(loop, std::move(socket), tls ? tls->channel(fd) : plain_channel(fd),
+                                   *service, options.limits, peer.address().to_string(), slot);
   loop.connections.insert(connection);
   connection->start();
 }

@@ -1,9 +1,9 @@
 // The embedded registry: listens, and gives what comes to the service.
 //
 // Each of a few threads runs a loop (Asio) with connections of its own, so that no connection needs a lock. A
-// connection that waits holds no buffer: a loop has one, and asks the kernel only for whether something can be
-// read. What would block (syncs, listings, reading an upload again) is done by the service's workers and the
-// journal's thread, whose answers are posted back to the loop. Thousands of idle connections so take some
+// connection that waits holds no buffer: a loop has one, and asks the kernel only for whether something can
+// be read. What would block (syncs, listings, reading an upload again) is done by the service's workers and
+// the journal's thread, whose answers are posted back to the loop. Thousands of idle connections so take some
 // hundred bytes each of ours, besides the kernel's.
 #pragma once
 #include <cstdint>
@@ -15,11 +15,11 @@
 namespace corten::registry::serving {
 
 struct ServerLimits {
-  int idle_s = 120;          // without a request
-  int header_s = 20;         // for a request's head, once begun
-  int slow_window_s = 60;    // of a body or an answer, in which
+  int idle_s = 120;            // without a request
+  int header_s = 20;           // for a request's head, once begun
+  int slow_window_s = 60;      // of a body or an answer, in which
   uint64_t slow_bytes = 4096;  // must go through
-  int end_s = 5;             // for requests under way when the server ends
+  int end_s = 5;               // for requests under way when the server ends
   size_t max_connections = 8192;
 };
 
@@ -35,7 +35,8 @@ class Server {
  public:
   // Listens when it returns. Error(kInvalid) for an address that is none, Error(kIo) for one that is taken.
   explicit Server(ServerOptions options);
-  // Lets requests under way end, up to the limit, then closes everything; what was acknowledged is on the disk.
+  // Lets requests under way end, up to the limit, then closes everything; what was acknowledged is on the
+  // disk.
   ~Server();
   std::string url() const;  // "http://127.0.0.1:41234"
   uint16_t port() const;

@@ -71,7 +71,8 @@ std::unique_ptr<Call> Service::begin(const RequestHead& head) {
   // A name may hold any word, so the path is read from its end.
   std::vector<std::string> parts = split(std::string_view(path).substr(4), '/');
   size_t kept = 2;
-  if (parts.size() >= 3 && parts[parts.size() - 2] == "uploads" && parts[parts.size() - 3] == "blobs") kept = 3;
+  if (parts.size() >= 3 && parts[parts.size() - 2] == "uploads" && parts[parts.size() - 3] == "blobs")
+    kept = 3;
   if (parts.size() <= kept) return answer_now(refuse(404, "NAME_UNKNOWN", "there is nothing here"));
   const auto cut = parts.end() - static_cast<ptrdiff_t>(kept);
   const std::vector<std::string> rest(cut, parts.end());
@@ -135,8 +136,8 @@ void Service::on_worker(Reply reply, std::function<Answer()> work) {
 }
 
 void Service::commit(std::vector<Change> changes, Answer answer, Reply reply) {
-  journal_.commit(std::move(changes), [this, answer = std::move(answer), reply = std::move(reply)](
-                                          const std::exception_ptr& failure) mutable {
+  journal_.commit(std::move(changes), [this, answer = std::move(answer),
+                                       reply = std::move(reply)](const std::exception_ptr& failure) mutable {
     if (!failure) return reply(std::move(answer));
     try {
       std::rethrow_exception(failure);

@@ -1,5 +1,6 @@
-// What the registry answers (distribution-spec v1.1, and of its development what is useful: cancelling uploads,
-// several tags in one push, digest-algorithm). Each end point is a function; they lie in *_calls.cc by subject.
+// What the registry answers (distribution-spec v1.1, and of its development what is useful: cancelling
+// uploads, several tags in one push, digest-algorithm). Each end point is a function; they lie in *_calls.cc
+// by subject.
 #pragma once
 #include <memory>
 #include <string>

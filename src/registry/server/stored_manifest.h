@@ -18,6 +18,7 @@ std::string encode_manifest(std::string_view media_type, std::string_view bytes)
 std::optional<StoredManifest> read_manifest(const Tree& tree, const std::string& repository,
                                             const ContentDigest& digest);
 // What the tag names; nothing when there is no such tag.
-std::optional<ContentDigest> read_tag(const Tree& tree, const std::string& repository, const std::string& tag);
+std::optional<ContentDigest> read_tag(const Tree& tree, const std::string& repository,
+                                      const std::string& tag);
 
 }  // namespace corten::registry::serving

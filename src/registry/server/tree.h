@@ -1,5 +1,5 @@
-// What lies below the root of a registry (docs/formats/registry.md), read without following a link. Changes go
-// through the journal alone, but for uploads that are under way.
+// What lies below the root of a registry (docs/formats/registry.md), read without following a link. Changes
+// go through the journal alone, but for uploads that are under way.
 #pragma once
 #include <cstdint>
 #include <mutex>
@@ -55,7 +55,7 @@ class Tree {
 
   // Directories are made when missing. Temporary name, then renamed; not synced.
   void put(const std::string& path, std::string_view bytes) const;
-  void remove(const std::string& path) const;                          // missing is fine
+  void remove(const std::string& path) const;                       // missing is fine
   bool move(const std::string& from, const std::string& to) const;  // false: there is no `from`
 
  private:

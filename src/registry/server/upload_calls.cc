@@ -1,5 +1,5 @@
-// Uploads of blobs (distribution-spec, "Pushing blobs", "Mounting a blob from another repository", "Cancel a blob
-// upload").
+// Uploads of blobs (distribution-spec, "Pushing blobs", "Mounting a blob from another repository", "Cancel a
+// blob upload").
 #include "base/error.h"
 #include "oci/reference.h"
 #include "registry/server/byte_range.h"
@@ -230,13 +230,13 @@ std::unique_ptr<Call> Service::receive_blob(const RequestHead& head, std::shared
   return std::make_unique<BlobPut>(*this, head, std::move(upload), digest);
 }
 
-void Service::finish_upload(const std::shared_ptr<Upload>& upload, uint64_t token, const ContentDigest& digest,
-                            Reply reply) {
+void Service::finish_upload(const std::shared_ptr<Upload>& upload, uint64_t token,
+                            const ContentDigest& digest, Reply reply) {
   workers_.submit([this, upload, token, digest, reply = std::move(reply)] {
     try {
       std::optional<std::string> small = upload->take_small(token, kSmallBlob);
-      const std::optional<ContentDigest> found = small ? ContentDigest::of(digest.algorithm(), *small)
-                                                       : upload->finish(token, digest.algorithm());
+      const std::optional<ContentDigest> found =
+          small ? ContentDigest::of(digest.algorithm(), *small) : upload->finish(token, digest.algorithm());
       if (!found) return reply(taken_over());
       if (*found != digest) {
         uploads_.drop(*upload);

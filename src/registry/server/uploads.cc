@@ -38,7 +38,8 @@ bool is_upload_id(std::string_view text) {
   if (text.size() != 36) return false;
   for (size_t i = 0; i < text.size(); i++) {
     const bool is_dash = i == 8 || i == 13 || i == 18 || i == 23;
-    if (is_dash ? text[i] != '-' : std::string_view("0123456789abcdef").find(text[i]) == std::string_view::npos)
+    if (is_dash ? text[i] != '-'
+                : std::string_view("0123456789abcdef").find(text[i]) == std::string_view::npos)
       return false;
   }
   return true;

@@ -1,6 +1,6 @@
-// Uploads under way. Each is a file below its repository, named for its id, whose size is what has come: so an
-// upload goes on where it stood after the server was killed. The running digest is kept in memory alone; an
-// upload that was found on the disk is read again at its end.
+// Uploads under way. Each is a file below its repository, named for its id, whose size is what has come: so
+// an upload goes on where it stood after the server was killed. The running digest is kept in memory alone;
+// an upload that was found on the disk is read again at its end.
 #pragma once
 #include <cstdint>
 #include <list>
@@ -16,8 +16,8 @@
 
 namespace corten::registry::serving {
 
-// Thread-safe. One request writes at a time: who comes later takes the upload over, since a client that lost its
-// connection tries again while the server may still wait for the first one.
+// Thread-safe. One request writes at a time: who comes later takes the upload over, since a client that lost
+// its connection tries again while the server may still wait for the first one.
 class Upload {
  public:
   Upload(std::string repository, std::string id, UniqueFd file, uint64_t size, Algorithm algorithm);
@@ -31,9 +31,9 @@ class Upload {
   bool write(uint64_t token, std::string_view bytes);
   // Shortens it to what it was: a request that sent more than it said has not been.
   void cut(uint64_t token, uint64_t size);
-  // The digest of what has come, which is on the disk then, and to which nobody adds anything any more; nothing
-  // when somebody has taken over or finishes already. Reads everything again when no running digest of that
-  // algorithm is there.
+  // The digest of what has come, which is on the disk then, and to which nobody adds anything any more;
+  // nothing when somebody has taken over or finishes already. Reads everything again when no running digest
+  // of that algorithm is there.
   std::optional<ContentDigest> finish(uint64_t token, Algorithm algorithm);
   // What has come, if it is at most so much, without a sync; it is finished then.
   std::optional<std::string> take_small(uint64_t token, uint64_t most);
