@@ -9,6 +9,7 @@
 
 #include "base/digest.h"
 #include "base/strings.h"
+#include "http/url.h"
 
 namespace corten::registry::cloud {
 
@@ -72,22 +73,12 @@ std::string amz_date(int64_t time_s) {
                      parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
 }
 
-std::string percent_encode(std::string_view text, bool keep_slashes) {
-  std::string encoded;
-  for (char c : text) {
-    bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                    c == '_' || c == '.' || c == '~' || (keep_slashes && c == '/');
-    encoded += is_plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<uint8_t>(c));
-  }
-  return encoded;
-}
-
 std::string canonical_request(const RequestToSign& request) {
   std::string path = request.normalizes_path ? normalized(request.path) : request.path;
   std::vector<std::string> query;
   Pairs sorted;
   for (const auto& [name, value] : request.query)
-    sorted.emplace_back(percent_encode(name), percent_encode(value));
+    sorted.emplace_back(http::percent_encode(name), http::percent_encode(value));
   std::sort(sorted.begin(), sorted.end());
   for (const auto& [name, value] : sorted) query.push_back(name + "=" + value);
   std::string fields, payload = Digest::of(request.body).hex();
@@ -95,8 +86,8 @@ std::string canonical_request(const RequestToSign& request) {
     fields += name + ":" + value + "\n";
     if (name == "x-amz-content-sha256") payload = value;
   }
-  return fmt::format("{}\n{}\n{}\n{}\n{}\n{}", request.method, percent_encode(path, true), join(query, "&"),
-                     fields, signed_names(request.fields), payload);
+  return fmt::format("{}\n{}\n{}\n{}\n{}\n{}", request.method, http::percent_encode(path, "/"),
+                     join(query, "&"), fields, signed_names(request.fields), payload);
 }
 
 std::string string_to_sign(std::string_view canonical, const SignedScope& scope) {

@@ -38,8 +38,6 @@ struct RequestToSign {
 
 // "20150830T123600Z".
 std::string amz_date(int64_t time_s);
-// RFC 3986: all but letters, digits and -_.~ become %XX; `keep_slashes` for paths.
-std::string percent_encode(std::string_view text, bool keep_slashes = false);
 
 std::string canonical_request(const RequestToSign& request);
 std::string string_to_sign(std::string_view canonical, const SignedScope& scope);

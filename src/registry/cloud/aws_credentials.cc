@@ -1,0 +1,271 @@
+#include "registry/cloud/aws_credentials.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/strings.h"
+#include "base/unique_fd.h"
+#include "registry/cloud/answer.h"
+#include "registry/cloud/aws_sts.h"
+
+namespace corten::registry::cloud {
+
+namespace {
+
+constexpr int kMetadataTimeoutMs = 1000;  // nobody is there, outside of Amazon's machines
+constexpr size_t kMaxTokenBytes = 64 << 10;
+
+// What one source says: credentials, or why not, and whether the search must end with it.
+struct Said {
+  std::optional<AwsCredentials> found = {};
+  std::string why = {};
+  bool is_final = false;
+};
+Said nothing(std::string why) {
+  return {{}, std::move(why), false};
+}
+Said broken(std::string why) {
+  return {{}, std::move(why), true};
+}
+
+http::Client metadata_client() {
+  return http::Client({.proxies = {}, .timeouts = {kMetadataTimeoutMs, kMetadataTimeoutMs}, .attempts = 1});
+}
+
+std::string read_token(const std::string& path) {
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) fail_errno("open {}", path);
+  archive::FdSource source(fd.get(), path);
+  std::string token(trim(archive::read_rest(source, kMaxTokenBytes)));
+  if (token.empty()) fail(ErrorCode::kInvalid, "{} is empty", path);
+  if (std::any_of(token.begin(), token.end(), [](char c) { return static_cast<uint8_t>(c) < 0x20; }))
+    fail(ErrorCode::kInvalid, "{} holds control characters", path);
+  return token;
+}
+
+// IAM: 16 to 128 of \w. What cannot be a key is refused here, and nothing is sent with it.
+bool may_be_access_key(const std::string& key) {
+  return key.size() >= 16 && key.size() <= 128 && std::all_of(key.begin(), key.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+         });
+}
+
+bool has_bad_bytes(const AwsCredentials& credentials) {
+  for (const std::string* text :
+       {&credentials.access_key, &credentials.secret_key, &credentials.session_token})
+    if (std::any_of(text->begin(), text->end(), [](char c) { return static_cast<uint8_t>(c) <= 0x20; }))
+      return true;
+  return false;
+}
+
+Said checked(const AwsContext& context, AwsCredentials credentials) {
+  if (has_bad_bytes(credentials)) return broken("a key holds blanks or line ends");
+  bool is_amazon = !has_own_endpoint(context.environment, "ecr");
+  if (is_amazon && !may_be_access_key(credentials.access_key))
+    return broken("the access key id is none: 16 to 128 letters and digits are");
+  return {std::move(credentials), "", false};
+}
+
+Said from_variables(const AwsContext& context) {
+  const Environment& get = context.environment;
+  AwsCredentials credentials{get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY"), get("AWS_SESSION_TOKEN"),
+                             "the environment"};
+  if (credentials.access_key.empty() && credentials.secret_key.empty())
+    return nothing("AWS_ACCESS_KEY_ID is not set");
+  if (credentials.access_key.empty()) return broken("AWS_SECRET_ACCESS_KEY is set, AWS_ACCESS_KEY_ID is not");
+  if (credentials.secret_key.empty()) return broken("AWS_ACCESS_KEY_ID is set, AWS_SECRET_ACCESS_KEY is not");
+  return checked(context, std::move(credentials));
+}
+
+std::string session_name(const std::string& wanted) {
+  return wanted.empty() ? "corten" : wanted;
+}
+
+Said by_web_identity(const AwsContext& context, const std::string& region, const std::string& file,
+                     const AssumedRole& role) {
+  try {
+    std::string token = read_token(file);
+    Sts sts{context.http, context.clock, context.environment, region};
+    return checked(context, sts.assume_role_with_web_identity(role, token));
+  } catch (const Error& error) {
+    return broken(error.what());
+  }
+}
+
+Said from_web_identity(const AwsContext& context, const std::string& region) {
+  const Environment& get = context.environment;
+  std::string file = get("AWS_WEB_IDENTITY_TOKEN_FILE"), role = get("AWS_ROLE_ARN");
+  if (file.empty()) return nothing("AWS_WEB_IDENTITY_TOKEN_FILE is not set");
+  if (role.empty()) return broken("AWS_WEB_IDENTITY_TOKEN_FILE is set, AWS_ROLE_ARN is not");
+  return by_web_identity(context, region, file, {role, session_name(get("AWS_ROLE_SESSION_NAME")), ""});
+}
+
+std::optional<AwsCredentials> keys_of(const AwsProfile& profile) {
+  if (profile.value("aws_access_key_id").empty()) return std::nullopt;
+  return AwsCredentials{profile.value("aws_access_key_id"), profile.value("aws_secret_access_key"),
+                        profile.value("aws_session_token"), fmt::format("profile {}", quote(profile.name))};
+}
+
+Said by_role(const AwsContext& context, const AwsProfile& profile, const std::string& region) {
+  AssumedRole role{profile.value("role_arn"), session_name(profile.value("role_session_name")),
+                   profile.value("external_id")};
+  if (std::string file = profile.value("web_identity_token_file"); !file.empty())
+    return by_web_identity(context, region, file, role);
+  std::string source = profile.value("source_profile");
+  if (source.empty())
+    return broken("it has a role_arn and neither source_profile nor web_identity_token_file");
+  auto keys = keys_of(read_aws_profile(context.environment, source));
+  if (!keys) return broken(fmt::format("its source_profile {} has no keys", quote(source)));
+  Said said = checked(context, std::move(*keys));
+  if (!said.found) return said;
+  try {
+    Sts sts{context.http, context.clock, context.environment, region};
+    return {sts.assume_role(*said.found, role), "", false};
+  } catch (const Error& error) {
+    return broken(error.what());
+  }
+}
+
+Said from_profile(const AwsContext& context, const std::string& region) {
+  AwsProfile profile;
+  try {
+    profile = read_aws_profile(context.environment);
+  } catch (const Error& error) {
+    return broken(error.what());
+  }
+  if (!profile.has_credentials && !profile.has_config) {
+    std::string why = fmt::format("profile {} is neither in {} nor in {}", quote(profile.name),
+                                  profile.credentials_path, profile.config_path);
+    return profile.is_named ? broken(why) : nothing(why);
+  }
+  std::string name = fmt::format("profile {}", quote(profile.name));
+  if (!profile.value("role_arn").empty()) return by_role(context, profile, region);
+  if (auto keys = keys_of(profile)) {
+    if (keys->secret_key.empty())
+      return broken(name + " has aws_access_key_id, and no aws_secret_access_key");
+    return checked(context, std::move(*keys));
+  }
+  for (const char* key : {"credential_process", "sso_session", "sso_start_url"})
+    if (!profile.value(key).empty())
+      return broken(
+          fmt::format("{} has {}, which only the AWS CLI knows: run 'eval \"$(aws configure "
+                      "export-credentials --format env)\"' first",
+                      name, key));
+  return nothing(name + " has no aws_access_key_id");
+}
+
+AwsCredentials parse_metadata(const std::string& body, const std::string& source) {
+  Json json = Json::parse(body, kMaxAnswerBytes);
+  AwsCredentials credentials{json.get_string("AccessKeyId"), json.get_string("SecretAccessKey"),
+                             json.get_string("Token"), source};
+  if (credentials.access_key.empty() || credentials.secret_key.empty())
+    fail(ErrorCode::kInvalid, "no keys in the answer");
+  return credentials;
+}
+
+bool is_loopback(const std::string& host) {
+  in_addr address{};
+  return inet_pton(AF_INET, host.c_str(), &address) == 1 && (ntohl(address.s_addr) >> 24) == 127;
+}
+
+// A container's credentials are fetched without encryption from hosts alone that lie on this machine or in
+// its container service; from anywhere else over TLS.
+bool is_allowed_host(const http::Url& url) {
+  return url.scheme == "https" || url.host == "localhost" || is_loopback(url.host) || url.host == "::1" ||
+         url.host == "169.254.170.2" || url.host == "169.254.170.23" || url.host == "fd00:ec2::23";
+}
+
+Said from_container(const AwsContext& context) {
+  const Environment& get = context.environment;
+  std::string relative = get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+  std::string full = get("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+  if (relative.empty() && full.empty())
+    return nothing("neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor ..._FULL_URI is set");
+  try {
+    std::string address = relative.empty() ? full : "http://169.254.170.2" + relative;
+    http::Url url = http::parse_url(address);
+    if (url.is_file() || !is_allowed_host(url))
+      return broken(
+          fmt::format("AWS_CONTAINER_CREDENTIALS_FULL_URI names {}: without TLS only this machine and "
+                      "169.254.170.2, 169.254.170.23 and fd00:ec2::23 are asked",
+                      quote(url.host)));
+    http::Request request{.url = address, .fields = {{"Accept", "application/json"}}};
+    std::string token = get("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+    if (std::string file = get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); !file.empty())
+      token = read_token(file);
+    if (token.find_first_of("\r\n") != std::string::npos)
+      return broken("AWS_CONTAINER_AUTHORIZATION_TOKEN holds a line end");
+    if (!token.empty()) request.fields.emplace_back("Authorization", token);
+    http::Client client = metadata_client();
+    Answer answer = ask(client, request);
+    if (answer.status != 200) return broken(fmt::format("{} answered {}", url.authority(), answer.status));
+    return checked(context, parse_metadata(answer.body, "the container's credentials"));
+  } catch (const Error& error) {
+    return broken(error.what());
+  }
+}
+
+Said from_instance(const AwsContext& context) {
+  const Environment& get = context.environment;
+  if (iequals(get("AWS_EC2_METADATA_DISABLED"), "true")) return nothing("AWS_EC2_METADATA_DISABLED is true");
+  std::string endpoint = get("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+  if (endpoint.empty()) endpoint = "http://169.254.169.254";
+  while (endpoint.ends_with('/')) endpoint.pop_back();
+  try {
+    http::Client client = metadata_client();
+    Answer token = ask(client, {.url = endpoint + "/latest/api/token",
+                                .fields = {{"X-aws-ec2-metadata-token-ttl-seconds", "21600"}},
+                                .method = "PUT",
+                                .body = http::RequestBody::of("")});
+    if (token.status != 200) return nothing(fmt::format("{} gave no token: {}", endpoint, token.status));
+    std::string text(trim(token.body));
+    if (text.empty() || text.size() > kMaxTokenBytes || text.find_first_of("\r\n") != std::string::npos)
+      return nothing(endpoint + " gave no token");
+    std::string path = endpoint + "/latest/meta-data/iam/security-credentials/";
+    http::Fields fields = {{"X-aws-ec2-metadata-token", text}};
+    Answer roles = ask(client, {.url = path, .fields = fields});
+    if (roles.status == 404) return nothing("this machine has no role");
+    std::string role(trim(split(roles.body, '\n').front()));
+    if (roles.status != 200 || role.empty())
+      return nothing(fmt::format("{} names no role: {}", endpoint, roles.status));
+    Answer keys = ask(client, {.url = path + http::percent_encode(role), .fields = fields});
+    if (keys.status != 200) return nothing(fmt::format("no keys for role {}: {}", quote(role), keys.status));
+    return checked(context, parse_metadata(keys.body, fmt::format("this machine's role {}", quote(role))));
+  } catch (const Error& error) {
+    return nothing(error.what());
+  }
+}
+
+}  // namespace
+
+CredentialSearch search_credentials(const AwsContext& context, const std::string& region) {
+  CredentialSearch search;
+  auto take = [&](const char* name, Said said) {
+    if (said.found)
+      search.found = std::move(said.found);
+    else
+      search.tried.push_back({name, said.why});
+    return search.found || said.is_final;
+  };
+  if (take("environment", from_variables(context))) return search;
+  if (take("web identity", from_web_identity(context, region))) return search;
+  if (take("profile", from_profile(context, region))) return search;
+  if (take("container", from_container(context))) return search;
+  take("instance metadata", from_instance(context));
+  return search;
+}
+
+AwsCredentials require_credentials(const AwsContext& context, const std::string& region) {
+  CredentialSearch search = search_credentials(context, region);
+  if (search.found) return std::move(*search.found);
+  std::string tried = "no AWS credentials:";
+  for (const TriedSource& source : search.tried) tried += fmt::format("\n  {}: {}", source.name, source.why);
+  fail_invalid_credentials(tried);
+}
+
+}  // namespace corten::registry::cloud

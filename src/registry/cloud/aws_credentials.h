@@ -1,0 +1,41 @@
+// The chain of places in which Amazon's tools look for credentials, and what each of them said.
+//
+// The order is the AWS CLI's (botocore credentials.py): variables, a web identity, the profile (keys, or a
+// role with a source profile), a container's address, the instance's metadata (IMDSv2 alone). A source that
+// is not set up gives nothing and says why; one that is set up and broken ends the search, since what a later
+// one gave would be somebody else.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "http/client.h"
+#include "registry/cloud/aws_config.h"
+#include "registry/cloud/sigv4.h"
+
+namespace corten::registry::cloud {
+
+struct TriedSource {
+  std::string name, why;
+};
+
+struct CredentialSearch {
+  std::optional<AwsCredentials> found;
+  std::vector<TriedSource> tried;  // that gave nothing
+};
+
+struct AwsContext {
+  http::Client& http;  // for STS
+  const Clock& clock;
+  Environment environment = system_environment();
+};
+
+// `region`: of STS.
+CredentialSearch search_credentials(const AwsContext& context, const std::string& region);
+
+// Error(kPermission) with every source and why it gave nothing; ends with what to run. Nothing is sent to a
+// service that needs them.
+AwsCredentials require_credentials(const AwsContext& context, const std::string& region);
+
+}  // namespace corten::registry::cloud
