@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
       {"load", "bring in an image from an archive or a layout", command_load, "Images"},
       {"save", "write images to an archive", command_save, "Images"},
       {"ecr", "repositories, scans and identity in Amazon ECR", command_ecr, "Registries"},
+      {"serve", "serve a registry", command_serve, "Registries"},
       {"run", "run a command in a new container", command_run, "Containers"},
       {"exec", "run a command in a running container", command_exec, "Containers"},
       {"ps", "list containers", command_ps, "Containers"},

@@ -1,0 +1,154 @@
+#include "registry/server/service.h"
+
+#include <exception>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "oci/reference.h"
+
+namespace corten::registry::serving {
+
+namespace {
+
+constexpr unsigned kWorkers = 4;
+
+class Deferred : public Call {
+ public:
+  explicit Deferred(std::function<void(Reply)> work) : work_(std::move(work)) {}
+  void on_end(Reply reply) override { work_(std::move(reply)); }
+
+ private:
+  std::function<void(Reply)> work_;
+};
+
+class Immediate : public Call {
+ public:
+  explicit Immediate(Answer answer) : answer_(std::move(answer)) {}
+  std::optional<Answer> on_begin() override { return std::move(answer_); }
+  void on_end(Reply) override {}
+
+ private:
+  Answer answer_;
+};
+
+Answer not_allowed(std::string_view allowed) {
+  Answer answer = refuse(405, "UNSUPPORTED", "the operation is unsupported");
+  answer.fields.emplace_back("Allow", allowed);
+  return answer;
+}
+
+}  // namespace
+
+std::unique_ptr<Call> answer_with(std::function<void(Reply)> work) {
+  return std::make_unique<Deferred>(std::move(work));
+}
+
+std::unique_ptr<Call> answer_now(Answer answer) {
+  return std::make_unique<Immediate>(std::move(answer));
+}
+
+Service::Service(ServiceOptions options)
+    : options_(std::move(options)),
+      tree_(options_.root),
+      uploads_(tree_),
+      workers_(kWorkers),
+      journal_(tree_, options_.journal) {}
+
+Service::~Service() = default;
+
+std::unique_ptr<Call> Service::begin(const RequestHead& head) {
+  const std::string& path = head.target.path;
+  const bool is_read = head.method == "GET" || head.method == "HEAD";
+  if (path == "/v2/" || path == "/v2") {
+    if (!is_read) return answer_now(not_allowed("GET, HEAD"));
+    return answer_with([](const Reply& reply) { reply(json_answer("{}")); });
+  }
+  if (!path.starts_with("/v2/")) return answer_now(refuse(404, "UNSUPPORTED", "there is nothing here"));
+  if (path == "/v2/_catalog") {
+    if (!is_read) return answer_now(not_allowed("GET, HEAD"));
+    return list_repositories(head);
+  }
+  // A name may hold any word, so the path is read from its end.
+  std::vector<std::string> parts = split(std::string_view(path).substr(4), '/');
+  size_t kept = 2;
+  if (parts.size() >= 3 && parts[parts.size() - 2] == "uploads" && parts[parts.size() - 3] == "blobs")
+    kept = 3;
+  if (parts.size() <= kept) return answer_now(refuse(404, "NAME_UNKNOWN", "there is nothing here"));
+  const auto cut = parts.end() - static_cast<ptrdiff_t>(kept);
+  const std::vector<std::string> rest(cut, parts.end());
+  parts.erase(cut, parts.end());
+  const std::string repository = join(parts, "/");
+  constexpr std::string_view kKinds[] = {"blobs", "manifests", "referrers", "tags"};
+  if (std::find(std::begin(kKinds), std::end(kKinds), rest[0]) == std::end(kKinds))
+    return answer_now(refuse(404, "NAME_UNKNOWN", "there is nothing here"));
+  if (!oci::is_valid_repository(repository))
+    return answer_now(refuse(is_read ? 404 : 400, "NAME_INVALID", "invalid repository name", repository));
+  return begin_repository(head, repository, rest);
+}
+
+std::unique_ptr<Call> Service::begin_repository(const RequestHead& head, const std::string& repository,
+                                                const std::vector<std::string>& rest) {
+  const std::string& method = head.method;
+  const bool is_read = method == "GET" || method == "HEAD";
+  if (rest.size() == 3 || (rest[0] == "blobs" && rest[1] == "uploads")) {
+    const std::string id = rest.size() == 3 ? rest[2] : "";
+    if (id.empty())
+      return method == "POST" ? start_upload(head, repository) : answer_now(not_allowed("POST"));
+    if (is_read) return upload_status(repository, id);
+    if (method == "PATCH") return patch_upload(head, repository, id);
+    if (method == "PUT") return put_upload(head, repository, id);
+    if (method == "DELETE") return cancel_upload(repository, id);
+    return answer_now(not_allowed("GET, HEAD, PATCH, PUT, DELETE"));
+  }
+  if (rest[0] == "blobs") {
+    if (is_read) return get_blob(head, repository, rest[1]);
+    if (method == "DELETE") return delete_blob(repository, rest[1]);
+    return answer_now(not_allowed("GET, HEAD, DELETE"));
+  }
+  if (rest[0] == "manifests") {
+    if (is_read) return get_manifest(head, repository, rest[1]);
+    if (method == "PUT") return put_manifest(head, repository, rest[1]);
+    if (method == "DELETE") return delete_manifest(repository, rest[1]);
+    return answer_now(not_allowed("GET, HEAD, PUT, DELETE"));
+  }
+  if (!is_read) return answer_now(not_allowed("GET, HEAD"));
+  if (rest[0] == "referrers") return list_referrers(head, repository, rest[1]);
+  if (rest[1] == "list") return list_tags(head, repository);
+  return answer_now(refuse(404, "NAME_UNKNOWN", "there is nothing here"));
+}
+
+Answer Service::failed(const std::exception& failure) {
+  if (options_.log) options_.log(failure.what());
+  const auto* error = dynamic_cast<const Error*>(&failure);
+  if (error && error->code() == ErrorCode::kNoSpace)
+    return refuse(507, "DENIED", "the registry's disk is full");
+  return refuse(500, "UNKNOWN", "the registry failed; its log says how");
+}
+
+void Service::on_worker(Reply reply, std::function<Answer()> work) {
+  workers_.submit([this, reply = std::move(reply), work = std::move(work)] {
+    try {
+      reply(work());
+    } catch (const std::exception& failure) {
+      reply(failed(failure));
+    }
+  });
+}
+
+void Service::commit(std::vector<Change> changes, Answer answer, Reply reply) {
+  journal_.commit(std::move(changes), [this, answer = std::move(answer),
+                                       reply = std::move(reply)](const std::exception_ptr& failure) mutable {
+    if (!failure) return reply(std::move(answer));
+    try {
+      std::rethrow_exception(failure);
+    } catch (const std::exception& error) {
+      reply(failed(error));
+    }
+  });
+}
+
+bool Service::use_blob(const std::string& repository, const ContentDigest& digest) {
+  return tree_.use(Tree::link_path(repository, digest)) && tree_.use(Tree::content_path(digest));
+}
+
+}  // namespace corten::registry::serving

@@ -1,0 +1,97 @@
+// What the registry answers (distribution-spec v1.1, and of its development what is useful: cancelling
+// uploads, several tags in one push, digest-algorithm). Each end point is a function; they lie in *_calls.cc
+// by subject.
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/thread_pool.h"
+#include "registry/server/content_digest.h"
+#include "registry/server/journal.h"
+#include "registry/server/message.h"
+#include "registry/server/tree.h"
+#include "registry/server/uploads.h"
+
+namespace corten::registry::serving {
+
+// Blobs up to this size go through the journal, as manifests do; bigger ones are synced as files.
+inline constexpr uint64_t kSmallBlob = 128 << 10;
+inline constexpr size_t kMaxManifest = 4 << 20;
+inline constexpr size_t kMaxTags = 100;  // of one push
+
+struct ServiceOptions {
+  std::string root;
+  JournalOptions journal = {};
+  std::function<void(const std::string& line)> log = {};  // failures of ours; called by any thread
+};
+
+// Thread-safe.
+class Service {
+ public:
+  explicit Service(ServiceOptions options);
+  ~Service();
+
+  // What takes the request's body and answers it.
+  std::unique_ptr<Call> begin(const RequestHead& head);
+  // What an exception means to a client: 507 for a full disk, else 500. Its words go to the log alone.
+  Answer failed(const std::exception& failure);
+
+ private:
+  friend class ManifestPut;
+  friend class BlobPut;
+  friend class SmallBlobPut;
+  friend class ChunkPatch;
+  using CallPtr = std::unique_ptr<Call>;
+
+  CallPtr begin_repository(const RequestHead& head, const std::string& repository,
+                           const std::vector<std::string>& rest);
+  // blob_calls.cc
+  CallPtr get_blob(const RequestHead& head, const std::string& repository, const std::string& digest);
+  CallPtr delete_blob(const std::string& repository, const std::string& digest);
+  // upload_calls.cc
+  CallPtr start_upload(const RequestHead& head, const std::string& repository);
+  CallPtr mount_blob(const std::string& repository, const ContentDigest& digest,
+                     const std::optional<std::string>& from);
+  CallPtr upload_status(const std::string& repository, const std::string& id);
+  CallPtr cancel_upload(const std::string& repository, const std::string& id);
+  CallPtr patch_upload(const RequestHead& head, const std::string& repository, const std::string& id);
+  CallPtr put_upload(const RequestHead& head, const std::string& repository, const std::string& id);
+  CallPtr receive_blob(const RequestHead& head, std::shared_ptr<Upload> upload, const std::string& repository,
+                       const ContentDigest& digest);
+  void finish_upload(const std::shared_ptr<Upload>& upload, uint64_t token, const ContentDigest& digest,
+                     Reply reply);
+  // manifest_calls.cc
+  CallPtr get_manifest(const RequestHead& head, const std::string& repository, const std::string& reference);
+  CallPtr put_manifest(const RequestHead& head, const std::string& repository, const std::string& reference);
+  CallPtr delete_manifest(const std::string& repository, const std::string& reference);
+  Answer store_manifest(std::string_view media_type, const std::string& repository,
+                        const ContentDigest& digest, const std::vector<std::string>& tags,
+                        std::string_view body, std::vector<Change>& changes);
+  Answer remove_manifest(const std::string& repository, const ContentDigest& digest);
+  std::optional<Answer> check_references(const std::string& repository, const struct ManifestFacts& facts);
+  // list_calls.cc
+  CallPtr list_tags(const RequestHead& head, const std::string& repository);
+  CallPtr list_referrers(const RequestHead& head, const std::string& repository, const std::string& digest);
+  CallPtr list_repositories(const RequestHead& head);
+  std::vector<std::string> repositories() const;  // that have manifests, sorted
+
+  // Runs `work` on a worker; what it throws becomes an answer.
+  void on_worker(Reply reply, std::function<Answer()> work);
+  // Answers when the changes are durable.
+  void commit(std::vector<Change> changes, Answer answer, Reply reply);
+  // Whether the repository has it; if so it will not be collected soon.
+  bool use_blob(const std::string& repository, const ContentDigest& digest);
+
+  const ServiceOptions options_;
+  Tree tree_;
+  Uploads uploads_;
+  ThreadPool workers_;
+  Journal journal_;  // ends first: what it still has to tell needs the rest
+};
+
+// A call without a body, or whose body counts for nothing.
+std::unique_ptr<Call> answer_with(std::function<void(Reply)> work);
+std::unique_ptr<Call> answer_now(Answer answer);  // before the body comes
+
+}  // namespace corten::registry::serving
