@@ -5,6 +5,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <optional>
+
 #include <fmt/core.h>
 
 #include "base/error.h"
@@ -64,10 +66,11 @@ std::string read_line() {
 }
 
 std::string ask(const std::string& prompt, bool is_secret) {
+  // Silent before it asks: what is typed from then on counts.
+  std::optional<Silence> silence;
+  if (is_secret) silence.emplace();
   fputs(prompt.c_str(), stderr);
   fflush(stderr);
-  if (!is_secret) return read_line();
-  Silence silence;
   return read_line();
 }
 

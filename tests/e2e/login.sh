@@ -88,7 +88,7 @@ except OSError:
 sys.stdout.write(shown.decode())
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 EOF
-said=$(python3 terminal.py "$CORTEN" "$HOST" "$SECRET") || fail "on a terminal: $said"
+said=$(timeout 60 python3 terminal.py "$CORTEN" "$HOST" "$SECRET") || fail "on a terminal: $said"
 holds "$said" "Login Succeeded"
 lacks "$said" "$SECRET"
 equal "$(skopeo login --get-login --authfile asked.json "$HOST")" ann "--authfile"
