@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
       {"rmi", "remove images", command_rmi, "Images"},
       {"load", "bring in an image from an archive or a layout", command_load, "Images"},
       {"save", "write images to an archive", command_save, "Images"},
+      {"registry", "clean a registry without destroying what is needed", command_registry, "Registries"},
       {"ecr", "repositories, scans and identity in Amazon ECR", command_ecr, "Registries"},
       {"serve", "serve a registry", command_serve, "Registries"},
       {"run", "run a command in a new container", command_run, "Containers"},
