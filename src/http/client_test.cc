@@ -268,5 +268,14 @@ TEST(HttpClient, GivesUpOnChunksWithoutBytes) {
   EXPECT_NE(words.find("frame of a chunk does not end"), std::string::npos) << words;
 }
 
+// There is no time to ask anybody.
+TEST(NameResolver, NumbersAreNotAskedFor) {
+  for (const char* host : {"127.0.0.1", "::1"}) {
+    auto addresses = resolve_host(host, 80, 0);
+    ASSERT_EQ(addresses.size(), 1u) << host;
+    EXPECT_EQ(addresses[0].value.ss_family, std::string(host) == "::1" ? AF_INET6 : AF_INET);
+  }
+}
+
 }  // namespace
 }  // namespace corten::http

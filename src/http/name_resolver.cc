@@ -3,6 +3,7 @@
 #include <ares.h>
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 
 #include <cstring>
@@ -34,24 +35,6 @@ void take_answer(void* user, int status, int, ares_addrinfo* result) {
     answer.addresses.push_back(address);
   }
   if (result) ares_freeaddrinfo(result);
-}
-
-// c-ares asks a name server even for a number.
-std::optional<Address> parse_number(const std::string& host, uint16_t port) {
-  Address address;
-  auto& four = reinterpret_cast<sockaddr_in&>(address.value);
-  auto& six = reinterpret_cast<sockaddr_in6&>(address.value);
-  if (inet_pton(AF_INET, host.c_str(), &four.sin_addr) == 1) {
-    four.sin_family = AF_INET;
-    four.sin_port = htons(port);
-    address.size = sizeof four;
-    return address;
-  }
-  if (inet_pton(AF_INET6, host.c_str(), &six.sin6_addr) != 1) return std::nullopt;
-  six.sin6_family = AF_INET6;
-  six.sin6_port = htons(port);
-  address.size = sizeof six;
-  return address;
 }
 
 class Channel {
@@ -87,10 +70,30 @@ class Channel {
   ares_channel channel_ = nullptr;
 };
 
+// c-ares asks name servers for addresses, too.
+std::optional<Address> numeric_address(const std::string& host, uint16_t port) {
+  Address address;
+  if (auto* v4 = reinterpret_cast<sockaddr_in*>(&address.value);
+      inet_pton(AF_INET, host.c_str(), &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    address.size = sizeof *v4;
+    return address;
+  }
+  if (auto* v6 = reinterpret_cast<sockaddr_in6*>(&address.value);
+      inet_pton(AF_INET6, host.c_str(), &v6->sin6_addr) == 1) {
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    address.size = sizeof *v6;
+    return address;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::vector<Address> resolve_host(const std::string& host, uint16_t port, int timeout_ms) {
-  if (auto number = parse_number(host, port)) return {*number};
+  if (auto address = numeric_address(host, port)) return {*address};
   Answer answer;
   {
     Channel channel;

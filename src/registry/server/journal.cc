@@ -60,9 +60,13 @@ std::optional<Change> take_change(std::string_view& body) {
   return change;
 }
 
+size_t bytes_of(const Change& change) {
+  return kChangeHead + change.path.size() + change.data.size();
+}
+
 size_t bytes_of(const std::vector<Change>& changes) {
   size_t bytes = 0;
-  for (const Change& change : changes) bytes += kChangeHead + change.path.size() + change.data.size();
+  for (const Change& change : changes) bytes += bytes_of(change);
   return bytes;
 }
 
@@ -230,7 +234,7 @@ std::exception_ptr Journal::write_and_make(std::vector<Waiting>& batch) {
           if ((change.kind == Change::Kind::kRemoveIfUnused) == is_conditional &&
               (!is_conditional || tree_.remove_if_unused(change.path, change.before_s)))
             changes.push_back(&change);
-    if (!changes.empty()) write_record(encode_record(generation_, changes));
+    if (!changes.empty()) write_record(changes);
   } catch (...) {
     return std::current_exception();
   }
@@ -246,8 +250,11 @@ std::exception_ptr Journal::write_and_make(std::vector<Waiting>& batch) {
   return nullptr;
 }
 
-void Journal::write_record(const std::string& record) {
-  if (offset_ > 0 && offset_ + record.size() > options_.max_file_bytes) change_files();
+void Journal::write_record(const std::vector<const Change*>& changes) {
+  uint64_t size = kHead;
+  for (const Change* change : changes) size += bytes_of(*change);
+  if (offset_ > 0 && offset_ + size > options_.max_file_bytes) change_files();
+  const std::string record = encode_record(generation_, changes);
   const int file = files_[current_].get();
   uint64_t& filled = filled_[current_];
   if (const uint64_t end = offset_ + record.size(); end > filled) {

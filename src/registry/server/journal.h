@@ -88,7 +88,7 @@ class Journal {
   void work();
   void sync_everything();  // the second thread
   std::exception_ptr write_and_make(std::vector<Waiting>& batch);
-  void write_record(const std::string& record);
+  void write_record(const std::vector<const Change*>& changes);
   void change_files();
   void make(const Change& change);
 

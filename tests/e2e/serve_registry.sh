@@ -1,0 +1,105 @@
+# The embedded registry, as other programs see it: skopeo and curl; killed at any instant it keeps what it acknowledged.
+. "$(dirname "$0")/lib.sh"
+unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY || true
+echo {} >"$T/auth.json"
+export REGISTRY_AUTH_FILE="$T/auth.json"
+
+# serve FLAGS...: sets URL, HOST and SERVER. A server ends with the test, whatever becomes of it.
+# shellcheck disable=SC2120 # flags are for the tests of flags
+serve() {
+  : >"$T/said"
+  "$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/registry" "$@" >"$T/said" 2>"$T/served" &
+  SERVER=$!
+  URL=
+  while [ -z "$URL" ]; do
+    kill -0 "$SERVER" 2>/dev/null || fail "the server ended: $(cat "$T/served")"
+    URL=$(sed -n 's/^listening on //p' "$T/said")
+    [ -n "$URL" ] || sleep 0.05
+  done
+  HOST=${URL#*://}
+}
+stop() { # SIGNAL
+  kill -"$1" "$SERVER"
+  wait "$SERVER" 2>/dev/null || [ "$1" = KILL ] || fail "it ended with $?: $(cat "$T/served")"
+  SERVER=
+}
+trap '[ -z "${SERVER-}" ] || kill -KILL "$SERVER"; cleanup' EXIT
+copy() { skopeo --insecure-policy copy -q --src-tls-verify=false --dest-tls-verify=false "$@"; }
+status() { curl -s -o "$T/body" -w '%{http_code}' "$@"; }
+
+base bb
+printf 'FROM bb\nRUN head -c 300000 /dev/urandom >/random\nCMD ["true"]\n' >Dockerfile
+build . --build-context bb=bb -o type=oci,dest=image.tar
+mkdir layout && tar -C layout -xf image.tar
+
+# skopeo pushes and pulls; every byte comes back.
+serve
+copy "oci:layout" "docker://$HOST/team/page:v1"
+copy "docker://$HOST/team/page:v1" oci:back:v1
+equal "$(ls back/blobs/sha256)" "$(ls layout/blobs/sha256)" "the blobs"
+copy "docker://$HOST/team/page:v1" "docker://$HOST/other/page:v2"
+equal "$(skopeo list-tags --tls-verify=false "docker://$HOST/other/page" | tr -d ' \n')" \
+  "{\"Repository\":\"$HOST/other/page\",\"Tags\":[\"v2\"]}" "tags"
+skopeo delete --tls-verify=false "docker://$HOST/other/page:v2"
+equal "$(status "$URL/v2/other/page/manifests/v2")" 404 "after skopeo's delete"
+holds "$(cat body)" '"code":"MANIFEST_UNKNOWN"'
+
+# curl: an upload in pieces that goes on after the server was killed.
+head -c 900000 /dev/urandom >blob
+digest=sha256:$(sha256sum blob | cut -d' ' -f1)
+location=$(curl -sf -D - -X POST "$URL/v2/a/blobs/uploads/" | tr -d '\r' | sed -n 's/^Location: //p')
+head -c 500000 blob >first
+tail -c +500001 blob >second
+equal "$(status -X PATCH -H 'Content-Type: application/octet-stream' -T first "$URL$location")" 202 "a piece"
+stop KILL
+serve
+equal "$(curl -sf -D - "$URL$location" | tr -d '\r' | sed -n 's/^Range: //p')" 0-499999 "what had come before it was killed"
+equal "$(status -X PUT -H 'Content-Range: 500000-899999' -T second "$URL$location?digest=$digest")" 201 "the end"
+curl -sf "$URL/v2/a/blobs/$digest" | cmp - blob
+equal "$(curl -sf -H 'Range: bytes=1000-1999' "$URL/v2/a/blobs/$digest" | sha256sum)" \
+  "$(tail -c +1001 blob | head -c 1000 | sha256sum)" "a range"
+head -c 899990 blob >end
+curl -sf -C - "$URL/v2/a/blobs/$digest" -o end
+cmp end blob || fail "a download that goes on"
+
+# Killed while it is pushed to: whatever was acknowledged is there.
+: >acknowledged
+empty=sha256:$(printf '{}' | sha256sum | cut -d' ' -f1)
+for round in 1 2 3; do
+  curl -sf -o body -X POST --data-binary '{}' "$URL/v2/k/blobs/uploads/?digest=$empty"
+  (
+    i=0
+    while i=$((i + 1)); do
+      printf '{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"%s","size":2},"layers":[],"annotations":{"n":"%s-%s"}}' \
+        "$empty" "$round" "$i" >manifest
+      curl -sf -o body2 -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' --data-binary @manifest \
+        "$URL/v2/k/manifests/t$round-$i" || break
+      echo "t$round-$i $(sha256sum <manifest | cut -d' ' -f1)" >>acknowledged
+    done
+  ) 2>/dev/null &
+  pusher=$!
+  while [ "$(grep -c "^t$round-" acknowledged || true)" -lt 20 ]; do
+    kill -0 "$pusher" 2>/dev/null || fail "pushing ended: $(cat body2)"
+    sleep 0.05
+  done
+  stop KILL
+  wait "$pusher" || true
+  serve
+  while read -r tag sum; do
+    equal "$(curl -sf "$URL/v2/k/manifests/$tag" | sha256sum | cut -d' ' -f1)" "$sum" "$tag after a kill"
+  done <acknowledged
+done
+
+# It ends cleanly, and says what is wrong with its flags.
+stop TERM
+serve
+stop INT
+"$CORTEN" serve registry --root "$T/registry" --listen nonsense 2>err && fail "a listen address"
+holds "$(cat err)" "not of the form ADDRESS:PORT"
+mkdir things && touch things/file
+"$CORTEN" serve registry --root things --listen 127.0.0.1:0 2>err && fail "a directory of other things"
+holds "$(cat err)" "no registry of Corten"
+serve
+"$CORTEN" serve registry --root "$T/registry" --listen 127.0.0.1:0 2>err && fail "two servers"
+holds "$(cat err)" "another server has this registry open"
+stop TERM
