@@ -29,7 +29,8 @@ class Access {
   struct Options {
     http::ClientOptions http;  // its `tls` is ours to set
     Credentials credentials;
-    std::shared_ptr<const Clock> clock;  // unset: the system's
+    std::shared_ptr<const Clock> clock = {};  // unset: the system's
+    bool wants_refresh_token = false;         // of a login; see refresh_token()
   };
   explicit Access(Options options);
   ~Access();
@@ -45,6 +46,9 @@ class Access {
   // used (never the secret), the registry's words, and what to run.
   Error refusal(const Endpoint& endpoint, unsigned status, std::string_view text,
                 const std::vector<std::string>& scopes) const;
+
+  // What a token server gave for later in place of the password, or "".
+  std::string refresh_token() const;
 
   // The address that a Location of an answer means; the endpoint's own host keeps its scheme (registries
   // behind a proxy say http:// for https://).
