@@ -18,12 +18,6 @@
 namespace corten::http {
 namespace {
 
-// Without waiting for anybody: there may be no name server.
-TEST(NameResolver, NumbersAreNotAskedFor) {
-  EXPECT_EQ(resolve_host("127.0.0.1", 80, 0).at(0).value.ss_family, AF_INET);
-  EXPECT_EQ(resolve_host("::1", 80, 0).at(0).value.ss_family, AF_INET6);
-}
-
 TEST(HttpClient, ConnectionsAreUsedAgain) {
   Server server(
       [](const std::string& request) { return answer("200 OK", request.substr(0, request.find('\r'))); });

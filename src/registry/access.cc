@@ -333,8 +333,22 @@ struct Access::Try {
   }
 };
 
-http::Response Access::send(const Endpoint& asked_endpoint, http::Request request,
+http::Response Access::send(const Endpoint& endpoint, http::Request request,
                             const std::vector<std::string>& scopes) {
+  if (request.method != "HEAD") return send_once(endpoint, std::move(request), scopes);
+  http::Response response = send_once(endpoint, request, scopes);
+  if (response.status != 405 && response.status != 501) return response;
+  request.method = "GET";
+  response = send_once(endpoint, std::move(request), scopes);
+  class Nothing : public archive::ByteSource {
+    size_t read(void*, size_t) override { return 0; }
+  };
+  response.body = std::make_unique<Nothing>();  // what was not asked for is not waited for
+  return response;
+}
+
+http::Response Access::send_once(const Endpoint& asked_endpoint, http::Request request,
+                                 const std::vector<std::string>& scopes) {
   Endpoint endpoint = asked_endpoint;
   const std::shared_ptr<Host> host = host_of(endpoint);
   http::Client& client = client_for(endpoint);

@@ -227,6 +227,7 @@ TEST(Hosts, MalformedFilesAreNamedWithTheirLine) {
       {"[[registry]]\nlocation = "
        "\"a.test\"\n[[registry.mirror]]\nlocation=\"b\"\npull-from-mirror=\"some\"\n",
        "registries.conf:5: pull-from-mirror is \"some\""},
+      {"[=]\n", "registries.conf:1: this is no TOML"},
       {"registry = 1\n", "registries.conf:1: an array is expected"},
   };
   for (const auto& [text, words] : cases) {
