@@ -12,6 +12,7 @@
 #include "base/strings.h"
 #include "base/temp_dir.h"
 #include "base/unique_fd.h"
+#include "http/name_resolver.h"
 #include "http/server_test.h"
 
 namespace corten::http {
@@ -259,6 +260,15 @@ TEST(HttpClient, GivesUpOnChunksWithoutBytes) {
   std::string words;
   EXPECT_EQ(code_of([&] { response.body->read(buffer, sizeof buffer); }, &words), ErrorCode::kIo);
   EXPECT_NE(words.find("frame of a chunk does not end"), std::string::npos) << words;
+}
+
+// There is no time to ask anybody.
+TEST(NameResolver, NumbersAreNotAskedFor) {
+  for (const char* host : {"127.0.0.1", "::1"}) {
+    auto addresses = resolve_host(host, 80, 0);
+    ASSERT_EQ(addresses.size(), 1u) << host;
+    EXPECT_EQ(addresses[0].value.ss_family, std::string(host) == "::1" ? AF_INET6 : AF_INET);
+  }
 }
 
 }  // namespace

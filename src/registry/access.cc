@@ -131,6 +131,7 @@ struct Access::Shared {
   std::map<std::string, std::shared_ptr<Host>> hosts;
   std::map<std::pair<http::TlsOptions, std::string>, std::unique_ptr<http::Client>> clients;
   std::map<std::vector<std::string>, std::shared_ptr<TokenSlot>> tokens;
+  std::string refresh_token;
 
   int64_t now_ns() const { return options.clock ? options.clock->now_ns() : SystemClock().now_ns(); }
 
@@ -159,6 +160,10 @@ struct Access::Shared {
       const int64_t began = now_ns();
       Token token = fetch_token(client, request, began / kSecond);
       slot->value = std::move(token.value);
+      if (!token.refresh_token.empty()) {
+        std::lock_guard all(mutex);
+        refresh_token = std::move(token.refresh_token);
+      }
       const int64_t margin_s = std::min<int64_t>(10, token.lasts_s / 4);
       slot->good_until_ns = began + (token.lasts_s - margin_s) * kSecond;
     } catch (...) {
@@ -241,6 +246,11 @@ http::Response Access::first_contact(Host& host, const Endpoint& endpoint, const
   fail(ErrorCode::kInternal, "no scheme was tried");
 }
 
+std::string Access::refresh_token() const {
+  std::lock_guard lock(shared_->mutex);
+  return shared_->refresh_token;
+}
+
 std::string Access::resolve_location(const Endpoint& endpoint, const http::Response& answer) const {
   const std::string location = answer.field("Location");
   if (location.empty()) fail(ErrorCode::kFailed, "{}: its answer has no Location", answer.url);
@@ -294,7 +304,8 @@ struct Access::Try {
                                  .scopes = scopes(),
                                  .credential = credential,
                                  .registry = endpoint.authority,
-                                 .is_insecure = endpoint.scheme == "http" || !endpoint.tls.is_verified};
+                                 .is_insecure = endpoint.scheme == "http" || !endpoint.tls.is_verified,
+                                 .wants_refresh_token = shared.options.wants_refresh_token};
       std::tie(sent_token, was_fresh) = shared.token(client, request, refused);
     }
     return "Bearer " + sent_token;
@@ -322,8 +333,22 @@ struct Access::Try {
   }
 };
 
-http::Response Access::send(const Endpoint& asked_endpoint, http::Request request,
+http::Response Access::send(const Endpoint& endpoint, http::Request request,
                             const std::vector<std::string>& scopes) {
+  if (request.method != "HEAD") return send_once(endpoint, std::move(request), scopes);
+  http::Response response = send_once(endpoint, request, scopes);
+  if (response.status != 405 && response.status != 501) return response;
+  request.method = "GET";
+  response = send_once(endpoint, std::move(request), scopes);
+  class Nothing : public archive::ByteSource {
+    size_t read(void*, size_t) override { return 0; }
+  };
+  response.body = std::make_unique<Nothing>();  // what was not asked for is not waited for
+  return response;
+}
+
+http::Response Access::send_once(const Endpoint& asked_endpoint, http::Request request,
+                                 const std::vector<std::string>& scopes) {
   Endpoint endpoint = asked_endpoint;
   const std::shared_ptr<Host> host = host_of(endpoint);
   http::Client& client = client_for(endpoint);

@@ -29,15 +29,17 @@ class Access {
   struct Options {
     http::ClientOptions http;  // its `tls` is ours to set
     Credentials credentials;
-    std::shared_ptr<const Clock> clock;  // unset: the system's
+    std::shared_ptr<const Clock> clock = {};  // unset: the system's
+    bool wants_refresh_token = false;         // of a login; see refresh_token()
   };
   explicit Access(Options options);
   ~Access();
 
   // `request.url` is a path behind endpoint.prefix ("/library/ubuntu/manifests/latest"), or an absolute
   // address: a Location of an earlier answer (resolve_location()). Every status but a 401 that a token mends
-  // is an answer. `scopes`: "repository:team/app:pull,push", the first one first. Errors as of http::Client;
-  // kPermission also where no token is to be had (with the text of refusal()).
+  // is an answer; a HEAD that the server does not know (405, 501) is asked by GET. `scopes`:
+  // "repository:team/app:pull,push", the first one first. Errors as of http::Client; kPermission also where
+  // no token is to be had (with the text of refusal()).
   http::Response send(const Endpoint& endpoint, http::Request request,
                       const std::vector<std::string>& scopes);
 
@@ -45,6 +47,9 @@ class Access {
   // used (never the secret), the registry's words, and what to run.
   Error refusal(const Endpoint& endpoint, unsigned status, std::string_view text,
                 const std::vector<std::string>& scopes) const;
+
+  // What a token server gave for later in place of the password, or "".
+  std::string refresh_token() const;
 
   // The address that a Location of an answer means; the endpoint's own host keeps its scheme (registries
   // behind a proxy say http:// for https://).
@@ -56,6 +61,8 @@ class Access {
   struct Try;
   std::shared_ptr<Host> host_of(const Endpoint& endpoint) const;
   http::Client& client_for(const Endpoint& endpoint) const;
+  http::Response send_once(const Endpoint& endpoint, http::Request request,
+                           const std::vector<std::string>& scopes);
   http::Response first_contact(Host& host, const Endpoint& endpoint, const http::Request& request,
                                bool is_ping) const;
   std::unique_ptr<Shared> shared_;

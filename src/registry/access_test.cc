@@ -297,6 +297,110 @@ TEST(Access, ARedirectedPlaceAsksInVain) {
   EXPECT_EQ(field_of(seen[0], "X-Own"), "");
 }
 
+TEST(Access, AHeadThatIsNotKnownIsAskedByGet) {
+  Server server([](const std::string& request) {
+    if (request.starts_with("HEAD"))
+      return std::string("HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 3\r\n\r\n");
+    return answer("200 OK", "a manifest", "Docker-Content-Digest: sha256:x\r\n");
+  });
+  Access access = make_access("x", {});
+  http::Response response =
+      access.send(endpoint_of(server), {.url = "/a/manifests/1", .method = "HEAD"}, kPull);
+  EXPECT_EQ(response.status, 200u);
+  EXPECT_EQ(response.field("Docker-Content-Digest"), "sha256:x");
+  EXPECT_EQ(response.size, 10u);
+  EXPECT_EQ(body_of(response), "");
+}
+
+TEST(Access, APortThatSpeaksTlsIsFound) {
+  // What Go's servers say to plain requests; the handshake then fails, for there is none here.
+  int requests = 0;
+  Server server([&](const std::string& request) {
+    requests++;
+    EXPECT_EQ(field_of(request, "Authorization"), "");
+    return std::string(
+        "HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\nClient sent an HTTP request to an HTTPS "
+        "server.\n");
+  });
+  const Endpoint endpoint = endpoint_of(server);
+  EXPECT_TRUE(endpoint.may_be_either_scheme);
+  Access access = make_access(endpoint.authority, ann());
+  std::string words;
+  EXPECT_EQ(http::code_of([&] { access.send(endpoint, {.url = "/x"}, kPull); }, &words), ErrorCode::kIo);
+  EXPECT_NE(words.find("it speaks TLS alone"), std::string::npos) << words;
+  EXPECT_EQ(requests, 2);
+}
+
+// An insecure registry: TLS is tried first; one that has none is spoken to without, once for all.
+TEST(Access, APortWithoutTlsIsFound) {
+  int requests = 0;
+  Server server([&](const std::string&) {
+    requests++;
+    return answer("200 OK", "");
+  });
+  Endpoint endpoint = endpoint_of(server);
+  endpoint.scheme = "https";
+  endpoint.tls.is_verified = false;
+  http::ClientOptions options = http::quick();
+  options.timeouts = {300, 300};  // this server waits for the end of a line that a greeting does not have
+  Access access({.http = options, .credentials = {}});
+  EXPECT_EQ(access.send(endpoint, {.url = "/x"}, kPull).status, 200u);
+  EXPECT_EQ(access.send(endpoint, {.url = "/x"}, kPull).status, 200u);
+  EXPECT_EQ(requests, 2);
+}
+
+// Where only one scheme is allowed, the other is not tried.
+TEST(Access, NoFallBackToPlain) {
+  Server server([](const std::string&) -> std::string {
+    ADD_FAILURE() << "a plain request";
+    return "";
+  });
+  Endpoint endpoint = endpoint_of(server);
+  endpoint.scheme = "https";
+  endpoint.may_be_either_scheme = false;
+  http::ClientOptions options = http::quick();
+  options.timeouts = {300, 300};
+  Access access({.http = options, .credentials = {}});
+  EXPECT_EQ(http::code_of([&] { access.send(endpoint, {.url = "/x"}, kPull); }), ErrorCode::kIo);
+}
+
+TEST(Access, LocationsAreResolved) {
+  Endpoint endpoint{.authority = "r.test", .registry = "r.test"};
+  Access access = make_access("r.test", {});
+  const auto resolved = [&](const std::string& location) {
+    http::Response answer;
+    answer.url = "https://r.test/v2/a/blobs/uploads/";
+    answer.fields = {{"Location", location}};
+    return access.resolve_location(endpoint, answer);
+  };
+  EXPECT_EQ(resolved("/v2/a/blobs/uploads/1?s=x"), "https://r.test/v2/a/blobs/uploads/1?s=x");
+  EXPECT_EQ(resolved("1?s=x"), "https://r.test/v2/a/blobs/uploads/1?s=x");
+  EXPECT_EQ(resolved("http://r.test/v2/1"), "https://r.test/v2/1");  // behind a proxy
+  EXPECT_EQ(resolved("http://r.test:8080/v2/1"), "http://r.test:8080/v2/1");
+  EXPECT_EQ(resolved("https://blobs.test/1"), "https://blobs.test/1");
+  EXPECT_EQ(
+      http::code_of([&] { access.send(endpoint, {.url = "http://blobs.test/1", .method = "PUT"}, kPush); }),
+      ErrorCode::kPermission);
+  EXPECT_EQ(http::code_of([&] { access.send(endpoint, {.url = "file:///etc/passwd"}, kPull); }),
+            ErrorCode::kPermission);
+}
+
+TEST(Access, MirrorsAreToldWhoseImagesAreMeant) {
+  std::vector<std::string> lines;
+  Server server([&](const std::string& request) {
+    lines.push_back(first_line(request));
+    return answer("200 OK", "");
+  });
+  Endpoint endpoint = endpoint_of(server);
+  endpoint.registry = "docker.io";
+  endpoint.adds_namespace = true;
+  Access access = make_access("x", {});
+  access.send(endpoint, {.url = "/a/manifests/1"}, kPull);
+  access.send(endpoint, {.url = "/a/tags/list?n=5", .method = "HEAD"}, kPull);
+  EXPECT_EQ(lines, std::vector<std::string>(
+                       {"GET /v2/a/manifests/1?ns=docker.io", "HEAD /v2/a/tags/list?n=5&ns=docker.io"}));
+}
+
 TEST(Access, WhoWasRefusedAndWhatToDo) {
   TokenRegistry registry;
   registry.token_status = "401 Unauthorized";

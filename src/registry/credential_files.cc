@@ -84,9 +84,9 @@ FoundFiles read_credential_files(const std::string& authfile) {
 }
 
 std::string writable_credential_file(const std::string& authfile) {
-  const std::string named = authfile.empty() ? variable("REGISTRY_AUTH_FILE") : authfile;
+  std::string named = authfile.empty() ? variable("REGISTRY_AUTH_FILE") : authfile;
   if (!named.empty()) return named;
-  const std::string file = docker_config();
+  std::string file = docker_config();
   if (file.empty())
     throw Error(ErrorCode::kNotFound, "no place for credentials: HOME is not set")
         .with_hint("name a file: --authfile FILE");

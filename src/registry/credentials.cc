@@ -17,7 +17,7 @@ constexpr const char* kDockerHub = "docker.io";
 
 // The place of a byte; the JSON parser's own words quote the text, which may be a secret.
 [[noreturn]] void refuse_json(const std::string& path, std::string_view text, const Error& error) {
-  const std::string words = error.message();
+  const std::string& words = error.message();
   int line = 0;
   if (size_t at = words.find("byte "); at != std::string::npos) {
     size_t end = words.find_first_not_of("0123456789", at + 5);

@@ -177,12 +177,13 @@ TEST(Hosts, DockersDaemonJson) {
   Machine machine;
   machine.put("etc/docker/daemon.json", R"({
     "registry-mirrors": ["https://hub.test/", "http://127.0.0.1:5001"],
-    "insecure-registries": ["plain.test:5000", "10.1.0.0/16", "fd00::/8"], "log-level": "debug"})");
+    "insecure-registries": ["plain.test:5000"], "log-level": "debug"})");
   EXPECT_EQ(machine.ways("ubuntu"), Ways({"https://hub.test/v2 library/ubuntu mirror",
                                           "http://127.0.0.1:5001/v2 library/ubuntu mirror unverified",
                                           "https://registry-1.docker.io/v2 library/ubuntu"}));
   EXPECT_EQ(machine.ways("quay.io/a/b").size(), 1u);
   EXPECT_EQ(machine.ways("plain.test:5000/a"), Ways({"https://plain.test:5000/v2 a either unverified"}));
+  machine.put("etc/docker/daemon.json", R"({"insecure-registries": ["10.1.0.0/16", "fd00::/8"]})");
   EXPECT_EQ(machine.ways("10.1.2.3:5000/a"), Ways({"https://10.1.2.3:5000/v2 a either unverified"}));
   EXPECT_EQ(machine.ways("10.2.2.3:5000/a"), Ways({"https://10.2.2.3:5000/v2 a"}));
 }
@@ -226,6 +227,7 @@ TEST(Hosts, MalformedFilesAreNamedWithTheirLine) {
       {"[[registry]]\nlocation = "
        "\"a.test\"\n[[registry.mirror]]\nlocation=\"b\"\npull-from-mirror=\"some\"\n",
        "registries.conf:5: pull-from-mirror is \"some\""},
+      {"[=]\n", "registries.conf:1: this is no TOML"},
       {"registry = 1\n", "registries.conf:1: an array is expected"},
   };
   for (const auto& [text, words] : cases) {

@@ -30,12 +30,15 @@ bool is_private(const in_addr& address) {
 }
 
 bool is_private(const in6_addr& address) {
-  if (IN6_IS_ADDR_V4MAPPED(&address) || IN6_IS_ADDR_V4COMPAT(&address)) {
+  constexpr uint8_t kNat64[12] = {0, 0x64, 0xFF, 0x9B};
+  if (IN6_IS_ADDR_V4MAPPED(&address) || IN6_IS_ADDR_V4COMPAT(&address) ||
+      std::equal(kNat64, kNat64 + 12, address.s6_addr)) {
     in_addr inner;
     std::copy_n(address.s6_addr + 12, 4, reinterpret_cast<uint8_t*>(&inner.s_addr));
-    return is_private(inner) || IN6_IS_ADDR_LOOPBACK(&address) || IN6_IS_ADDR_UNSPECIFIED(&address);
+    return is_private(inner);
   }
-  return IN6_IS_ADDR_LINKLOCAL(&address) || IN6_IS_ADDR_SITELOCAL(&address) ||
+  return IN6_IS_ADDR_LOOPBACK(&address) || IN6_IS_ADDR_UNSPECIFIED(&address) ||
+         IN6_IS_ADDR_LINKLOCAL(&address) || IN6_IS_ADDR_SITELOCAL(&address) ||
          IN6_IS_ADDR_MULTICAST(&address) || (address.s6_addr[0] & 0xFE) == 0xFC;
 }
 

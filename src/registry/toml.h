@@ -29,7 +29,7 @@ class Toml {
 
   // The member of a table, or nullptr.
   const Toml* find(std::string_view key) const;
-  std::string get_string(std::string_view key, std::string fallback = {}) const;
+  std::string get_string(std::string_view key, const std::string& fallback = {}) const;
   bool get_bool(std::string_view key, bool fallback = false) const;
   // A list of strings, or one string.
   std::vector<std::string> get_strings(std::string_view key) const;

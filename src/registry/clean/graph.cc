@@ -185,7 +185,19 @@ class Planner {
     }
   }
 
+  // What other tags or an index hold. The last tag of what stays for another reason is no tag to take away: a
+  // registry's own garbage collection would find it untagged.
+  std::set<std::string> held_otherwise() const {
+    std::set<std::string> held;
+    for (const auto& [tag, verdict] : tags_)
+      if (!verdict.is_deleted) held.insert(snapshot_.tags.at(tag));
+    for (const auto& [digest, why] : kept_)
+      if (const Node* node = find(digest)) held.insert(node->children.begin(), node->children.end());
+    return held;
+  }
+
   void tell_tags(Plan& plan) {
+    const std::set<std::string> held = held_otherwise();
     for (const auto& [tag, digest] : snapshot_.tags) {
       bool stays = kept_.contains(digest) || !plan.blocked_by.empty();
       if (is_helper(tag)) {
@@ -194,6 +206,8 @@ class Planner {
                       !stays    ? "what it is for goes"
                       : is_here ? "what it is for stays"
                                 : "what it is for is not here"};
+      } else if (tags_[tag].is_deleted && stays && plan.blocked_by.empty() && !held.contains(digest)) {
+        tags_[tag] = {tag, false, "what it names stays: " + kept_.at(digest)};
       } else if (tags_[tag].is_deleted && stays && plan.blocked_by.empty()) {
         tags_[tag].reason += ", the tag alone: its manifest stays";
         plan.untags.push_back(tag);

@@ -139,6 +139,9 @@ TEST(CleanGraph, WhatIsInUseStays) {
       plan(r, {.tags = {"*"}, .in_use_digests = {digest("deployed"), "sha256:config"}, .in_use_tags = {"b"}});
   EXPECT_TRUE(p.removals.empty());
   EXPECT_EQ(why(p, "deployed"), "in use");
+  // Nor does its last tag: a registry's own garbage collection would find it untagged.
+  EXPECT_TRUE(p.untags.empty());
+  EXPECT_EQ(p.tags[0].reason, "what it names stays: in use");
 }
 
 TEST(CleanGraph, YoungLockedAndForeignOnesStay) {

@@ -4,16 +4,17 @@
 #include <string>
 
 #include "registry/cloud/aws_credentials.h"
+#include "registry/credentials.h"
 
 namespace corten::registry::cloud {
 
-// For HTTP Basic.
-struct CloudCredential {
-  std::string user, password, source;
-};
-
 // For a host of Amazon ECR, a token by way of the credential chain; nothing for every other host. Error as
 // require_credentials(): no request is sent without credentials. Not remembered: it costs a request.
-std::optional<CloudCredential> cloud_credentials(const std::string& host, const AwsContext& context);
+std::optional<Credential> cloud_credentials(const std::string& host, const AwsContext& context);
+
+// For Credentials::add_provider(): the same, remembered for eleven of the twelve hours that a token lasts.
+// Of Azure's registries
+// too, where variables name a service principal or a workload identity. Thread-safe.
+Credentials::Provider cloud_provider();
 
 }  // namespace corten::registry::cloud
