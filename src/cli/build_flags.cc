@@ -124,6 +124,7 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
                  "the Dockerfile (default: Dockerfile in the context; -: standard input)");
   app.add_option("-t,--tag", flags.tags, "name of the image, NAME[:TAG]; may be repeated")
       ->allow_extra_args(false);
+  app.add_option("--on", flags.on, "build there and push: acr:REGISTRY (Azure)");
   app.add_option("--target", flags.target, "stage to build (default: the last)");
   app.add_option("--build-arg", flags.build_args, "NAME=VALUE, or NAME to take it from the environment")
       ->allow_extra_args(false);

@@ -17,6 +17,7 @@ namespace corten::cli {
 struct BuildFlags {
   std::string context;
   std::string file;  // -f
+  std::string on;    // --on: where else it is built
   std::vector<std::string> tags;
   std::vector<OutputSpec> outputs;
   std::vector<image::AnnotationRule> annotations;  // of --annotation: for all outputs

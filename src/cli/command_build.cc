@@ -19,6 +19,7 @@
 #include "build/run_limits.h"
 #include "build/solve.h"
 #include "build/stage_state.h"
+#include "cli/build_elsewhere.h"
 #include "cli/build_flags.h"
 #include "cli/build_output.h"
 #include "cli/build_sources.h"
@@ -284,6 +285,7 @@ class Traced {
 
 int command_build(const Arguments& arguments) {
   BuildFlags flags = parse_build_flags(arguments, "build");
+  if (!flags.on.empty()) return build_elsewhere(flags);
   std::optional<Traced> traced;
   if (flags.trace) traced.emplace();
   for (const std::string& tag : flags.tags) {

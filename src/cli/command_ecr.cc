@@ -14,6 +14,7 @@
 #include "registry/cloud/aws_sts.h"
 #include "registry/cloud/ecr.h"
 #include "registry/cloud/ecr_ensure.h"
+#include "registry/login.h"
 #include "report/table.h"
 
 namespace corten::cli {
@@ -207,6 +208,37 @@ int findings(const Arguments& arguments) {
   return is_bad ? 1 : 0;
 }
 
+int login(const Arguments& arguments) {
+  std::string name, region, authfile;
+  CLI::App app("Logs in to a registry of ECR for twelve hours. Corten's own pushes and pulls need no login.",
+               "ecr login");
+  app.add_option("REGISTRY", name, "ACCOUNT.dkr.ecr.REGION.amazonaws.com (default: the caller's own)");
+  app.add_option("--authfile", authfile, "file to write (as 'corten login')");
+  add_region_flag(app, region);
+  parse_flags(app, arguments);
+  cloud::EcrImage place;
+  if (!name.empty()) {
+    auto host = cloud::parse_ecr_host(name);
+    if (!host)
+      fail(ErrorCode::kUsage, "{} is no registry of ECR (ACCOUNT.dkr.ecr.REGION.amazonaws.com)", quote(name));
+    place.account = host->account;
+    place.region = host->region;
+  }
+  Aws aws;
+  cloud::EcrLogin found = cloud::ecr_login(aws.ecr(region, place));
+  std::string host = name.empty() ? found.host : name;
+  if (!cloud::parse_ecr_host(host))
+    fail(ErrorCode::kFailed, "ECR names a registry that is none: {}", quote(host));
+  registry::SavedLogin saved =
+      registry::save_login(host, {.user = found.user, .password = found.password, .source = "ECR"}, authfile);
+  if (!saved.is_encrypted)
+    print_warning(
+        fmt::format("the token is stored unencrypted in {}: a credential helper would keep it better",
+                    quote(saved.place)));
+  fmt::print("Login Succeeded: {} until {}\n", host, format_rfc3339(found.expires_s));
+  return 0;
+}
+
 int whoami(const Arguments& arguments) {
   std::string region, format = "table";
   CLI::App app("Says whose credentials these are: account, region, ARN, and which source gave them.",
@@ -240,20 +272,22 @@ int whoami(const Arguments& arguments) {
 int command_ecr(const Arguments& arguments) {
   std::string verb = arguments.empty() ? "" : arguments[0];
   Arguments rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
+  if (verb == "login") return login(rest);
   if (verb == "ensure") return ensure(rest);
   if (verb == "findings") return findings(rest);
   if (verb == "whoami") return whoami(rest);
   if (verb == "--help" || verb == "-h")
     throw HelpWanted{
         "Amazon ECR.\n"
-        "Usage: corten ecr ensure|findings|whoami ...\n\n"
+        "Usage: corten ecr login|ensure|findings|whoami ...\n\n"
+        "  login     keep a token of twelve hours for docker and others\n"
         "  ensure    make a repository that is missing, set scan on push, expiry, mutability; --preview\n"
         "  findings  what ECR's scanner found in an image\n"
         "  whoami    account, region and identity of the credentials\n\n"
         "Credentials are looked for where the AWS CLI looks: variables, a web identity, profiles, "
         "containers,\n"
         "the instance. Pushes and pulls to a registry of ECR use them by themselves.\n"};
-  throw Error(ErrorCode::kUsage, verb.empty() ? "ecr: ensure, findings or whoami?"
+  throw Error(ErrorCode::kUsage, verb.empty() ? "ecr: login, ensure, findings or whoami?"
                                               : fmt::format("ecr {}: no such command", quote(verb)))
       .with_hint("see 'corten ecr --help'");
 }

@@ -11,6 +11,7 @@ int command_why(const Arguments& arguments);
 int command_lint(const Arguments& arguments);
 int command_buildx(const Arguments& arguments);
 int command_registry(const Arguments& arguments);
+int command_acr(const Arguments& arguments);
 int command_ecr(const Arguments& arguments);
 int command_images(const Arguments& arguments);
 int command_inspect(const Arguments& arguments);

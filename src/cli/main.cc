@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
       {"login", "log in to a registry", command_login, "Registries"},
       {"logout", "forget what login kept", command_logout, "Registries"},
       {"registry", "clean a registry without destroying what is needed", command_registry, "Registries"},
+      {"acr", "login, import, builds and retention in Azure's registry", command_acr, "Registries"},
       {"ecr", "repositories, scans and identity in Amazon ECR", command_ecr, "Registries"},
       {"serve", "serve a registry", command_serve, "Registries"},
       {"run", "run a command in a new container", command_run, "Containers"},

@@ -1,6 +1,6 @@
 # corten ecr against a server that is as strict as Amazon's: signatures, shapes, errors. Nothing is asked elsewhere.
 . "$(dirname "$0")/lib.sh"
-for variable in $(env | sed -n 's/^\(AWS_[A-Z_]*\)=.*/\1/p') http_proxy https_proxy HTTP_PROXY HTTPS_PROXY; do unset "$variable"; done
+for variable in $(env | sed -n 's/^\(AWS_[A-Z_]*\)=.*/\1/p') REGISTRY_AUTH_FILE http_proxy https_proxy HTTP_PROXY HTTPS_PROXY; do unset "$variable"; done
 export HOME="$T/home" AWS_EC2_METADATA_DISABLED=true
 mkdir -p "$HOME/.aws" aws
 secret=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
@@ -66,14 +66,24 @@ export AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE AWS_SECRET_ACCESS_KEY=$secret
 refused "no AWS region" ecr ensure app
 export AWS_REGION=eu-west-1
 
-# Missing: shown first, then made, then left alone. (The first answer is a throttle: tried again.)
+# A login is kept as docker keeps it, and for the registry that was meant.
+export DOCKER_CONFIG="$T/docker"
+login=$("$CORTEN" ecr login 2>said)
+holds "$(requests)" "GetAuthorizationToken ThrottlingException" # and tried again
+holds "$login" "Login Succeeded: 123456789012.dkr.ecr.eu-west-1.amazonaws.com until"
+holds "$(cat docker/config.json)" "$(printf AWS:registry-password-EXAMPLE | base64 -w0)"
+"$CORTEN" ecr login 210987654321.dkr.ecr.us-east-1.amazonaws.com >said 2>&1
+holds "$(cat docker/config.json)" '"210987654321.dkr.ecr.us-east-1.amazonaws.com"'
+lacks "$(cat said)$login" registry-password
+refused "is no registry of ECR" ecr login ghcr.io
+
+# Missing: shown first, then made, then left alone.
 ensure() { "$CORTEN" ecr ensure --scan-on-push --encryption AES256 --expire-days 30 --tag-mutability immutable "$@"; }
 : >aws/requests
 preview=$(ensure --preview team/app)
 holds "$preview" "team/app is missing and would be made"
 holds "$preview" "nothing expires"
-equal "$(requests | sort -u)" "DescribeRepositories RepositoryNotFoundException
-DescribeRepositories ThrottlingException" "a preview changes nothing"
+equal "$(requests | sort -u)" "DescribeRepositories RepositoryNotFoundException" "a preview changes nothing"
 made=$(ensure team/app)
 holds "$made" "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app made"
 holds "$made" "scan on push: on"

@@ -4,12 +4,14 @@
 #include <memory>
 #include <mutex>
 
+#include "registry/cloud/acr.h"
 #include "registry/cloud/ecr.h"
 
 namespace corten::registry::cloud {
 
 namespace {
 
+constexpr int64_t kAcrLasts_ns = 2LL * 3600 * 1'000'000'000;
 constexpr int64_t kLasts_ns = 11LL * 3600 * 1'000'000'000;
 
 struct Remembered {
@@ -22,6 +24,19 @@ struct Remembered {
   http::Client http;
   SystemClock clock;
 };
+
+// Only when variables say who we are: a registry of Azure may let anybody pull.
+std::optional<Credential> acr_credential(Remembered& remembered, const std::string& host) {
+  std::lock_guard lock(remembered.mutex);
+  Remembered::Entry& entry = remembered.by_host[host];
+  if (monotonic_ns() < entry.until_ns) return entry.credential;
+  AzureContext context{remembered.http};
+  AzureSearch search = search_azure_token(context, azure_manager(context.environment), true);
+  if (!search.found) return std::nullopt;
+  entry.credential = exchange_acr_token(remembered.http, host, *search.found);
+  entry.until_ns = monotonic_ns() + kAcrLasts_ns;
+  return entry.credential;
+}
 
 }  // namespace
 
@@ -37,6 +52,7 @@ std::optional<Credential> cloud_credentials(const std::string& host, const AwsCo
 Credentials::Provider cloud_provider() {
   auto remembered = std::make_shared<Remembered>();
   return [remembered](const std::string& host, const std::string&) -> std::optional<Credential> {
+    if (is_acr_host(host)) return acr_credential(*remembered, host);
     if (!parse_ecr_host(host)) return std::nullopt;
     std::lock_guard lock(remembered->mutex);  // one request, however many threads ask
     Remembered::Entry& entry = remembered->by_host[host];

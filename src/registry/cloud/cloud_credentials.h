@@ -13,7 +13,8 @@ namespace corten::registry::cloud {
 std::optional<Credential> cloud_credentials(const std::string& host, const AwsContext& context);
 
 // For Credentials::add_provider(): the same, remembered for eleven of the twelve hours that a token lasts.
-// Thread-safe.
+// Of Azure's registries
+// too, where variables name a service principal or a workload identity. Thread-safe.
 Credentials::Provider cloud_provider();
 
 }  // namespace corten::registry::cloud
