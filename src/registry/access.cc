@@ -56,6 +56,20 @@ std::optional<Challenge> answerable(const http::Response& response) {
   return basic;
 }
 
+// With what to do about a certificate of a registry of one's own.
+http::Response open_at(http::Client& client, const http::Request& request, const Endpoint& endpoint) {
+  try {
+    return client.open(request);
+  } catch (Error& error) {
+    if (error.code() == ErrorCode::kPermission && error.message().find("certificate") != std::string::npos)
+      error.set_hint(
+          fmt::format("put the certificate of its authority into ~/.config/containers/certs.d/{0}/ca.crt "
+                      "or /etc/docker/certs.d/{0}/ca.crt, or name a bundle with SSL_CERT_FILE",
+                      endpoint.authority));
+    throw;
+  }
+}
+
 bool is_own(const http::Url& url, const http::Url& own) {
   return url.scheme == own.scheme && url.host == own.host && url.port == own.port;
 }
@@ -158,7 +172,7 @@ struct Access::Shared {
       slot->failure = nullptr;
       slot->tries++;
       const int64_t began = now_ns();
-      Token token = fetch_token(client, request, began / kSecond);
+      Token token = fetch_token(client, request, began / kSecond, options.retry, options.http.cancellation);
       slot->value = std::move(token.value);
       if (!token.refresh_token.empty()) {
         std::lock_guard all(mutex);
@@ -177,6 +191,9 @@ struct Access::Shared {
 
 Access::Access(Options options) : shared_(std::make_unique<Shared>()) {
   shared_->options = std::move(options);
+  // A registry of this machine is never behind a proxy, whatever the variables say.
+  std::string& direct = shared_->options.http.proxies.none;
+  direct += (direct.empty() ? "" : ",") + std::string("localhost,127.0.0.0/8,::1");
 }
 Access::~Access() = default;
 
@@ -226,7 +243,7 @@ http::Response Access::first_contact(Host& host, const Endpoint& endpoint, const
     http::Request asked = request, ping{.url = base + "/", .any_status = true};
     asked.url = base + request.url;
     try {
-      http::Response response = client.open(is_ping ? ping : asked);
+      http::Response response = open_at(client, is_ping ? ping : asked, endpoint);
       if (scheme == "http" && response.status == 400) {
         http::Response words = client.open(ping);
         std::string text(4096, '\0');
@@ -402,7 +419,7 @@ http::Response Access::send_once(const Endpoint& asked_endpoint, http::Request r
         throw refusal(endpoint, 0, error.what(), scopes);
       }
       if (!authorization.empty()) request.own_fields.emplace_back("Authorization", std::move(authorization));
-      response = client.open(request);
+      response = open_at(client, request, endpoint);
     }
     // What a redirect led to has no say in who gets our credentials.
     if (response->status != 401 || round == kMaxRounds || !is_own(http::parse_url(response->url), own) ||

@@ -50,12 +50,16 @@ equal "$(skopeo login --get-login --authfile "$CONFIG" "$HOST")" ann "what skope
 holds "$("$CORTEN" login -u ann -p "$SECRET" "http://$HOST/v2/" 2>&1)" "using --password via the CLI is insecure"
 grep -q "\"$HOST\"" "$CONFIG" || fail "an address is kept by its host"
 
+said=$("$CORTEN" login "$HOST" 2>&1 </dev/null) || fail "with what is there: $said"
+holds "$said" "existing credentials from $CONFIG... [Username: ann]"
+holds "$said" "Login Succeeded"
+
 # Docker's rules of flags.
 said=$("$CORTEN" login --password-stdin "$HOST" 2>&1 </dev/null) && fail "no user"
 holds "$said" "must provide --username with --password-stdin"
 said=$("$CORTEN" login -u ann -p x --password-stdin "$HOST" 2>&1 </dev/null) && fail "two passwords"
 holds "$said" "mutually exclusive"
-said=$("$CORTEN" login "$HOST" 2>&1 </dev/null) && fail "no terminal"
+said=$("$CORTEN" login 127.0.0.1:1 2>&1 </dev/null) && fail "no terminal"
 holds "$said" "cannot perform an interactive login from a non TTY device"
 
 equal "$("$CORTEN" logout "$HOST")" "Removing login credentials for $HOST" "logout"
@@ -141,6 +145,7 @@ cp client.cert client.key "$certificates/"
 cp others.crt "$certificates/others.crt"
 said=$(login) && fail "an authority that does not vouch for it"
 holds "$said" "certificate is not trusted"
+holds "$said" "/etc/docker/certs.d/$HOST/ca.crt"
 rm "$certificates/others.crt"
 cp ours.crt "$certificates/ours.crt"
 said=$(login) || fail "with authority and certificate: $said"
