@@ -5,7 +5,7 @@
 set -eu
 
 build="g++ cmake ninja-build make ccache lld git ca-certificates
-  libssl-dev zlib1g-dev liblzma-dev libbz2-dev libzstd-dev libdeflate-dev libsqlite3-dev libseccomp-dev libcap-dev
+  libssl-dev libcrypt-dev zlib1g-dev liblzma-dev libbz2-dev libzstd-dev libdeflate-dev libsqlite3-dev libseccomp-dev libcap-dev
   libyaml-cpp-dev libc-ares-dev libsodium-dev libboost-dev nlohmann-json3-dev libtomlplusplus-dev libfmt-dev libcli11-dev libsolv-dev libsolvext-dev
   libgtest-dev gpgv debian-archive-keyring uidmap python3"
 test="skopeo umoci podman docker-registry xz-utils zstd bzip2 curl shellcheck binutils file busybox-static openssh-client openssl strace"

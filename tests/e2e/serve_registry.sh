@@ -25,7 +25,7 @@ stop() { # SIGNAL
 }
 trap '[ -z "${SERVER-}" ] || kill -KILL "$SERVER"; cleanup' EXIT
 copy() { skopeo --insecure-policy copy -q --src-tls-verify=false --dest-tls-verify=false "$@"; }
-status() { curl -s -o "$T/body" -w '%{http_code}' "$@"; }
+status() { curl -s --max-time 60 -o "$T/body" -w '%{http_code}' "$@"; }
 
 base bb
 printf 'FROM bb\nRUN head -c 300000 /dev/urandom >/random\nCMD ["true"]\n' >Dockerfile
@@ -90,12 +90,44 @@ for round in 1 2 3; do
   done <acknowledged
 done
 
+# TLS, passwords, a limit on the size, figures: as curl and skopeo see them.
+stop TERM
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem -days 30 \
+  -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 2>/dev/null
+python3 -W ignore -c 'import crypt; print("ann:" + crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))' >htpasswd
+serve --tls-cert cert.pem --tls-key key.pem --htpasswd htpasswd --access-log access.log --max-size 100m
+equal "${URL%%:*}" https "the address"
+equal "$(status --cacert cert.pem "$URL/v2/")" 401 "without a password"
+equal "$(status --cacert cert.pem -u ann:wrong "$URL/v2/")" 401 "a wrong one"
+equal "$(status --cacert cert.pem -u ann:secret "$URL/v2/")" 200 "the right one"
+copy --dest-creds ann:secret "oci:layout" "docker://$HOST/team/secret:v1"
+copy --src-creds ann:secret "docker://$HOST/team/secret:v1" oci:secret:v1
+equal "$(ls secret/blobs/sha256)" "$(ls layout/blobs/sha256)" "the blobs over TLS"
+head -c 30000000 /dev/urandom >blob
+digest=sha256:$(sha256sum blob | cut -d' ' -f1)
+equal "$(status --cacert cert.pem -u ann:secret -X POST --data-binary @blob "$URL/v2/t/blobs/uploads/?digest=$digest")" 201 "a big blob in TLS"
+curl -sf --cacert cert.pem -u ann:secret "$URL/v2/t/blobs/$digest" | cmp - blob
+head -c 90000000 /dev/zero >zeros
+equal "$(status --cacert cert.pem -u ann:secret -X POST --data-binary @zeros "$URL/v2/t/blobs/uploads/?digest=$digest")" 413 "beyond the limit"
+equal "$(status --cacert cert.pem "$URL/healthz")" 200 "healthz"
+holds "$(curl -sf --cacert cert.pem "$URL/metrics")" 'corten_registry_requests_total{method="GET",code="401"} '
+stop TERM
+grep -q '"target":"/v2/team/secret/manifests/v1".*"user":"ann"' access.log || fail "the log: $(cat access.log)"
+grep -q 'secret"' access.log && fail "a password in the log"
+serve --read-only
+equal "$(status -X POST "$URL/v2/a/blobs/uploads/")" 405 "read-only"
+
 # It ends cleanly, and says what is wrong with its flags.
 stop TERM
 serve
 stop INT
 "$CORTEN" serve registry --root "$T/registry" --listen nonsense 2>err && fail "a listen address"
 holds "$(cat err)" "not of the form ADDRESS:PORT"
+"$CORTEN" serve registry --root "$T/registry" --listen 127.0.0.1:0 --tls-cert cert.pem 2>err && fail "a certificate without its key"
+holds "$(cat err)" "--tls-cert and --tls-key go together"
+echo ann:plain >htpasswd
+"$CORTEN" serve registry --root "$T/registry" --listen 127.0.0.1:0 --htpasswd htpasswd 2>err && fail "a password that is no hash"
+holds "$(cat err)" "htpasswd:1: not a name and a bcrypt hash"
 mkdir things && touch things/file
 "$CORTEN" serve registry --root things --listen 127.0.0.1:0 2>err && fail "a directory of other things"
 holds "$(cat err)" "no registry of Corten"

@@ -28,6 +28,7 @@ constexpr size_t kMaxPending = 256 << 10;
 constexpr int kReadsInTurn = 16;
 constexpr size_t kSentInTurn = 4 << 20;
 constexpr size_t kSendStep = 1 << 20;
+constexpr unsigned kGone = 499;  // in the log: the client went away before its answer
 constexpr int64_t kLingerNs = 2'000'000'000;
 
 // Hands a body's bytes on as they come.
@@ -79,7 +80,12 @@ void add_field(std::string& to, std::string_view name, std::string_view value) {
 struct Connection::Parsing {
   beast::request_parser<SinkBody> parser;
   std::unique_ptr<Call> call;
-  bool has_begun = false;
+  RequestHead head;
+  bool has_begun = false, is_preparing = false, is_recorded = false;
+  unsigned status = 0;
+  int64_t begun_ns = monotonic_ns(), begun_wall_ns = SystemClock().now_ns();
+  std::string target;
+  uint64_t received = 0, sent = 0;
 };
 
 Connection::Connection(Loop& loop, asio::ip::tcp::socket socket, std::unique_ptr<Channel> channel,
@@ -107,6 +113,7 @@ void Connection::enter(State state) {
 
 void Connection::close() {
   if (state_ == State::kClosed) return;
+  record(kGone);
   enter(State::kClosed);
   parsing_.reset();
   file_.reset();
@@ -219,14 +226,35 @@ size_t Connection::parse(std::string_view bytes, bool& needs_more) {
     return bytes.size();
   }
   if (parser.is_header_done() && !parsing_->has_begun) begin_request();
-  if (!is_reading()) return used;
+  settle();
+  return used;
+}
+
+void Connection::settle() {
+  if (!is_reading() || !parsing_->has_begun) return;
   if (early_ && (dropped_ > kMaxDropped || expects_word_)) {
     is_last_ = true;
     answer(std::move(*early_));
-  } else if (parser.is_done()) {
+  } else if (parsing_->parser.is_done()) {
     end_request();
   }
-  return used;
+}
+
+// A few lines of a request in the log, once.
+void Connection::record(unsigned status) {
+  if (!parsing_ || !parsing_->has_begun || parsing_->is_recorded) return;
+  Parsing& parsing = *parsing_;
+  parsing.is_recorded = true;
+  service_.finished({.method = parsing.head.method,
+                     .target = parsing.target,
+                     .peer = peer_,
+                     .user = parsing.head.user,
+                     .agent = std::string(parsing.head.field("User-Agent")),
+                     .status = status,
+                     .received = parsing.received,
+                     .sent = parsing.sent,
+                     .begun_ns = parsing.begun_wall_ns,
+                     .took_ns = monotonic_ns() - parsing.begun_ns});
 }
 
 void Connection::refuse_malformed(unsigned status, std::string_view words) {
@@ -243,7 +271,7 @@ void Connection::begin_request() {
   dropped_ = 0;
   const auto& message = parser.get();
   is_last_ = loop_.is_ending || !message.keep_alive();
-  RequestHead head;
+  RequestHead& head = parsing_->head;
   head.method = std::string(message.method_string());
   is_head_ = head.method == "HEAD";
   head.peer = peer_;
@@ -252,15 +280,37 @@ void Connection::begin_request() {
   if (const auto length = parser.content_length()) head.content_length = *length;
   head.has_body = parser.chunked() || head.content_length.value_or(0) > 0;
   const auto text = message.target();
-  std::optional<Target> target = parse_target({text.data(), text.size()});
+  parsing_->target = std::string(text);
+  std::optional<Target> target = parse_target(parsing_->target);
   expects_word_ = head.has_body && message.version() >= 11 && iequals(head.field("Expect"), "100-continue");
+  if (target) {
+    head.target = std::move(*target);
+    begin_call(false);
+  } else {
+    early_ = refuse(400, "UNSUPPORTED", "malformed request target");
+  }
+}
+
+void Connection::begin_call(bool again) {
+  const RequestHead& head = parsing_->head;
   try {
-    if (!target) {
-      early_ = refuse(400, "UNSUPPORTED", "malformed request target");
-    } else {
-      head.target = std::move(*target);
-      parsing_->call = service_.begin(head);
+    parsing_->call = service_.begin(parsing_->head);
+    if (parsing_->call) {
       early_ = parsing_->call->on_begin();
+    } else if (again) {
+      early_ = refuse(503, "TOOMANYREQUESTS", "too many wait to be let in");
+    } else {
+      parsing_->is_preparing = true;
+      enter(State::kWaiting);
+      const bool is_begun = service_.prepare(head, [weak = weak_from_this(), &context = loop_.context] {
+        asio::post(context, [weak] {
+          if (const std::shared_ptr<Connection> self = weak.lock()) self->go_on_prepared();
+        });
+      });
+      if (is_begun) return;
+      parsing_->is_preparing = false;
+      enter(State::kBody);
+      early_ = refuse(429, "TOOMANYREQUESTS", "too many wait to be let in");
     }
   } catch (const std::exception& failure) {
     early_ = service_.failed(failure);
@@ -271,8 +321,21 @@ void Connection::begin_request() {
   }
 }
 
+void Connection::go_on_prepared() {
+  if (state_ != State::kWaiting || !parsing_ || !parsing_->is_preparing) return;
+  parsing_->is_preparing = false;
+  enter(State::kBody);
+  begin_call(true);
+  is_taking_ = true;
+  settle();
+  is_taking_ = false;
+  if (is_reading()) take({});
+  if (is_reading() || state_ == State::kLingering) read_more();
+}
+
 // Called by the parser, which must not be destroyed here.
 void Connection::take_body(std::string_view bytes) {
+  parsing_->received += bytes.size();
   if (early_) {
     dropped_ += bytes.size();
     return;
@@ -305,6 +368,7 @@ void Connection::end_request() {
 
 void Connection::answer(Answer answer) {
   if (state_ == State::kClosed) return;
+  if (parsing_) parsing_->status = answer.status;
   const bool is_without_body = answer.status == 204 || answer.status == 304 || answer.status < 200;
   const uint64_t size = answer.file ? answer.file->size : answer.body.size();
   out_ = fmt::format("HTTP/1.1 {} {}\r\n", answer.status,
@@ -324,6 +388,7 @@ void Connection::answer(Answer answer) {
   if (!is_head_ && !is_without_body) {
     if (answer.file && size > 0) file_ = std::move(answer.file);
     out_ += answer.body;
+    if (parsing_) parsing_->sent = size;
   }
   early_.reset();
   enter(State::kAnswering);
@@ -363,6 +428,7 @@ void Connection::finish_answer() {
   out_ = {};
   out_at_ = 0;
   const bool has_unread_body = parsing_ && !parsing_->parser.is_done();
+  if (parsing_) record(parsing_->status);
   if (!is_taking_) parsing_.reset();
   if (is_last_ || has_unread_body) {
     channel_->end_writing();

@@ -47,6 +47,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Gives how many were of use; `needs_more`: the rest is to come again, with what follows.
   size_t parse(std::string_view bytes, bool& needs_more);
   void begin_request();
+  // Asks the service; `again`: it has looked at the credentials meanwhile.
+  void begin_call(bool again);
+  void go_on_prepared();
+  // After a part of a request was taken: ends it, or refuses the rest.
+  void settle();
+  void record(unsigned status);
   void take_body(std::string_view bytes);
   void end_request();
   void refuse_malformed(unsigned status, std::string_view words);

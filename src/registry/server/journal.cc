@@ -152,7 +152,7 @@ void Journal::replay() {
     std::string_view rest = part.bytes;
     while (std::optional<Record> record = decode_record(rest)) {
       if (record->generation != part.generation) break;  // an older record that was not overwritten yet
-      for (const Change& change : record->changes) make(change);
+      for (const Change& change : record->changes) make(change, true);
       rest.remove_prefix(record->size);
     }
     generation_ = part.generation + 1;
@@ -164,7 +164,7 @@ void Journal::replay() {
       fail_errno("empty {}/journal/{}", tree_.path(), part.file);
 }
 
-void Journal::make(const Change& change) {
+void Journal::make(const Change& change, bool again) {
   switch (change.kind) {
     case Change::Kind::kPut:
       tree_.put(change.path, change.data);
@@ -173,7 +173,8 @@ void Journal::make(const Change& change) {
       tree_.remove(change.path);
       break;
     case Change::Kind::kMove:
-      tree_.move(change.path, change.data);
+      if (!tree_.move(change.path, change.data) && !again && !tree_.exists(change.data))
+        fail(ErrorCode::kNotFound, "{}/{}: has gone", tree_.path(), change.path);
       break;
     case Change::Kind::kRemoveIfUnused:
       break;  // was done before the record was written
@@ -241,7 +242,7 @@ std::exception_ptr Journal::write_and_make(std::vector<Waiting>& batch) {
   for (const Waiting& waiting : batch) {
     std::exception_ptr failure;
     try {
-      for (const Change& change : waiting.changes) make(change);
+      for (const Change& change : waiting.changes) make(change, false);
     } catch (...) {
       failure = std::current_exception();
     }

@@ -90,7 +90,7 @@ class Journal {
   std::exception_ptr write_and_make(std::vector<Waiting>& batch);
   void write_record(const std::vector<const Change*>& changes);
   void change_files();
-  void make(const Change& change);
+  void make(const Change& change, bool again);
 
   Tree& tree_;
   const JournalOptions options_;

@@ -118,32 +118,13 @@ std::unique_ptr<Call> Service::list_repositories(const RequestHead& head) {
   if (!page) return answer_now(invalid_page());
   return answer_with([this, page](Reply reply) {
     on_worker(std::move(reply), [this, page] {
-      const std::vector<std::string> found = repositories();
+      const std::vector<std::string> found = repositories_of(tree_);
       Answer answer = json_answer("");
       Json::Array taken = take_page(found, *page, "/v2/_catalog", answer);
       answer.body = Json::object({{"repositories", Json(std::move(taken))}}).dump();
       return answer;
     });
   });
-}
-
-std::vector<std::string> Service::repositories() const {
-  std::vector<std::string> found, todo{""};
-  while (!todo.empty()) {
-    const std::string name = std::move(todo.back());
-    todo.pop_back();
-    bool is_repository = false;
-    for (const std::string& entry :
-         tree_.names(name.empty() ? "repositories" : Tree::repository_path(name))) {
-      if (entry.starts_with('_'))
-        is_repository = is_repository || entry == "_manifests";
-      else
-        todo.push_back(name.empty() ? entry : name + "/" + entry);
-    }
-    if (is_repository) found.push_back(name);
-  }
-  std::sort(found.begin(), found.end());
-  return found;
 }
 
 }  // namespace corten::registry::serving

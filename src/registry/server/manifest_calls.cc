@@ -100,6 +100,9 @@ class ManifestPut : public Call {
     std::vector<Change> changes;
     Answer answer = service_.store_manifest(media_type_, repository_, found, tags_, body_, changes);
     if (answer.status != 201) return reply(std::move(answer));
+    if (!service_.tree_.exists(Tree::manifest_path(repository_, found)) &&
+        !service_.usage_.take(body_.size()))
+      return reply(refuse(413, "DENIED", "the registry is full (--max-size)"));
     if (digest_ && !tags_.empty()) answer.fields.emplace_back("OCI-Tag", join(tags_, ", "));
     service_.commit(std::move(changes), std::move(answer), std::move(reply));
   }
@@ -203,6 +206,7 @@ Answer Service::remove_manifest(const std::string& repository, const ContentDige
   if (facts.subject)
     changes.push_back(Change::remove(Tree::referrer_path(repository, *facts.subject, digest)));
   journal_.commit_now(std::move(changes));
+  usage_.give_back(stored->bytes.size());
   return Answer{202, {}};
 }
 

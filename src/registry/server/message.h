@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "registry/server/grants.h"
 #include "registry/server/request_target.h"
 
 namespace corten::registry::serving {
@@ -23,6 +24,8 @@ struct RequestHead {
   std::optional<uint64_t> content_length;
   bool has_body = false;  // a length above nought, or chunks
   std::string peer;       // the client's address
+  std::string user = {};  // who it is, and what that one may do: known once the service has begun the request
+  Grants grants = {};
 
   // The first of that name (in any case), or "".
   std::string_view field(std::string_view name) const;

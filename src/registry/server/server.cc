@@ -114,7 +114,11 @@ void Server::Inside::take(Loop& loop, tcp::socket socket) {
   socket.native_non_blocking(true, ec);
   if (ec) return;
   connections++;
-  const std::shared_ptr<void> slot(nullptr, [this](void*) { connections--; });
+  service->metrics().connections++;
+  const std::shared_ptr<void> slot(nullptr, [this](void*) {
+    connections--;
+    if (service) service->metrics().connections--;
+  });
   const int fd = socket.native_handle();
   auto connection =
       std::make_shared<Connection>(loop, std::move(socket), tls ? tls->channel(fd) : plain_channel(fd),

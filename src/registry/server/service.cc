@@ -1,6 +1,7 @@
 #include "registry/server/service.h"
 
 #include <exception>
+#include <map>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -49,14 +50,96 @@ std::unique_ptr<Call> answer_now(Answer answer) {
 
 Service::Service(ServiceOptions options)
     : options_(std::move(options)),
+      log_(options_.access_log.empty() ? nullptr : std::make_unique<AccessLog>(options_.access_log)),
+      authorizer_(options_.auth),
+      usage_(options_.max_bytes),
       tree_(options_.root),
-      uploads_(tree_),
+      uploads_(tree_, usage_),
+      journal_(tree_, options_.journal),
       workers_(kWorkers),
-      journal_(tree_, options_.journal) {}
+      passwords_(1),
+      collector_(
+          tree_, journal_, uploads_, usage_, options_.collector,
+          [this](const Collected& collected) { metrics_.collected_files += collected.files; },
+          [this](const std::exception& failure) { failed(failure); }) {
+  tree_.set_mark_after(options_.collector.grace_s / 2);
+  if (usage_.is_on()) count_usage();
+}
 
 Service::~Service() = default;
 
-std::unique_ptr<Call> Service::begin(const RequestHead& head) {
+void Service::count_usage() {
+  const auto add = [&](const std::string& directory) {
+    for (const std::string& name : tree_.names(directory))
+      if (const std::optional<OpenedFile> file = tree_.open(directory + "/" + name)) usage_.count(file->size);
+  };
+  for (const char* algorithm : {"sha256", "sha512"}) {
+    for (const std::string& first : tree_.names(fmt::format("blobs/{}", algorithm)))
+      add(fmt::format("blobs/{}/{}", algorithm, first));
+    for (const std::string& repository : repositories_of(tree_))
+      add(Tree::repository_path(repository, fmt::format("_manifests/{}", algorithm)));
+  }
+  for (const std::string& repository : repositories_of(tree_))
+    add(Tree::repository_path(repository, "_uploads"));
+}
+
+std::unique_ptr<Call> Service::begin(RequestHead& head) {
+  const std::string& path = head.target.path;
+  if (path == "/healthz")
+    return answer_with([](const Reply& reply) { reply(json_answer("{\"status\":\"ok\"}\n")); });
+  if (path == "/metrics") return show_metrics();
+  Authorizer::Admission admission = authorizer_.admit(head);
+  if (admission.state == Authorizer::Admission::State::kSlow) return nullptr;
+  if (admission.state == Authorizer::Admission::State::kRefused) {
+    // With a token server the scope has to be told, so the request is looked at as one that may do nothing.
+    if (path == "/v2/" || path == "/v2") return answer_now(authorizer_.challenge("", admission.why));
+  } else {
+    head.user = admission.user;
+    head.grants = std::move(admission.grants);
+  }
+  return begin_admitted(head);
+}
+
+bool Service::prepare(const RequestHead& head, std::function<void()> done) {
+  constexpr int kMostWaiting = 200;
+  if (passwords_waiting_ >= kMostWaiting) return false;
+  passwords_waiting_++;
+  passwords_.submit([this, head, done = std::move(done)] {
+    passwords_waiting_--;
+    try {
+      authorizer_.check_password(head);
+    } catch (const std::exception& failure) {
+      failed(failure);
+    }
+    done();
+  });
+  return true;
+}
+
+void Service::finished(const Finished& request) {
+  metrics_.count(request);
+  if (log_) log_->add(request);
+}
+
+std::unique_ptr<Call> Service::show_metrics() {
+  return answer_with([this](const Reply& reply) {
+    std::map<std::string, uint64_t> more{{"uploads", uploads_.open_count()}};
+    if (usage_.is_on()) {
+      more["used_bytes"] = usage_.used();
+      more["max_bytes"] = usage_.limit();
+    }
+    reply({200, {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}}, metrics_.text(more)});
+  });
+}
+
+std::optional<Answer> Service::check_access(const RequestHead& head, std::string_view type,
+                                            const std::string& name, std::string_view action) const {
+  if (head.grants.allow(type, name, action)) return std::nullopt;
+  const std::string_view wanted = action == "push" ? "pull,push" : action;
+  return authorizer_.challenge(fmt::format("{}:{}:{}", type, name, wanted), "authentication required");
+}
+
+std::unique_ptr<Call> Service::begin_admitted(const RequestHead& head) {
   const std::string& path = head.target.path;
   const bool is_read = head.method == "GET" || head.method == "HEAD";
   if (path == "/v2/" || path == "/v2") {
@@ -66,6 +149,9 @@ std::unique_ptr<Call> Service::begin(const RequestHead& head) {
   if (!path.starts_with("/v2/")) return answer_now(refuse(404, "UNSUPPORTED", "there is nothing here"));
   if (path == "/v2/_catalog") {
     if (!is_read) return answer_now(not_allowed("GET, HEAD"));
+    if (std::optional<Answer> refusal =
+            check_access(head, "registry", "catalog", head.grants.reading ? "pull" : "*"))
+      return answer_now(std::move(*refusal));
     return list_repositories(head);
   }
   // A name may hold any word, so the path is read from its end.
@@ -83,6 +169,14 @@ std::unique_ptr<Call> Service::begin(const RequestHead& head) {
     return answer_now(refuse(404, "NAME_UNKNOWN", "there is nothing here"));
   if (!oci::is_valid_repository(repository))
     return answer_now(refuse(is_read ? 404 : 400, "NAME_INVALID", "invalid repository name", repository));
+  const bool is_upload = kept == 3 || rest[1] == "uploads";
+  const char* action = is_upload ? "push" : is_read ? "pull" : head.method == "DELETE" ? "delete" : "push";
+  if (std::optional<Answer> refusal = check_access(head, "repository", repository, action))
+    return answer_now(std::move(*refusal));
+  if (options_.is_read_only && !is_read)
+    return answer_now(refuse(405, "UNSUPPORTED", "this registry is read-only"));
+  if (head.method != "DELETE" && !is_read && !usage_.has_room(head.content_length.value_or(0)))
+    return answer_now(refuse(413, "DENIED", "the registry is full (--max-size)"));
   return begin_repository(head, repository, rest);
 }
 

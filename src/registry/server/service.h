@@ -2,16 +2,22 @@
 // uploads, several tags in one push, digest-algorithm). Each end point is a function; they lie in *_calls.cc
 // by subject.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "base/thread_pool.h"
+#include "registry/server/access_log.h"
+#include "registry/server/authorizer.h"
+#include "registry/server/collector.h"
 #include "registry/server/content_digest.h"
 #include "registry/server/journal.h"
 #include "registry/server/message.h"
+#include "registry/server/metrics.h"
 #include "registry/server/tree.h"
 #include "registry/server/uploads.h"
+#include "registry/server/usage.h"
 
 namespace corten::registry::serving {
 
@@ -22,6 +28,11 @@ inline constexpr size_t kMaxTags = 100;  // of one push
 
 struct ServiceOptions {
   std::string root;
+  bool is_read_only = false;
+  uint64_t max_bytes = 0;       // of blobs, manifests and uploads; 0: as much as the disk takes
+  std::string access_log = {};  // a file, "-" for standard error, "" for none
+  AuthOptions auth = {};
+  CollectorOptions collector = {};
   JournalOptions journal = {};
   std::function<void(const std::string& line)> log = {};  // failures of ours; called by any thread
 };
@@ -32,8 +43,16 @@ class Service {
   explicit Service(ServiceOptions options);
   ~Service();
 
-  // What takes the request's body and answers it.
-  std::unique_ptr<Call> begin(const RequestHead& head);
+  // What takes the request's body and answers it; nullptr when prepare() has to be called first. Says in
+  // `head` who it is.
+  std::unique_ptr<Call> begin(RequestHead& head);
+  // Looks at credentials that take long to look at, on another thread; calls `done` there. False: too many
+  // wait.
+  bool prepare(const RequestHead& head, std::function<void()> done);
+  void finished(const Finished& request);
+  Metrics& metrics() { return metrics_; }
+  // One round of garbage collection.
+  Collected collect(int64_t now_s) { return collector_.collect(now_s); }
   // What an exception means to a client: 507 for a full disk, else 500. Its words go to the log alone.
   Answer failed(const std::exception& failure);
 
@@ -44,6 +63,12 @@ class Service {
   friend class ChunkPatch;
   using CallPtr = std::unique_ptr<Call>;
 
+  CallPtr begin_admitted(const RequestHead& head);
+  CallPtr show_metrics();
+  void count_usage();
+  // 401 where the request may not do that; nothing where it may.
+  std::optional<Answer> check_access(const RequestHead& head, std::string_view type, const std::string& name,
+                                     std::string_view action) const;
   CallPtr begin_repository(const RequestHead& head, const std::string& repository,
                            const std::vector<std::string>& rest);
   // blob_calls.cc
@@ -51,8 +76,7 @@ class Service {
   CallPtr delete_blob(const std::string& repository, const std::string& digest);
   // upload_calls.cc
   CallPtr start_upload(const RequestHead& head, const std::string& repository);
-  CallPtr mount_blob(const std::string& repository, const ContentDigest& digest,
-                     const std::optional<std::string>& from);
+  CallPtr mount_blob(const RequestHead& head, const std::string& repository, const ContentDigest& digest);
   CallPtr upload_status(const std::string& repository, const std::string& id);
   CallPtr cancel_upload(const std::string& repository, const std::string& id);
   CallPtr patch_upload(const RequestHead& head, const std::string& repository, const std::string& id);
@@ -74,7 +98,6 @@ class Service {
   CallPtr list_tags(const RequestHead& head, const std::string& repository);
   CallPtr list_referrers(const RequestHead& head, const std::string& repository, const std::string& digest);
   CallPtr list_repositories(const RequestHead& head);
-  std::vector<std::string> repositories() const;  // that have manifests, sorted
 
   // Runs `work` on a worker; what it throws becomes an answer.
   void on_worker(Reply reply, std::function<Answer()> work);
@@ -84,10 +107,17 @@ class Service {
   bool use_blob(const std::string& repository, const ContentDigest& digest);
 
   const ServiceOptions options_;
+  Metrics metrics_;
+  std::unique_ptr<AccessLog> log_;
+  Authorizer authorizer_;
+  std::atomic<int> passwords_waiting_ = 0;
+  Usage usage_;
   Tree tree_;
   Uploads uploads_;
-  ThreadPool workers_;
-  Journal journal_;  // ends first: what it still has to tell needs the rest
+  Journal journal_;       // what it still has to tell needs all above
+  ThreadPool workers_;    // these end before the journal, which they use
+  ThreadPool passwords_;  // one thread: trying passwords must not take the processor from everybody else
+  Collector collector_;
 };
 
 // A call without a body, or whose body counts for nothing.

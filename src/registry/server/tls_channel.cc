@@ -30,12 +30,14 @@ class TlsChannel : public Channel {
   Moved read(void* data, size_t size) override {
     size_t n = 0;
     ERR_clear_error();
-    return moved(SSL_read_ex(ssl_.get(), data, size, &n), n);
+    const int result = SSL_read_ex(ssl_.get(), data, size, &n);
+    return moved(result, n);
   }
   Moved write(std::string_view bytes, bool) override {
     size_t n = 0;
     ERR_clear_error();
-    return moved(SSL_write_ex(ssl_.get(), bytes.data(), bytes.size(), &n), n);
+    const int result = SSL_write_ex(ssl_.get(), bytes.data(), bytes.size(), &n);
+    return moved(result, n);
   }
   Moved send_file(int file, uint64_t offset, size_t size) override {
     std::array<char, 16 << 10> buffer;  // one record

@@ -17,6 +17,10 @@ Answer taken_over() {
   return refuse(409, "BLOB_UPLOAD_INVALID", "another request goes on with this upload");
 }
 
+Answer full() {
+  return refuse(413, "DENIED", "the registry is full (--max-size)");
+}
+
 Answer wrong_digest(const ContentDigest& said, const ContentDigest& found) {
   return refuse(400, "DIGEST_INVALID", "provided digest did not match uploaded content",
                 said.to_string() + " was said, " + found.to_string() + " came");
@@ -69,7 +73,8 @@ std::optional<Answer> read_chunk(const RequestHead& head, const Upload& upload, 
 // Takes bytes into an upload, on the connection's thread: into the page cache, while they are hashed.
 class ChunkPatch : public Call {
  public:
-  ChunkPatch(const RequestHead& head, std::shared_ptr<Upload> upload) : upload_(std::move(upload)) {
+  ChunkPatch(Service& service, const RequestHead& head, std::shared_ptr<Upload> upload)
+      : upload_(std::move(upload)), service_(service) {
     refusal_ = read_chunk(head, *upload_, chunk_);
     if (refusal_) return;
     token_ = upload_->take_over();
@@ -79,15 +84,17 @@ class ChunkPatch : public Call {
   std::optional<Answer> on_body(std::string_view bytes) override {
     came_ += bytes.size();
     if (chunk_.size && came_ > *chunk_.size) {
-      upload_->cut(token_, begin_);
+      cut();
       return refuse(400, "SIZE_INVALID", "more bytes came than Content-Range says");
     }
-    if (!upload_->write(token_, bytes)) return taken_over();
-    return std::nullopt;
+    if (!service_.usage_.take(bytes.size())) return full();
+    if (upload_->write(token_, bytes)) return std::nullopt;
+    service_.usage_.give_back(bytes.size());
+    return taken_over();
   }
   void on_end(Reply reply) override {
     if (chunk_.size && came_ != *chunk_.size) {
-      upload_->cut(token_, begin_);
+      cut();
       return reply(refuse(400, "SIZE_INVALID", "fewer bytes came than Content-Range says"));
     }
     end(std::move(reply));
@@ -96,9 +103,11 @@ class ChunkPatch : public Call {
  protected:
   virtual void end(Reply reply) { reply(about_upload(202, *upload_)); }
   const std::shared_ptr<Upload> upload_;
+  Service& service_;
   uint64_t token_ = 0;
 
  private:
+  void cut() { service_.usage_.give_back(upload_->cut(token_, begin_)); }
   std::optional<Answer> refusal_;
   Chunk chunk_;
   uint64_t begin_ = 0, came_ = 0;
@@ -108,13 +117,12 @@ class ChunkPatch : public Call {
 class BlobPut : public ChunkPatch {
  public:
   BlobPut(Service& service, const RequestHead& head, std::shared_ptr<Upload> upload, ContentDigest digest)
-      : ChunkPatch(head, std::move(upload)), service_(service), digest_(std::move(digest)) {}
+      : ChunkPatch(service, head, std::move(upload)), digest_(std::move(digest)) {}
 
  protected:
   void end(Reply reply) override { service_.finish_upload(upload_, token_, digest_, std::move(reply)); }
 
  private:
-  Service& service_;
   const ContentDigest digest_;
 };
 
@@ -138,7 +146,10 @@ class SmallBlobPut : public Call {
     }
     std::vector<Change> changes;
     const std::string content = Tree::content_path(digest_);
-    if (!service_.tree_.use(content)) changes.push_back(Change::put(content, std::move(bytes_)));
+    if (!service_.tree_.use(content)) {
+      if (!service_.usage_.take(bytes_.size())) return reply(full());
+      changes.push_back(Change::put(content, std::move(bytes_)));
+    }
     changes.push_back(Change::put(Tree::link_path(repository_, digest_), ""));
     service_.commit(std::move(changes), created_blob(repository_, digest_),
                     [&service = service_, upload = upload_, reply = std::move(reply)](Answer answer) {
@@ -159,7 +170,7 @@ std::unique_ptr<Call> Service::start_upload(const RequestHead& head, const std::
   if (const std::optional<std::string> mount = head.target.query_value("mount")) {
     const std::optional<ContentDigest> digest = ContentDigest::parse(*mount);
     if (!digest) return answer_now(refuse(400, "DIGEST_INVALID", "invalid digest", *mount));
-    return mount_blob(repository, *digest, head.target.query_value("from"));
+    return mount_blob(head, repository, *digest);
   }
   if (const std::optional<std::string> text = head.target.query_value("digest")) {
     const std::optional<ContentDigest> digest = ContentDigest::parse(*text);
@@ -175,12 +186,16 @@ std::unique_ptr<Call> Service::start_upload(const RequestHead& head, const std::
   });
 }
 
-// Without `from`, any repository that has it will do.
-std::unique_ptr<Call> Service::mount_blob(const std::string& repository, const ContentDigest& digest,
-                                          const std::optional<std::string>& from) {
-  return answer_with([this, repository, digest, from](Reply reply) {
-    const bool is_there = from ? oci::is_valid_repository(*from) && use_blob(*from, digest)
-                               : tree_.use(Tree::content_path(digest));
+// Without `from`, any repository that has it will do; where not everybody may read everything, none.
+std::unique_ptr<Call> Service::mount_blob(const RequestHead& head, const std::string& repository,
+                                          const ContentDigest& digest) {
+  const std::optional<std::string> from = head.target.query_value("from");
+  const bool may_read =
+      from ? oci::is_valid_repository(*from) && head.grants.allow("repository", *from, "pull")
+           : head.grants.everything;
+  return answer_with([this, repository, digest, from, may_read](Reply reply) {
+    const bool is_there =
+        may_read && (from ? use_blob(*from, digest) : tree_.use(Tree::content_path(digest)));
     if (!is_there) return reply(about_upload(202, *uploads_.begin(repository, digest.algorithm())));
     commit({Change::put(Tree::link_path(repository, digest), "")}, created_blob(repository, digest),
            std::move(reply));
@@ -207,7 +222,7 @@ std::unique_ptr<Call> Service::patch_upload(const RequestHead& head, const std::
                                             const std::string& id) {
   std::shared_ptr<Upload> upload = uploads_.find(repository, id);
   if (!upload) return answer_now(unknown_upload(id));
-  return std::make_unique<ChunkPatch>(head, std::move(upload));
+  return std::make_unique<ChunkPatch>(*this, head, std::move(upload));
 }
 
 std::unique_ptr<Call> Service::put_upload(const RequestHead& head, const std::string& repository,
@@ -250,8 +265,10 @@ void Service::finish_upload(const std::shared_ptr<Upload>& upload, uint64_t toke
       const bool is_moved = !is_known && !small;
       if (is_moved)
         changes.push_back(Change::move(Tree::upload_path(repository, upload->id()), content));
-      else if (!is_known)
+      else if (!is_known) {
+        usage_.count(small->size());  // the upload's own are given back when it is dropped
         changes.push_back(Change::put(content, std::move(*small)));
+      }
       changes.push_back(Change::put(Tree::link_path(repository, digest), ""));
       commit(std::move(changes), created_blob(repository, digest),
              [this, upload, is_moved, reply](Answer answer) {

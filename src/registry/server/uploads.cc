@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -84,13 +85,15 @@ bool Upload::write(uint64_t token, std::string_view bytes) {
   return true;
 }
 
-void Upload::cut(uint64_t token, uint64_t size) {
+uint64_t Upload::cut(uint64_t token, uint64_t size) {
   std::lock_guard lock(mutex_);
-  if (token != token_ || is_sealed_ || size >= size_) return;
+  if (token != token_ || is_sealed_ || size >= size_) return 0;
   if (ftruncate(file_.get(), static_cast<off_t>(size)) != 0) fail_errno("cut upload {}", id_);
+  const uint64_t gone = size_ - size;
   size_ = size;
   flushed_ = std::min(flushed_, size);
   hasher_.reset();
+  return gone;
 }
 
 std::optional<ContentDigest> Upload::finish(uint64_t token, Algorithm algorithm) {
@@ -103,6 +106,8 @@ std::optional<ContentDigest> Upload::finish(uint64_t token, Algorithm algorithm)
     is_sealed_ = true;
     file = file_.duplicate();
     size = size_;
+    if (futimens(file.get(), nullptr) != 0)
+      fail_errno("mark upload {}", id_);  // not for the collector from here
     hasher = std::move(hasher_);
     hasher_.reset();
   }
@@ -202,6 +207,7 @@ void Uploads::forget(const Upload& upload) {
 void Uploads::drop(const Upload& upload) {
   const std::string path = Tree::upload_path(upload.repository(), upload.id());
   tree_.remove(path);
+  usage_.give_back(upload.size());
   forget(upload);
 }
 

@@ -13,6 +13,7 @@
 
 #include "registry/server/content_digest.h"
 #include "registry/server/tree.h"
+#include "registry/server/usage.h"
 
 namespace corten::registry::serving {
 
@@ -29,8 +30,9 @@ class Upload {
   uint64_t take_over();
   // Appends; false when somebody has taken over.
   bool write(uint64_t token, std::string_view bytes);
-  // Shortens it to what it was: a request that sent more than it said has not been.
-  void cut(uint64_t token, uint64_t size);
+  // Shortens it to what it was: a request that sent more than it said has not been. Gives how many bytes
+  // went.
+  uint64_t cut(uint64_t token, uint64_t size);
   // The digest of what has come, which is on the disk then, and to which nobody adds anything any more;
   // nothing when somebody has taken over or finishes already. Reads everything again when no running digest
   // of that algorithm is there.
@@ -51,7 +53,7 @@ class Upload {
 // Thread-safe.
 class Uploads {
  public:
-  explicit Uploads(const Tree& tree) : tree_(tree) {}
+  Uploads(const Tree& tree, Usage& usage) : tree_(tree), usage_(usage) {}
 
   std::shared_ptr<Upload> begin(const std::string& repository, Algorithm algorithm);
   // Also one that an earlier server began; nothing when there is none of that id in the repository.
@@ -65,6 +67,7 @@ class Uploads {
  private:
   void keep(const std::shared_ptr<Upload>& upload);
   const Tree& tree_;
+  Usage& usage_;
   mutable std::mutex mutex_;
   // The latest used in front. Those that nobody uses are closed beyond a number.
   std::list<std::shared_ptr<Upload>> used_;
