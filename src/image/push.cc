@@ -10,6 +10,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/strings.h"
 #include "base/trace.h"
 #include "oci/manifest.h"
 
@@ -173,6 +174,14 @@ Pushed push(const ImageSet& set, const std::vector<oci::Reference>& names, const
   if (names.empty())
     throw Error(ErrorCode::kUsage, "nothing says where to push to").with_hint("name it: -t HOST/NAME:TAG");
   return Push(set, options, remote, store).run(names);
+}
+
+std::string summary_of(const Pushed& pushed, int64_t took_ns) {
+  if (pushed.is_unchanged)
+    return fmt::format("the registry had all of it, {:.1f} s", static_cast<double>(took_ns) / 1e9);
+  return fmt::format("sent {} of {} blobs, {}; {} mounted, {} there before; {:.1f} s", pushed.sent,
+                     pushed.sent + pushed.mounted + pushed.there, human_size(pushed.sent_bytes), pushed.mounted,
+                     pushed.there, static_cast<double>(took_ns) / 1e9);
 }
 
 void EarlyPush::add(const oci::Descriptor& blob) {

@@ -29,6 +29,9 @@ struct Pushed {
   bool is_unchanged = true;  // every name meant it already
 };
 
+// "sent 2 of 5 blobs, 12MB; 1 mounted, 2 there before; 0.4 s".
+std::string summary_of(const Pushed& pushed, int64_t took_ns);
+
 // One name after the other: blobs go to the first, and are mounted for others of the same registry.
 // Error(kInvalid) without a name.
 Pushed push(const ImageSet& set, const std::vector<oci::Reference>& names, const PushOptions& options,
@@ -42,6 +45,8 @@ class EarlyPush {
       : remote_(remote), to_(std::move(to)), store_(store), mount_from_(std::move(mount_from)), pool_(jobs) {}
   // Returns at once. What goes wrong is met again by push().
   void add(const oci::Descriptor& blob);
+  // When all that was added is over there, or has failed.
+  void finish() { pool_.wait(); }
 
  private:
   registry::Remote& remote_;
