@@ -27,8 +27,9 @@ struct OtherFlags {
     app.add_option("--allow", allow, "network.host (which RUN has anyway), security.insecure")
         ->allow_extra_args(false);
     app.add_option("--builder", builder, "taken for scripts: there is one builder");
-    app.add_flag("--pull{always}", pull,
-                 "always: ask the registry for base images; never: only those of the store; default: missing");
+    app.add_flag(
+        "--pull{always}", pull,
+        "always: ask the registry for base images; never: only those of the store; default: missing");
     app.add_flag("--push", push, "push the image to the registry of its names (-o type=registry)");
     app.add_flag("--rm,--force-rm,--compress,-D,--debug", silent, "")->group("");
     app.add_flag("--squash", squash, "")->group("");

@@ -270,6 +270,7 @@ void push_images(const OutputSpec& output, const std::vector<store::Image>& imag
   options.by_digest = output.by_digest;
   options.mount_from = to.mount_from(set.names.front().registry());
   options.cancellation = to.cancellation;
+  options.early = to.early;
   options.watch = [&](const oci::Descriptor& blob, uint64_t at, std::optional<registry::Placed> placed) {
     events.progressed(vertex, {"pushing " + blob.digest.to_string(), at, blob.size, placed.has_value()});
   };
@@ -347,8 +348,8 @@ FinishedBuild write_outputs(const build::BuildResult& result, const build::Reque
   if (is_kept) keep(finished.images, names_of(usual, flags), request, store, finished, say);
   for (const OutputSpec& output : flags.outputs)
     if (output.is_pushed)
-      push_images(output, maker.images(form_of(output, request)), flags, request, store, push, finished, events,
-                  vertex);
+      push_images(output, maker.images(form_of(output, request)), flags, request, store, push, finished,
+                  events, vertex);
   for (const OutputSpec& output : flags.outputs) {
     if (output.type == "cacheonly" || output.goes_to_store()) continue;
     CountedSink::Count count = [&](uint64_t bytes, bool is_complete) {

@@ -6,6 +6,7 @@
 
 #include "build/solve.h"
 #include "cli/build_flags.h"
+#include "image/push.h"
 #include "oci/descriptor.h"
 #include "registry/remote.h"
 #include "store/store.h"
@@ -27,6 +28,7 @@ struct PushTo {
   std::function<registry::Remote&()> remote;
   std::function<std::vector<std::string>(const std::string& registry)> mount_from;
   Cancellation cancellation;
+  image::EarlyPush* early = nullptr;
 };
 
 // What can be said of the outputs before anything is built. Error(kUsage), Error(kUnsupported).

@@ -125,7 +125,11 @@ std::string command_that_makes(const oci::Reference& reference, store::Store& st
 CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& store,
                                        RegistrySession& registry, unsigned threads,
                                        const Cancellation& cancellation)
-    : flags_(flags), store_(store), registry_(registry), remote_(flags, store, threads, cancellation), threads_(threads) {
+    : flags_(flags),
+      store_(store),
+      registry_(registry),
+      remote_(flags, store, threads, cancellation),
+      threads_(threads) {
   if (flags.context == "-" && flags.file == "-")
     fail(ErrorCode::kUsage, "invalid argument: can't use stdin for both build context and dockerfile");
   if ((flags.context == "-" || flags.file == "-") && isatty(0))
@@ -429,9 +433,10 @@ source::BaseImage CommandLineSources::image(const std::string& text, const oci::
     return pulled_image(reference, platform);
   } catch (Error& error) {
     if (error.code() == ErrorCode::kNotFound)
-      error.set_hint(fmt::format("{}; bring it with 'corten load', make it with 'corten base', or pass "
-                                 "--build-context {}=oci-layout://DIR",
-                                 names_in(store_), text));
+      error.set_hint(
+          fmt::format("{}; bring it with 'corten load', make it with 'corten base', or pass "
+                      "--build-context {}=oci-layout://DIR",
+                      names_in(store_), text));
     error.add_context("failed to resolve source metadata for " + reference.to_string());
     throw;
   }

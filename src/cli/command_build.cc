@@ -411,11 +411,12 @@ int command_build(const Arguments& arguments) {
     sources.save_stat_caches();
     ahead.finish();
     if (early) early->finish();
-    FinishedBuild finished = export_result(
-        result, request, flags, session.store(), events, exporting.id,
-        {.remote = [&]() -> registry::Remote& { return registry.remote(); },
-         .mount_from = [&](const std::string& host) { return sources.base_repositories(host); },
-         .cancellation = cancellation});
+    FinishedBuild finished =
+        export_result(result, request, flags, session.store(), events, exporting.id,
+                      {.remote = [&]() -> registry::Remote& { return registry.remote(); },
+                       .mount_from = [&](const std::string& host) { return sources.base_repositories(host); },
+                       .cancellation = cancellation,
+                       .early = early.get()});
     progress->finish();
     std::string remarks = limits.finish(result.executed_steps > 0);
     record.status = "done";

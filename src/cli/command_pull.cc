@@ -13,8 +13,8 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "cli/commands.h"
-#include "cli/output_spec.h"
 #include "cli/flags.h"
+#include "cli/output_spec.h"
 #include "cli/platforms.h"
 #include "cli/registry_session.h"
 #include "cli/session.h"
@@ -32,7 +32,8 @@ Digest keep(store::Store& store, source::BaseImage& pulled, std::vector<std::str
   image.id = Digest::of(image.config);
   image.layers = pulled.layers();
   image.tags = std::move(tags);
-  for (const store::LayerRef& layer : image.layers) image.size += store.layers().load(layer.id)->content_bytes();
+  for (const store::LayerRef& layer : image.layers)
+    image.size += store.layers().load(layer.id)->content_bytes();
   store.save_image(image);
   return image.id;
 }
@@ -62,8 +63,8 @@ std::optional<oci::Timestamp> time_of(const oci::ImageConfig& config) {
 }
 
 // --immutable, and `latest` that would go back: before anything is sent.
-void check_moves(const std::vector<oci::Reference>& names, const std::vector<std::string>& immutable, bool force,
-                 const image::ImageSet& set, const Digest& root, registry::Remote& remote,
+void check_moves(const std::vector<oci::Reference>& names, const std::vector<std::string>& immutable,
+                 bool force, const image::ImageSet& set, const Digest& root, registry::Remote& remote,
                  source::RegistryImages& images) {
   for (const oci::Reference& name : names) {
     const bool is_immutable = matches_any(immutable, name), is_latest = name.tag() == "latest" && !force;
@@ -103,7 +104,8 @@ int command_pull(const Arguments& arguments) {
   Session session = Session::open();
   store::Store& store = session.store();
   TransferProgress progress("pulling", quiet);
-  RegistrySession registry({}, [&](const std::string& text) { progress.say("WARNING: " + text); }, authfile);
+  RegistrySession registry(
+      {}, [&](const std::string& text) { progress.say("WARNING: " + text); }, authfile);
   registry.set_watch([&](const oci::Descriptor& blob, uint64_t at) { progress.moved(blob, at); });
   for (const std::string& name : names) {
     const oci::Reference reference = reference_of(name);
@@ -166,7 +168,8 @@ int command_push(const Arguments& arguments) {
   options.form.docker_media_types = docker_types;
   options.form.threads = available_processors();
   TransferProgress progress("pushing", quiet);
-  RegistrySession registry({}, [&](const std::string& text) { progress.say("WARNING: " + text); }, authfile);
+  RegistrySession registry(
+      {}, [&](const std::string& text) { progress.say("WARNING: " + text); }, authfile);
   options.watch = [&](const oci::Descriptor& blob, uint64_t at, std::optional<registry::Placed> placed) {
     progress.moved(blob, at, placed.has_value());
   };
@@ -177,8 +180,7 @@ int command_push(const Arguments& arguments) {
   const image::Pushed pushed = image::push(*set, names, options, registry.remote(), store);
   progress.finish();
   const std::string exact = names.front().with_digest(pushed.root.digest).familiar();
-  if (!quiet)
-    fprintf(stderr, "%s\n", printable(image::summary_of(pushed, monotonic_ns() - began)).c_str());
+  if (!quiet) fprintf(stderr, "%s\n", printable(image::summary_of(pushed, monotonic_ns() - began)).c_str());
   if (!digest_file.empty()) write_file_atomic(digest_file, pushed.root.digest.to_string());
   printf("%s\n", exact.c_str());
   return 0;

@@ -105,7 +105,8 @@ const std::vector<Attribute>& attributes() {
        [](OutputSpec& o, const std::string& v) { o.by_digest = parse_bool("push-by-digest", v); }},
       {"registry.insecure", "image",
        [](OutputSpec& o, const std::string&) {
-         o.remarks.push_back("registry.insecure: daemon.json, registries.conf and hosts.toml say which registries are");
+         o.remarks.push_back(
+             "registry.insecure: daemon.json, registries.conf and hosts.toml say which registries are");
        }},
       {"unpack", "image",
        [](OutputSpec& o, const std::string& v) {
@@ -170,8 +171,7 @@ void apply(OutputSpec& output, const std::string& name, const std::string& value
 }
 
 void check_type(const OutputSpec& output) {
-  const std::vector<std::string> kTypes = {"oci",   "docker",   "local",    "tar",
-                                           "image", "registry", "cacheonly"};
+  const std::vector<std::string> kTypes = {"oci", "docker", "local", "tar", "image", "registry", "cacheonly"};
   if (output.type.empty())
     throw Error(ErrorCode::kUsage, "type is required for output")
         .with_hint("for example --output type=oci,dest=image.tar");

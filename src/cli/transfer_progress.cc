@@ -20,7 +20,8 @@ void TransferProgress::moved(const oci::Descriptor& blob, uint64_t at, bool is_p
   blobs_[blob.digest] = {at, blob.size};
   if (!is_terminal_) {
     if ((is_placed || at == blob.size) && told_.insert(blob.digest).second)
-      fprintf(stderr, "%s %s %s\n", verb_.c_str(), blob.digest.to_string().c_str(), human_size(blob.size).c_str());
+      fprintf(stderr, "%s %s %s\n", verb_.c_str(), blob.digest.to_string().c_str(),
+              human_size(blob.size).c_str());
     return;
   }
   if (monotonic_ns() - drawn_ns_ < kRedrawNs) return;
@@ -35,8 +36,7 @@ void TransferProgress::draw() {
   const double rate = seconds > 0 ? static_cast<double>(at) / seconds : 0;
   std::string line = fmt::format("{} {} of {}, {}/s", verb_, human_size(at), human_size(size),
                                  human_size(static_cast<uint64_t>(rate)));
-  if (rate > 0 && size > at)
-    line += fmt::format(", {:.0f} s left", static_cast<double>(size - at) / rate);
+  if (rate > 0 && size > at) line += fmt::format(", {:.0f} s left", static_cast<double>(size - at) / rate);
   fprintf(stderr, "\r\033[K%s", line.c_str());
   is_drawn_ = true;
 }

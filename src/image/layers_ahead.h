@@ -14,7 +14,7 @@ namespace corten::image {
 class LayersAhead {
  public:
   struct Options {
-    std::optional<Compression> blobs;  // also the layers' blobs of this kind
+    std::optional<Compression> blobs;                  // also the layers' blobs of this kind
     std::function<void(const oci::Descriptor&)> made;  // a blob is in the store; from any thread
     unsigned threads = 1;
     Cancellation cancellation = {};

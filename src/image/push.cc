@@ -134,7 +134,9 @@ class Push {
       make();
       return std::make_unique<BlobFile>(store_.blob_path(blob.digest), offset);
     };
-    const registry::Placed placed = remote_.push_blob(name, outgoing, [&](uint64_t at) {
+    std::optional<registry::Placed> early;
+    if (options_.early) early = options_.early->placed(name, blob.digest);
+    const registry::Placed placed = early ? *early : remote_.push_blob(name, outgoing, [&](uint64_t at) {
       if (options_.watch) options_.watch(blob, at, std::nullopt);
     });
     if (options_.watch) options_.watch(blob, blob.size, placed);
@@ -180,8 +182,8 @@ std::string summary_of(const Pushed& pushed, int64_t took_ns) {
   if (pushed.is_unchanged)
     return fmt::format("the registry had all of it, {:.1f} s", static_cast<double>(took_ns) / 1e9);
   return fmt::format("sent {} of {} blobs, {}; {} mounted, {} there before; {:.1f} s", pushed.sent,
-                     pushed.sent + pushed.mounted + pushed.there, human_size(pushed.sent_bytes), pushed.mounted,
-                     pushed.there, static_cast<double>(took_ns) / 1e9);
+                     pushed.sent + pushed.mounted + pushed.there, human_size(pushed.sent_bytes),
+                     pushed.mounted, pushed.there, static_cast<double>(took_ns) / 1e9);
 }
 
 void EarlyPush::add(const oci::Descriptor& blob) {
@@ -191,11 +193,20 @@ void EarlyPush::add(const oci::Descriptor& blob) {
       outgoing.open = [&](uint64_t offset) {
         return std::make_unique<BlobFile>(store_.blob_path(blob.digest), offset);
       };
-      remote_.push_blob(to_, outgoing);
+      const registry::Placed placed = remote_.push_blob(to_, outgoing);
+      std::lock_guard lock(mutex_);
+      placed_.emplace(blob.digest, placed);
     } catch (const Error&) {
       return;  // push() meets it again, and tells it.
     }
   });
+}
+
+std::optional<registry::Placed> EarlyPush::placed(const oci::Reference& to, const Digest& blob) {
+  if (to.registry() != to_.registry() || to.repository() != to_.repository()) return std::nullopt;
+  std::lock_guard lock(mutex_);
+  auto found = placed_.find(blob);
+  return found == placed_.end() ? std::nullopt : std::optional(found->second);
 }
 
 }  // namespace corten::image

@@ -4,6 +4,8 @@
 // there, nothing of it is read or compressed. When a name already means these very bytes, one request is all.
 #pragma once
 #include <functional>
+#include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -11,6 +13,29 @@
 #include "registry/remote.h"
 
 namespace corten::image {
+
+// Sends blobs to one repository while later layers are still being made. Thread-safe.
+class EarlyPush {
+ public:
+  EarlyPush(registry::Remote& remote, oci::Reference to, store::Store& store, unsigned jobs,
+            std::vector<std::string> mount_from)
+      : remote_(remote), to_(std::move(to)), store_(store), mount_from_(std::move(mount_from)), pool_(jobs) {}
+  // Returns at once. What goes wrong is met again by push().
+  void add(const oci::Descriptor& blob);
+  // When all that was added is over there, or has failed.
+  void finish() { pool_.wait(); }
+  // How the blob came there, if it did.
+  std::optional<registry::Placed> placed(const oci::Reference& to, const Digest& blob);
+
+ private:
+  registry::Remote& remote_;
+  oci::Reference to_;
+  store::Store& store_;
+  std::vector<std::string> mount_from_;
+  std::mutex mutex_;
+  std::map<Digest, registry::Placed> placed_;
+  ThreadPool pool_;  // the last member: its threads end first
+};
 
 struct PushOptions {
   ExportOptions form;
@@ -20,6 +45,7 @@ struct PushOptions {
   // How far a blob is, from any thread; `placed` once it is over there.
   std::function<void(const oci::Descriptor& blob, uint64_t at, std::optional<registry::Placed> placed)> watch;
   Cancellation cancellation;
+  EarlyPush* early = nullptr;  // what it sent is not asked for again
 };
 
 struct Pushed {
@@ -36,24 +62,5 @@ std::string summary_of(const Pushed& pushed, int64_t took_ns);
 // Error(kInvalid) without a name.
 Pushed push(const ImageSet& set, const std::vector<oci::Reference>& names, const PushOptions& options,
             registry::Remote& remote, store::Store& store);
-
-// Sends blobs while later layers are still being made.
-class EarlyPush {
- public:
-  EarlyPush(registry::Remote& remote, oci::Reference to, store::Store& store, unsigned jobs,
-            std::vector<std::string> mount_from)
-      : remote_(remote), to_(std::move(to)), store_(store), mount_from_(std::move(mount_from)), pool_(jobs) {}
-  // Returns at once. What goes wrong is met again by push().
-  void add(const oci::Descriptor& blob);
-  // When all that was added is over there, or has failed.
-  void finish() { pool_.wait(); }
-
- private:
-  registry::Remote& remote_;
-  oci::Reference to_;
-  store::Store& store_;
-  std::vector<std::string> mount_from_;
-  ThreadPool pool_;
-};
 
 }  // namespace corten::image
