@@ -20,7 +20,7 @@ printf 'version: 0.1\nstorage: {inmemory: {}}\nhttp: {addr: "127.0.0.1:0"}\nauth
 docker-registry serve registry.yml >registry.log 2>&1 &
 PIDS="$PIDS $!"
 for _ in $(seq 100); do
-  PORT=$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' registry.log | head -1)
+  PORT=$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' registry.log 2>/dev/null | head -1)
   [ -z "$PORT" ] || break
   sleep 0.1
 done
@@ -46,3 +46,16 @@ holds "$said" "Login Succeeded"
 holds "$(cat tokens.log)" "POST /token"
 lacks "$(cat tokens.log)" "GET /token"
 equal "$("$CORTEN" logout "$HOST")" "Removing login credentials for $HOST" "logout"
+
+# The same server's tokens for our own registry.
+"$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/own" --auth-token-realm "http://127.0.0.1:$TOKENS/token" \
+  --auth-token-service the-service --auth-token-issuer test --auth-token-key cert.pem >own.log 2>&1 &
+PIDS="$PIDS $!"
+for _ in $(seq 100); do
+  HOST=$(sed -n 's,.*listening on http://\(127\.0\.0\.1:[0-9]*\).*,\1,p' own.log 2>/dev/null | head -1)
+  [ -z "$HOST" ] || break
+  sleep 0.1
+done
+[ -n "$HOST" ] || { cat own.log >&2; fail "no registry of our own"; }
+said=$(echo hunter2-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1) || fail "our own registry: $said"
+holds "$said" "Login Succeeded"
