@@ -19,6 +19,7 @@ constexpr int64_t kSecond = 1'000'000'000;
 // More rounds of one request are not made: a challenge, a renewal, two growths of its scopes.
 constexpr int kMaxRounds = 4;
 constexpr size_t kMaxDrained = 64 << 10;
+constexpr size_t kMaxTokens = 1000;
 
 // The repository of "repository:NAME:ACTIONS"; "" for other kinds.
 std::string repository_of(const std::vector<std::string>& scopes) {
@@ -151,6 +152,9 @@ struct Access::Shared {
 
   std::shared_ptr<TokenSlot> slot_of(const std::vector<std::string>& key) {
     std::lock_guard lock(mutex);
+    // Who lives long and asks for many repositories forgets those that nobody uses now.
+    if (tokens.size() >= kMaxTokens)
+      std::erase_if(tokens, [](const auto& entry) { return entry.second.use_count() == 1; });
     auto& slot = tokens[key];
     if (!slot) slot = std::make_shared<TokenSlot>();
     return slot;
@@ -200,10 +204,7 @@ Access::~Access() = default;
 std::shared_ptr<Access::Host> Access::host_of(const Endpoint& endpoint) const {
   std::lock_guard lock(shared_->mutex);
   auto& host = shared_->hosts[endpoint.scheme + "://" + endpoint.authority];
-  if (!host) {
-    host = std::make_shared<Host>();
-    if (!endpoint.may_be_either_scheme) host->scheme = endpoint.scheme;
-  }
+  if (!host) host = std::make_shared<Host>();
   return host;
 }
 
@@ -381,9 +382,10 @@ http::Response Access::send_once(const Endpoint& asked_endpoint, http::Request r
   std::optional<http::Response> response;
   {
     std::lock_guard contact(host->contact);
-    if (host->decided_scheme().empty()) response = first_contact(*host, endpoint, request, needs_ping);
+    if (endpoint.may_be_either_scheme && host->decided_scheme().empty())
+      response = first_contact(*host, endpoint, request, needs_ping);
   }
-  endpoint.scheme = host->decided_scheme();
+  if (endpoint.may_be_either_scheme) endpoint.scheme = host->decided_scheme();
   const http::Url own = http::parse_url(endpoint.scheme + "://" + endpoint.authority);
   if (is_path) {
     request.url = endpoint.base() + request.url;
