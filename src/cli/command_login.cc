@@ -5,10 +5,12 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <optional>
 
 #include <fmt/core.h>
 
+#include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/unique_fd.h"
@@ -86,6 +88,30 @@ void need_terminal() {
           "--password-stdin HOST");
 }
 
+// "host/path" in its two parts.
+std::pair<std::string, std::string> parts_of(const std::string& key) {
+  const size_t slash = std::min(key.find('/'), key.size());
+  return {key.substr(0, slash), slash == key.size() ? "" : key.substr(slash + 1)};
+}
+
+// Without a user Docker tries what it has.
+bool still_good(const std::string& key, const std::string& authfile) {
+  if (!authfile.empty() && !path_exists(authfile)) return false;
+  const auto [host, path] = parts_of(key);
+  const registry::Credential known = registry::Credentials::from_system(authfile).find(host, path);
+  if (known.is_anonymous()) return false;
+  fprintf(stderr, "Authenticating with existing credentials from %s...%s\n", printable(known.source).c_str(),
+          known.user.empty() ? "" : printable(" [Username: " + known.user + "]").c_str());
+  try {
+    registry::check_login(registry::Hosts::from_system(), {}, host, known);
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kPermission || !isatty(0)) throw;
+    print_warning(error.what());
+    return false;
+  }
+}
+
 }  // namespace
 
 int command_login(const Arguments& arguments) {
@@ -108,6 +134,10 @@ int command_login(const Arguments& arguments) {
   if (given->count() > 0) print_warning("using --password via the CLI is insecure: use --password-stdin");
 
   const std::string key = host_or_hub(operand), host = key.substr(0, key.find('/'));
+  if (user.empty() && given->count() == 0 && still_good(key, authfile)) {
+    puts("Login Succeeded");
+    return 0;
+  }
   if (from_stdin) {
     password = read_all(0, "standard input", kMaxSecret);
     if (password.ends_with('\n')) password.pop_back();
@@ -152,9 +182,8 @@ int command_logout(const Arguments& arguments) {
     printf("Not logged in to %s\n", printable(key).c_str());
   // Another tool's file may still have some, which would go on being used.
   if (!authfile.empty()) return 0;
-  const size_t slash = key.find('/');
-  const registry::Credential left = registry::Credentials::from_system().find(
-      key.substr(0, slash), slash == std::string::npos ? "" : key.substr(slash + 1));
+  const auto [host, path] = parts_of(key);
+  const registry::Credential left = registry::Credentials::from_system().find(host, path);
   if (!left.is_anonymous())
     print_warning(fmt::format("credentials for {} are still to be had from {}", key, left.source));
   return 0;

@@ -242,10 +242,14 @@ int clean_repositories(const Arguments& arguments) {
 int command_registry(const Arguments& arguments) {
   std::string verb = arguments.empty() ? "" : arguments[0];
   Arguments rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
+  if (verb == "serve") {
+    rest.insert(rest.begin(), "registry");
+    return command_serve(rest);
+  }
   if (verb == "clean" || verb == "--help" || verb == "-h")
     return clean_repositories(verb == "clean" ? rest : arguments);
-  throw Error(ErrorCode::kUsage,
-              verb.empty() ? "registry: clean?" : fmt::format("registry {}: no such command", quote(verb)))
+  throw Error(ErrorCode::kUsage, verb.empty() ? "registry: clean or serve?"
+                                              : fmt::format("registry {}: no such command", quote(verb)))
       .with_hint("see 'corten registry clean --help'");
 }
 

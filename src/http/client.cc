@@ -110,7 +110,8 @@ std::string Proxies::proxy_for(const Url& url) const {
   if (proxy.empty()) return proxy;
   for (const std::string& part : split(none, ',')) {
     std::string rule = to_lower(trim(part));
-    if (rule == "*") return {};
+    if (rule == "*" || is_in_network(url.host, rule)) return {};
+    if (rule.starts_with('[') && rule.ends_with(']')) rule = rule.substr(1, rule.size() - 2);
     if (size_t colon = rule.rfind(':'); colon != std::string::npos && rule.find(':') == colon) {
       if (rule.substr(colon + 1) != std::to_string(url.port)) continue;
       rule.resize(colon);

@@ -19,7 +19,7 @@ namespace corten::http {
 // How a proxy is found: the variables that curl reads.
 struct Proxies {
   std::string http, https;  // addresses; "" is none
-  std::string none;         // no_proxy: names, suffixes and addresses, comma-separated; "*" is all
+  std::string none;         // no_proxy: names, suffixes, addresses and networks, comma-separated; "*" is all
   // http_proxy, https_proxy or HTTPS_PROXY, no_proxy or NO_PROXY (HTTP_PROXY is not read: a CGI request can
   // set it).
   static Proxies from_environment();

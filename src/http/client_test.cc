@@ -153,6 +153,13 @@ TEST(HttpClient, NoProxyRules) {
   EXPECT_NE(proxy("http://badexample.org/"), "");
   EXPECT_EQ(proxy("http://10.0.0.1:8080/"), "");
   EXPECT_NE(proxy("http://10.0.0.1/"), "");
+  proxies.none = "10.1.0.0/16,fd00::/8,[::1],::2";
+  EXPECT_EQ(proxy("http://10.1.255.1:5000/"), "");
+  EXPECT_NE(proxy("http://10.2.0.1/"), "");
+  EXPECT_EQ(proxy("http://[fd12::1]/"), "");
+  EXPECT_EQ(proxy("http://[::1]:80/"), "");
+  EXPECT_EQ(proxy("http://[::2]/"), "");
+  EXPECT_NE(proxy("http://[::3]/"), "");
   proxies.none = "*";
   EXPECT_EQ(proxy("http://other/"), "");
 }

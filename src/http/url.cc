@@ -1,6 +1,9 @@
 #include "http/url.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
+#include <cstring>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -141,6 +144,31 @@ Url resolve_url(const Url& from, std::string_view location) {
                            ? std::string(path) + std::string(location)
                            : std::string(path.substr(0, path.rfind('/') + 1)) + std::string(location);
   return parse_url(url.scheme + "://" + from.authority() + target);
+}
+
+namespace {
+
+// Bytes of an address; 0 when it is none.
+size_t address_bytes(std::string_view text, uint8_t* bytes) {
+  const std::string copy(text);
+  if (inet_pton(AF_INET, copy.c_str(), bytes) == 1) return 4;
+  if (inet_pton(AF_INET6, copy.c_str(), bytes) == 1) return 16;
+  return 0;
+}
+
+}  // namespace
+
+bool is_in_network(std::string_view address, std::string_view network) {
+  const size_t slash = network.find('/');
+  if (slash == std::string_view::npos) return false;
+  uint8_t a[16], n[16];
+  const size_t size = address_bytes(address, a);
+  if (size == 0 || address_bytes(network.substr(0, slash), n) != size) return false;
+  const auto bits = parse_int(network.substr(slash + 1));
+  if (!bits || *bits < 0 || *bits > static_cast<int64_t>(size * 8)) return false;
+  const size_t whole = static_cast<size_t>(*bits) / 8, rest = static_cast<size_t>(*bits) % 8;
+  if (memcmp(a, n, whole) != 0) return false;
+  return rest == 0 || (a[whole] ^ n[whole]) >> (8 - rest) == 0;
 }
 
 }  // namespace corten::http

@@ -32,4 +32,8 @@ std::string without_credentials(std::string text);
 // The address that a Location line means, seen from `from`.
 Url resolve_url(const Url& from, std::string_view location);
 
+// `network` is "10.1.0.0/16" or "fd00::/8", `address` a number without brackets. False when either is no
+// such.
+bool is_in_network(std::string_view address, std::string_view network);
+
 }  // namespace corten::http

@@ -19,6 +19,7 @@ constexpr int64_t kSecond = 1'000'000'000;
 // More rounds of one request are not made: a challenge, a renewal, two growths of its scopes.
 constexpr int kMaxRounds = 4;
 constexpr size_t kMaxDrained = 64 << 10;
+constexpr size_t kMaxTokens = 1000;
 
 // The repository of "repository:NAME:ACTIONS"; "" for other kinds.
 std::string repository_of(const std::vector<std::string>& scopes) {
@@ -54,6 +55,20 @@ std::optional<Challenge> answerable(const http::Response& response) {
     }
   }
   return basic;
+}
+
+// With what to do about a certificate of a registry of one's own.
+http::Response open_at(http::Client& client, const http::Request& request, const Endpoint& endpoint) {
+  try {
+    return client.open(request);
+  } catch (Error& error) {
+    if (error.code() == ErrorCode::kPermission && error.message().find("certificate") != std::string::npos)
+      error.set_hint(
+          fmt::format("put the certificate of its authority into ~/.config/containers/certs.d/{0}/ca.crt "
+                      "or /etc/docker/certs.d/{0}/ca.crt, or name a bundle with SSL_CERT_FILE",
+                      endpoint.authority));
+    throw;
+  }
 }
 
 bool is_own(const http::Url& url, const http::Url& own) {
@@ -137,6 +152,9 @@ struct Access::Shared {
 
   std::shared_ptr<TokenSlot> slot_of(const std::vector<std::string>& key) {
     std::lock_guard lock(mutex);
+    // Who lives long and asks for many repositories forgets those that nobody uses now.
+    if (tokens.size() >= kMaxTokens)
+      std::erase_if(tokens, [](const auto& entry) { return entry.second.use_count() == 1; });
     auto& slot = tokens[key];
     if (!slot) slot = std::make_shared<TokenSlot>();
     return slot;
@@ -158,7 +176,7 @@ struct Access::Shared {
       slot->failure = nullptr;
       slot->tries++;
       const int64_t began = now_ns();
-      Token token = fetch_token(client, request, began / kSecond);
+      Token token = fetch_token(client, request, began / kSecond, options.retry, options.http.cancellation);
       slot->value = std::move(token.value);
       if (!token.refresh_token.empty()) {
         std::lock_guard all(mutex);
@@ -177,16 +195,16 @@ struct Access::Shared {
 
 Access::Access(Options options) : shared_(std::make_unique<Shared>()) {
   shared_->options = std::move(options);
+  // A registry of this machine is never behind a proxy, whatever the variables say.
+  std::string& direct = shared_->options.http.proxies.none;
+  direct += (direct.empty() ? "" : ",") + std::string("localhost,127.0.0.0/8,::1");
 }
 Access::~Access() = default;
 
 std::shared_ptr<Access::Host> Access::host_of(const Endpoint& endpoint) const {
   std::lock_guard lock(shared_->mutex);
   auto& host = shared_->hosts[endpoint.scheme + "://" + endpoint.authority];
-  if (!host) {
-    host = std::make_shared<Host>();
-    if (!endpoint.may_be_either_scheme) host->scheme = endpoint.scheme;
-  }
+  if (!host) host = std::make_shared<Host>();
   return host;
 }
 
@@ -226,7 +244,7 @@ http::Response Access::first_contact(Host& host, const Endpoint& endpoint, const
     http::Request asked = request, ping{.url = base + "/", .any_status = true};
     asked.url = base + request.url;
     try {
-      http::Response response = client.open(is_ping ? ping : asked);
+      http::Response response = open_at(client, is_ping ? ping : asked, endpoint);
       if (scheme == "http" && response.status == 400) {
         http::Response words = client.open(ping);
         std::string text(4096, '\0');
@@ -364,9 +382,10 @@ http::Response Access::send_once(const Endpoint& asked_endpoint, http::Request r
   std::optional<http::Response> response;
   {
     std::lock_guard contact(host->contact);
-    if (host->decided_scheme().empty()) response = first_contact(*host, endpoint, request, needs_ping);
+    if (endpoint.may_be_either_scheme && host->decided_scheme().empty())
+      response = first_contact(*host, endpoint, request, needs_ping);
   }
-  endpoint.scheme = host->decided_scheme();
+  if (endpoint.may_be_either_scheme) endpoint.scheme = host->decided_scheme();
   const http::Url own = http::parse_url(endpoint.scheme + "://" + endpoint.authority);
   if (is_path) {
     request.url = endpoint.base() + request.url;
@@ -402,7 +421,7 @@ http::Response Access::send_once(const Endpoint& asked_endpoint, http::Request r
         throw refusal(endpoint, 0, error.what(), scopes);
       }
       if (!authorization.empty()) request.own_fields.emplace_back("Authorization", std::move(authorization));
-      response = client.open(request);
+      response = open_at(client, request, endpoint);
     }
     // What a redirect led to has no say in who gets our credentials.
     if (response->status != 401 || round == kMaxRounds || !is_own(http::parse_url(response->url), own) ||

@@ -20,6 +20,7 @@
 #include "http/client.h"
 #include "registry/credentials.h"
 #include "registry/hosts.h"
+#include "registry/retry.h"
 
 namespace corten::registry {
 
@@ -31,6 +32,7 @@ class Access {
     Credentials credentials;
     std::shared_ptr<const Clock> clock = {};  // unset: the system's
     bool wants_refresh_token = false;         // of a login; see refresh_token()
+    RetryRules retry = {};                    // how long a token server's Retry-After is obeyed
   };
   explicit Access(Options options);
   ~Access();

@@ -401,6 +401,14 @@ TEST(Access, MirrorsAreToldWhoseImagesAreMeant) {
                        {"GET /v2/a/manifests/1?ns=docker.io", "HEAD /v2/a/tags/list?n=5&ns=docker.io"}));
 }
 
+TEST(Access, ThisMachineIsNotBehindAProxy) {
+  Server server([](const std::string&) { return answer("200 OK", ""); });
+  http::ClientOptions options = http::quick();
+  options.proxies.http = "http://127.0.0.1:1";  // nothing is there
+  Access access({.http = options, .credentials = {}});
+  EXPECT_EQ(access.send(endpoint_of(server), {.url = "/x"}, kPull).status, 200u);
+}
+
 TEST(Access, WhoWasRefusedAndWhatToDo) {
   TokenRegistry registry;
   registry.token_status = "401 Unauthorized";

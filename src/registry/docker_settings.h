@@ -20,9 +20,6 @@ struct DockerDaemon {
 
 // Error(kInvalid) that names the file.
 DockerDaemon parse_daemon_json(std::string_view text, const std::string& file);
-// `text` is "10.1.0.0/16" or "fd00::/8"; `address` a number without brackets. False when either is no such.
-bool is_in_network(std::string_view address, std::string_view network);
-
 // Adds what DIRECTORY/HOST[:PORT]/ holds: *.crt are authorities beside the system's; NAME.cert with NAME.key
 // is the client's. Error(kNotFound) when one of the two is missing. Whether there was anything.
 bool add_certificates(const std::string& directory, http::TlsOptions& tls);

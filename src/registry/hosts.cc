@@ -73,7 +73,7 @@ struct Hosts::Settings {
     }
     for (const std::string& address : addresses)
       for (const std::string& network : daemon.insecure_networks)
-        if (is_in_network(address, network)) return true;
+        if (http::is_in_network(address, network)) return true;
     return false;
   }
 

@@ -189,15 +189,15 @@ TEST(Hosts, DockersDaemonJson) {
 }
 
 TEST(Hosts, Networks) {
-  EXPECT_TRUE(is_in_network("10.1.2.3", "10.0.0.0/8"));
-  EXPECT_TRUE(is_in_network("10.1.2.3", "10.1.2.2/31"));
-  EXPECT_FALSE(is_in_network("10.1.2.3", "10.1.2.0/31"));
-  EXPECT_TRUE(is_in_network("10.1.2.3", "0.0.0.0/0"));
-  EXPECT_TRUE(is_in_network("fd12::1", "fd00::/8"));
-  EXPECT_FALSE(is_in_network("fe80::1", "fd00::/8"));
-  EXPECT_FALSE(is_in_network("10.1.2.3", "::/0"));
+  EXPECT_TRUE(http::is_in_network("10.1.2.3", "10.0.0.0/8"));
+  EXPECT_TRUE(http::is_in_network("10.1.2.3", "10.1.2.2/31"));
+  EXPECT_FALSE(http::is_in_network("10.1.2.3", "10.1.2.0/31"));
+  EXPECT_TRUE(http::is_in_network("10.1.2.3", "0.0.0.0/0"));
+  EXPECT_TRUE(http::is_in_network("fd12::1", "fd00::/8"));
+  EXPECT_FALSE(http::is_in_network("fe80::1", "fd00::/8"));
+  EXPECT_FALSE(http::is_in_network("10.1.2.3", "::/0"));
   for (const char* odd : {"10.0.0.0", "10.0.0.0/33", "10.0.0.0/-1", "x/8", "10.0.0.0/", "/8"})
-    EXPECT_FALSE(is_in_network("10.1.2.3", odd)) << odd;
+    EXPECT_FALSE(http::is_in_network("10.1.2.3", odd)) << odd;
 }
 
 TEST(Hosts, Certificates) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <thread>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -96,6 +97,17 @@ int64_t pause_after(const http::Response& answer, int attempt, const RetryRules&
         .with_hint(answer.status == 429 ? "this is a rate limit: log in, use a mirror, or try again then"
                                         : "try again then");
   return std::max(own, *wanted * 1000);
+}
+
+void wait_for_retry(int64_t pause_ms, const Cancellation& cancellation) {
+  constexpr int64_t kSliceMs = 50;
+  const int64_t end = monotonic_ns() + pause_ms * 1'000'000;
+  while (true) {
+    cancellation.check();
+    const int64_t left_ms = (end - monotonic_ns()) / 1'000'000;
+    if (left_ms <= 0) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(std::min(left_ms, kSliceMs)));
+  }
 }
 
 }  // namespace corten::registry

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/thread_pool.h"
 #include "http/client.h"
 
 namespace corten::registry {
@@ -33,5 +34,8 @@ int64_t pause_after(int attempt, const RetryRules& rules, uint32_t random);
 // the message says how long, so that it can be tried again then.
 int64_t pause_after(const http::Response& answer, int attempt, const RetryRules& rules, int64_t now_s,
                     uint32_t random);
+
+// Sleeps; Error(kCancelled) when it is cancelled meanwhile.
+void wait_for_retry(int64_t pause_ms, const Cancellation& cancellation);
 
 }  // namespace corten::registry

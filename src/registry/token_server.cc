@@ -86,8 +86,9 @@ std::string form(const std::vector<std::pair<std::string, std::string>>& values)
 }
 
 struct Answer {
-  unsigned status;
+  unsigned status = 0;
   std::string body, text;  // text: status and the server's words, for errors
+  http::Response from;     // without its body
 };
 
 Answer read_answer(http::Response response) {
@@ -114,8 +115,10 @@ Answer read_answer(http::Response response) {
     throw;
   }
   const std::string words = is_good ? "" : error_text(body);
-  return {response.status, std::move(body),
-          fmt::format("{}{}{}", response.status, words.empty() ? "" : ": ", words)};
+  std::string text = fmt::format("{}{}{}", response.status, words.empty() ? "" : ": ", words);
+  response.body.reset();
+  response.url.resize(std::min(response.url.find('?'), response.url.size()));
+  return {response.status, std::move(body), std::move(text), std::move(response)};
 }
 
 Answer ask_by_get(http::Client& client, const TokenRequest& request, const Credential& credential) {
@@ -211,18 +214,25 @@ void check_realm(const std::string& realm, const TokenRequest& request) {
   check_place(url, request, "realm");
 }
 
-Token fetch_token(http::Client& client, const TokenRequest& request, int64_t now_s) {
+Token fetch_token(http::Client& client, const TokenRequest& request, int64_t now_s, const RetryRules& retry,
+                  const Cancellation& cancellation) {
   check_realm(request.realm, request);
   http::Url shown = http::parse_url(request.realm);
   shown.target.resize(std::min(shown.target.find('?'), shown.target.size()));
-  Answer answer{0, "", ""};
   const bool by_post = !request.credential.identity_token.empty();
-  if (by_post) answer = ask_by_post(client, request);
-  if (!by_post || answer.status == 404 || answer.status == 405)
-    answer = ask_by_get(client, request, request.credential);
-  if (answer.status != 200)
-    fail(code_of_status(answer.status), "token server {} answered {}", shown.shown(), answer.text);
-  return parse_token(answer.body, now_s, shown.shown());
+  for (int attempt = 1;; attempt++) {
+    Answer answer;
+    if (by_post) answer = ask_by_post(client, request);
+    if (!by_post || answer.status == 404 || answer.status == 405)
+      answer = ask_by_get(client, request, request.credential);
+    if (answer.status == 200) return parse_token(answer.body, now_s, shown.shown());
+    if (attempt == retry.attempts || !is_worth_a_retry(answer.status) ||
+        answer.from.field("Retry-After").empty())
+      fail(code_of_status(answer.status), "token server {} answered {}", shown.shown(), answer.text);
+    const int64_t pause_ms =
+        pause_after(answer.from, attempt, retry, now_s, static_cast<uint32_t>(monotonic_ns()));
+    wait_for_retry(pause_ms, cancellation);
+  }
 }
 
 }  // namespace corten::registry

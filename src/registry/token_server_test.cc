@@ -123,6 +123,31 @@ TEST(TokenServer, AnswersThatAreNone) {
   EXPECT_EQ(code_of([] { fetch(answer("429 Too Many Requests", "no")); }), ErrorCode::kIo);
 }
 
+TEST(TokenServer, ItsRetryAfterIsObeyed) {
+  int requests = 0;
+  Server server([&](const std::string&) {
+    return ++requests < 3 ? answer("429 Too Many Requests", "slow down", "Retry-After: 0\r\n")
+                          : answer("200 OK", R"({"token":"t"})");
+  });
+  http::Client client(http::quick());
+  EXPECT_EQ(fetch_token(client, request_for(server), 0, {.first_pause_ms = 1}).value, "t");
+  EXPECT_EQ(requests, 3);
+  requests = -100;
+  EXPECT_EQ(code_of([&] { fetch_token(client, request_for(server), 0, {.first_pause_ms = 1}); }),
+            ErrorCode::kIo);
+  EXPECT_EQ(requests, -95);
+  Server day([&](const std::string&) {
+    requests++;
+    return answer("429 Too Many Requests", "", "Retry-After: 86400\r\n");
+  });
+  std::string words;
+  EXPECT_EQ(code_of([&] { fetch_token(client, request_for(day), 0, {.first_pause_ms = 1}); }, &words),
+            ErrorCode::kIo);
+  EXPECT_NE(words.find("wants 24h0m0s of waiting"), std::string::npos) << words;
+  EXPECT_EQ(words.find("scope"), std::string::npos);  // the address is told without its query
+  EXPECT_EQ(requests, -94);
+}
+
 // 256 MB, told or not, are not read; nor is anything unpacked.
 TEST(TokenServer, AnswersAreBounded) {
   EXPECT_EQ(code_of([] { fetch(answer("200 OK", std::string(2 << 20, ' '))); }), ErrorCode::kInvalid);

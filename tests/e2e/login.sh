@@ -50,12 +50,16 @@ equal "$(skopeo login --get-login --authfile "$CONFIG" "$HOST")" ann "what skope
 holds "$("$CORTEN" login -u ann -p "$SECRET" "http://$HOST/v2/" 2>&1)" "using --password via the CLI is insecure"
 grep -q "\"$HOST\"" "$CONFIG" || fail "an address is kept by its host"
 
+said=$("$CORTEN" login "$HOST" 2>&1 </dev/null) || fail "with what is there: $said"
+holds "$said" "existing credentials from $CONFIG... [Username: ann]"
+holds "$said" "Login Succeeded"
+
 # Docker's rules of flags.
 said=$("$CORTEN" login --password-stdin "$HOST" 2>&1 </dev/null) && fail "no user"
 holds "$said" "must provide --username with --password-stdin"
 said=$("$CORTEN" login -u ann -p x --password-stdin "$HOST" 2>&1 </dev/null) && fail "two passwords"
 holds "$said" "mutually exclusive"
-said=$("$CORTEN" login "$HOST" 2>&1 </dev/null) && fail "no terminal"
+said=$("$CORTEN" login 127.0.0.1:1 2>&1 </dev/null) && fail "no terminal"
 holds "$said" "cannot perform an interactive login from a non TTY device"
 
 equal "$("$CORTEN" logout "$HOST")" "Removing login credentials for $HOST" "logout"
@@ -141,6 +145,7 @@ cp client.cert client.key "$certificates/"
 cp others.crt "$certificates/others.crt"
 said=$(login) && fail "an authority that does not vouch for it"
 holds "$said" "certificate is not trusted"
+holds "$said" "/etc/docker/certs.d/$HOST/ca.crt"
 rm "$certificates/others.crt"
 cp ours.crt "$certificates/ours.crt"
 said=$(login) || fail "with authority and certificate: $said"
@@ -149,6 +154,21 @@ said=$(login) && fail "half a client certificate"
 holds "$said" "its key client.key is missing"
 rm "$certificates/client.cert"
 said=$(login) && fail "without a client certificate"
+
+# Our own registry, with users, on a port that speaks TLS alone: found out, as its own host is this machine.
+"$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/own" --tls-cert server.cert --tls-key server.key --htpasswd htpasswd \
+  >own.log 2>&1 &
+PIDS="$PIDS $!"
+for _ in $(seq 100); do
+  HOST=$(sed -n 's,.*listening on https://\(127\.0\.0\.1:[0-9]*\).*,\1,p' own.log 2>/dev/null | head -1)
+  [ -z "$HOST" ] || break
+  sleep 0.1
+done
+[ -n "$HOST" ] || { cat own.log >&2; fail "no registry of our own"; }
+said=$(echo wrong-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1) && fail "a wrong password for our own"
+holds "$said" "registry $HOST refused (401): UNAUTHORIZED"
+said=$(login) || fail "our own registry: $said"
+holds "$said" "Login Succeeded"
 
 # What other tools' files say wrongly is named with its place.
 mkdir -p "$T/etc/containers"

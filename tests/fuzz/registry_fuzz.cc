@@ -79,7 +79,7 @@ FUZZ_TARGET(realm, "https://auth.docker.io/token", "https://127.0.0.1/", "https:
   }
   const http::Url url = http::parse_url(input);
   REQUIRE(url.scheme == "https" && !registry::is_loopback(url.host) && url.user_info.empty());
-  REQUIRE(!registry::is_in_network(url.host, "10.0.0.0/8") && !registry::is_in_network(url.host, "fd00::/8"));
+  REQUIRE(!http::is_in_network(url.host, "10.0.0.0/8") && !http::is_in_network(url.host, "fd00::/8"));
 }
 
 FUZZ_TARGET(credential_file, R"({"auths":{"https://index.docker.io/v1/":{"auth":"YTpi"}},"credsStore":"x"})",
@@ -131,7 +131,7 @@ FUZZ_TARGET(daemon_json,
             R"({"registry-mirrors":["file:///x"]})") {
   read_settings([&] {
     for (const std::string& network : registry::parse_daemon_json(input, "daemon.json").insecure_networks)
-      registry::is_in_network("10.1.2.3", network);
+      http::is_in_network("10.1.2.3", network);
   });
 }
 

@@ -1,0 +1,61 @@
+# login where tokens rule: docker-registry with a token server. The password is asked for once; what is kept is an identity token,
+# which gets tokens from then on.
+. "$(dirname "$0")/lib.sh"
+here=$(dirname "$0")
+unset DOCKER_CONFIG REGISTRY_AUTH_FILE DOCKER_AUTH_CONFIG XDG_CONFIG_HOME XDG_RUNTIME_DIR SSL_CERT_FILE || true
+HOME="$T/home"
+CORTEN_SYSTEM_CONFIG="$T/etc"
+export HOME CORTEN_SYSTEM_CONFIG
+mkdir -p "$HOME"
+CONFIG="$HOME/.docker/config.json"
+
+openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=tokens 2>/dev/null
+mkfifo port
+python3 "$here/token_server.py" key.pem cert.pem the-service >port 2>tokens.log &
+PIDS=$!
+trap 'kill $PIDS 2>/dev/null || true; cleanup' EXIT
+read -r TOKENS <port
+printf 'version: 0.1\nstorage: {inmemory: {}}\nhttp: {addr: "127.0.0.1:0"}\nauth: {token: {realm: "http://127.0.0.1:%s/token", %s}}\n' \
+  "$TOKENS" "service: the-service, issuer: test, rootcertbundle: $T/cert.pem" >registry.yml
+docker-registry serve registry.yml >registry.log 2>&1 &
+PIDS="$PIDS $!"
+for _ in $(seq 100); do
+  PORT=$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' registry.log 2>/dev/null | head -1)
+  [ -z "$PORT" ] || break
+  sleep 0.1
+done
+[ -n "$PORT" ] || { cat registry.log >&2; fail "no registry"; }
+HOST=127.0.0.1:$PORT
+
+said=$(echo wrong-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1) && fail "a wrong password"
+holds "$said" "registry $HOST refused: token server http://127.0.0.1:$TOKENS/token answered 401: incorrect username or password"
+lacks "$said" wrong-secret
+
+said=$(echo hunter2-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1) || fail "login: $said"
+holds "$said" "Login Succeeded"
+holds "$(cat tokens.log)" "GET /token?service=the-service&account=ann&offline_token=true&client_id=corten"
+holds "$(cat "$CONFIG")" '"identitytoken": "refresh-of-ann"'
+lacks "$(base64 -d <<EOF
+$(sed -n 's/.*"auth": "\([^"]*\)".*/\1/p' "$CONFIG")
+EOF
+)" hunter2
+
+: >tokens.log
+said=$("$CORTEN" login "$HOST" 2>&1 </dev/null) || fail "with the identity token: $said"
+holds "$said" "Login Succeeded"
+holds "$(cat tokens.log)" "POST /token"
+lacks "$(cat tokens.log)" "GET /token"
+equal "$("$CORTEN" logout "$HOST")" "Removing login credentials for $HOST" "logout"
+
+# The same server's tokens for our own registry.
+"$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/own" --auth-token-realm "http://127.0.0.1:$TOKENS/token" \
+  --auth-token-service the-service --auth-token-issuer test --auth-token-key cert.pem >own.log 2>&1 &
+PIDS="$PIDS $!"
+for _ in $(seq 100); do
+  HOST=$(sed -n 's,.*listening on http://\(127\.0\.0\.1:[0-9]*\).*,\1,p' own.log 2>/dev/null | head -1)
+  [ -z "$HOST" ] || break
+  sleep 0.1
+done
+[ -n "$HOST" ] || { cat own.log >&2; fail "no registry of our own"; }
+said=$(echo hunter2-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1) || fail "our own registry: $said"
+holds "$said" "Login Succeeded"
