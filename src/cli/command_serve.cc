@@ -7,7 +7,10 @@
 #include "base/strings.h"
 #include "cli/commands.h"
 #include "cli/flags.h"
+#include "cli/store_images.h"
+#include "registry/hosts.h"
 #include "registry/server/server.h"
+#include "store/store.h"
 
 namespace corten::cli {
 
@@ -77,7 +80,21 @@ int serve_registry(const Arguments& arguments) {
                  "a file that gets a JSON object for each request; - is standard error");
   app.add_option("--max-connections", options.limits.max_connections, "clients beyond these are turned away")
       ->capture_default_str();
+  bool wants_store = false, wants_no_store = false;
+  std::string proxy_fresh = "1m";
+  app.add_flag("--store", wants_store,
+               "serve the images of Corten's store too (default on a loopback address)");
+  app.add_flag("--no-store", wants_no_store, "serve only what was pushed");
+  app.add_option("--proxy", service.proxy,
+                 "fetch and keep what is asked for from this registry (https://registry-1.docker.io)");
+  app.add_option("--proxy-fresh", proxy_fresh, "how long a tag of it is not asked for again")
+      ->capture_default_str();
   parse_flags(app, arguments);
+  if (wants_store && wants_no_store) throw Error(ErrorCode::kUsage, "--store or --no-store?");
+  // Whoever reaches it from elsewhere was not meant to have this user's images, unless that is said.
+  if (!wants_no_store && service.proxy.empty() && (wants_store || registry::is_loopback(options.listen)))
+    service.images = std::make_shared<StoreImages>(store::Store::default_path());
+  service.proxy_fresh_s = read_seconds("--proxy-fresh", proxy_fresh);
   if (options.tls_certificate.empty() != options.tls_key.empty())
     throw Error(ErrorCode::kUsage, "--tls-cert and --tls-key go together");
   if (!max_size.empty()) service.max_bytes = read_size(max_size);

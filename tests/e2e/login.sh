@@ -155,6 +155,21 @@ holds "$said" "its key client.key is missing"
 rm "$certificates/client.cert"
 said=$(login) && fail "without a client certificate"
 
+# Our own registry, with users, on a port that speaks TLS alone: found out, as its own host is this machine.
+"$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/own" --tls-cert server.cert --tls-key server.key --htpasswd htpasswd \
+  >own.log 2>&1 &
+PIDS="$PIDS $!"
+for _ in $(seq 100); do
+  HOST=$(sed -n 's,.*listening on https://\(127\.0\.0\.1:[0-9]*\).*,\1,p' own.log 2>/dev/null | head -1)
+  [ -z "$HOST" ] || break
+  sleep 0.1
+done
+[ -n "$HOST" ] || { cat own.log >&2; fail "no registry of our own"; }
+said=$(echo wrong-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1) && fail "a wrong password for our own"
+holds "$said" "registry $HOST refused (401): UNAUTHORIZED"
+said=$(login) || fail "our own registry: $said"
+holds "$said" "Login Succeeded"
+
 # What other tools' files say wrongly is named with its place.
 mkdir -p "$T/etc/containers"
 printf '[[registry]]\nlocation = "a b"\n' >"$T/etc/containers/registries.conf"

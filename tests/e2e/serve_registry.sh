@@ -117,6 +117,19 @@ grep -q 'secret"' access.log && fail "a password in the log"
 serve --read-only
 equal "$(status -X POST "$URL/v2/a/blobs/uploads/")" 405 "read-only"
 
+# An image of the store needs no push; what was built anew follows, and the server of another network shows nothing.
+build . --build-context bb=bb -t local/page:v1
+copy "docker://$HOST/local/page:v1" oci:local:v1
+equal "$("$CORTEN" images -q --no-trunc local/page:v1)" \
+  "$(skopeo inspect --tls-verify=false --raw "docker://$HOST/local/page:v1" | grep -o 'sha256:[0-9a-f]*' | head -n 1)" "the image"
+first=$(curl -sf -o /dev/null -D - "$URL/v2/local/page/manifests/v1" | grep -i '^docker-content')
+echo 'LABEL new=yes' >>Dockerfile
+build . --build-context bb=bb -t local/page:v1
+differ "$(curl -sf -o /dev/null -D - "$URL/v2/local/page/manifests/v1" | grep -i '^docker-content')" "$first" "built anew"
+stop TERM
+serve --no-store
+equal "$(status "$URL/v2/local/other/manifests/v1")" 404 "--no-store"
+
 # It ends cleanly, and says what is wrong with its flags.
 stop TERM
 serve

@@ -16,12 +16,26 @@ std::unique_ptr<Call> Service::get_blob(const RequestHead& head, const std::stri
                                         const std::string& text) {
   const std::optional<ContentDigest> digest = ContentDigest::parse(text);
   if (!digest) return answer_now(refuse(400, "DIGEST_INVALID", "invalid digest", text));
+  if (upstream_ && !tree_.exists(Tree::link_path(repository, *digest)))
+    return answer_with([this, head, repository, digest](Reply reply) {
+      run_on(fetchers_, std::move(reply), [this, head, repository, digest] {
+        fetch_blob(repository, *digest);
+        return blob_answer(head, repository, *digest);
+      });
+    });
+  return answer_with(
+      [answer = blob_answer(head, repository, *digest)](const Reply& reply) { reply(answer); });
+}
+
+Answer Service::blob_answer(const RequestHead& head, const std::string& repository,
+                            const ContentDigest& digest) {
   // Who asks whether it is there relies on it; who reads it does not.
-  const bool is_there = head.method == "HEAD" ? use_blob(repository, *digest)
-                                              : tree_.exists(Tree::link_path(repository, *digest));
-  if (!is_there) return answer_now(unknown_blob(text));
-  std::optional<OpenedFile> content = tree_.open(Tree::content_path(*digest));
-  if (!content) return answer_now(unknown_blob(text));
+  const std::string text = digest.to_string();
+  const bool is_there = head.method == "HEAD" ? use_blob(repository, digest)
+                                              : tree_.exists(Tree::link_path(repository, digest));
+  if (!is_there) return unknown_blob(text);
+  std::optional<OpenedFile> content = tree_.open(Tree::content_path(digest));
+  if (!content) return unknown_blob(text);
   const std::string tag = "\"" + text + "\"";
   Answer answer{200,
                 {{"Content-Type", "application/octet-stream"},
@@ -31,7 +45,7 @@ std::unique_ptr<Call> Service::get_blob(const RequestHead& head, const std::stri
                  {"Cache-Control", "max-age=31536000, immutable"}}};
   if (head.field("If-None-Match") == tag) {
     answer.status = 304;
-    return answer_with([answer](const Reply& reply) { reply(answer); });
+    return answer;
   }
   RangeRequest range;
   if (const std::string_view condition = head.field("If-Range"); condition.empty() || condition == tag)
@@ -39,7 +53,7 @@ std::unique_ptr<Call> Service::get_blob(const RequestHead& head, const std::stri
   if (range.kind == RangeRequest::Kind::kUnsatisfied) {
     Answer refused = refuse(416, "SIZE_INVALID", "the range is not within the blob");
     refused.fields.emplace_back("Content-Range", fmt::format("bytes */{}", content->size));
-    return answer_with([refused](const Reply& reply) { reply(refused); });
+    return refused;
   }
   ByteRange part{0, content->size};
   if (range.kind == RangeRequest::Kind::kPart) {
@@ -49,7 +63,7 @@ std::unique_ptr<Call> Service::get_blob(const RequestHead& head, const std::stri
                                fmt::format("bytes {}-{}/{}", part.begin, part.end - 1, content->size));
   }
   answer.file = FileBody{std::make_shared<const UniqueFd>(std::move(content->fd)), part.begin, part.size()};
-  return answer_with([answer](const Reply& reply) { reply(answer); });
+  return answer;
 }
 
 // The repository's link alone goes: other repositories may have the blob too; the collector takes the

@@ -54,16 +54,38 @@ std::optional<ContentDigest> read_tag(const Tree& tree, const std::string& repos
 
 std::unique_ptr<Call> Service::get_manifest(const RequestHead& head, const std::string& repository,
                                             const std::string& reference) {
-  std::optional<ContentDigest> digest = ContentDigest::parse(reference);
+  const std::optional<ContentDigest> digest = ContentDigest::parse(reference);
   if (!digest && is_digest_like(reference))
     return answer_now(refuse(400, "DIGEST_INVALID", "invalid digest", reference));
+  if (!digest && may_be_in_store(repository, reference))
+    return answer_with([this, head, repository, reference](Reply reply) {
+      run_on(importers_, std::move(reply), [this, head, repository, reference] {
+        bring_image(std::string(head.field("Host")), repository, reference);
+        return manifest_answer(head, repository, reference, std::nullopt);
+      });
+    });
+  const bool may_be_tag = !digest && oci::is_valid_tag(reference);
+  if (upstream_ && (digest ? !tree_.exists(Tree::manifest_path(repository, *digest)) : may_be_tag))
+    return answer_with([this, head, repository, reference, digest](Reply reply) {
+      run_on(fetchers_, std::move(reply), [this, head, repository, reference, digest] {
+        digest ? fetch_manifest(repository, *digest) : fetch_tag(repository, reference);
+        return manifest_answer(head, repository, reference, digest);
+      });
+    });
+  return answer_with([answer = manifest_answer(head, repository, reference, digest)](
+                         const Reply& reply) mutable { reply(std::move(answer)); });
+}
+
+Answer Service::manifest_answer(const RequestHead& head, const std::string& repository,
+                                const std::string& reference, const std::optional<ContentDigest>& given) {
+  std::optional<ContentDigest> digest = given;
   if (!digest && oci::is_valid_tag(reference)) digest = read_tag(tree_, repository, reference);
   std::optional<StoredManifest> stored;
   if (digest) stored = read_manifest(tree_, repository, *digest);
   if (!stored) {
     if (!tree_.has_repository(repository))
-      return answer_now(refuse(404, "NAME_UNKNOWN", "repository name not known to registry", repository));
-    return answer_now(unknown_manifest(reference));
+      return refuse(404, "NAME_UNKNOWN", "repository name not known to registry", repository);
+    return unknown_manifest(reference);
   }
   const std::string text = digest->to_string(), tag = "\"" + text + "\"";
   Answer answer{200,
@@ -73,7 +95,7 @@ std::unique_ptr<Call> Service::get_manifest(const RequestHead& head, const std::
     answer.status = 304;
     answer.body.clear();
   }
-  return answer_with([answer = std::move(answer)](const Reply& reply) mutable { reply(std::move(answer)); });
+  return answer;
 }
 
 class ManifestPut : public Call {
@@ -156,7 +178,11 @@ Answer Service::store_manifest(std::string_view media_type, const std::string& r
                                   referrer_descriptor(facts, digest, body.size()).dump()));
     answer.fields.emplace_back("OCI-Subject", facts.subject->to_string());
   }
-  for (const std::string& tag : tags) changes.push_back(Change::put(Tree::tag_path(repository, tag), text));
+  for (const std::string& tag : tags) {
+    changes.push_back(Change::put(Tree::tag_path(repository, tag), text));
+    // From now on the store's image of that name does not count.
+    if (options_.images) changes.push_back(Change::remove(Tree::origin_path(repository, tag)));
+  }
   return answer;
 }
 

@@ -1,5 +1,6 @@
 #include "registry/server/server.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -79,6 +80,7 @@ void Server::Inside::listen() {
   error_code ec;
   acceptor = std::make_unique<tcp::acceptor>(loops[0]->context);
   acceptor->open(wanted.protocol(), ec);
+  if (!ec) fcntl(acceptor->native_handle(), F_SETFD, FD_CLOEXEC);
   if (!ec) acceptor->set_option(tcp::acceptor::reuse_address(true), ec);
   if (!ec) acceptor->bind(wanted, ec);
   if (!ec) acceptor->listen(1024, ec);
@@ -110,6 +112,7 @@ void Server::Inside::take(Loop& loop, tcp::socket socket) {
   error_code ec;
   const tcp::endpoint peer = socket.remote_endpoint(ec);
   if (ec || loop.is_ending) return;
+  fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);  // Asio does not
   socket.set_option(tcp::no_delay(true), ec);
   socket.native_non_blocking(true, ec);
   if (ec) return;

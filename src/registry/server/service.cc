@@ -11,7 +11,7 @@ namespace corten::registry::serving {
 
 namespace {
 
-constexpr unsigned kWorkers = 4;
+constexpr unsigned kWorkers = 4, kFetchers = 8;
 
 class Deferred : public Call {
  public:
@@ -57,6 +57,9 @@ Service::Service(ServiceOptions options)
       uploads_(tree_, usage_),
       journal_(tree_, options_.journal),
       workers_(kWorkers),
+      upstream_(options_.proxy.empty() ? nullptr : std::make_unique<Upstream>(options_.proxy)),
+      fetchers_(kFetchers),
+      importers_(1),
       passwords_(1),
       collector_(
           tree_, journal_, uploads_, usage_, options_.collector,
@@ -173,8 +176,10 @@ std::unique_ptr<Call> Service::begin_admitted(const RequestHead& head) {
   const char* action = is_upload ? "push" : is_read ? "pull" : head.method == "DELETE" ? "delete" : "push";
   if (std::optional<Answer> refusal = check_access(head, "repository", repository, action))
     return answer_now(std::move(*refusal));
-  if (options_.is_read_only && !is_read)
-    return answer_now(refuse(405, "UNSUPPORTED", "this registry is read-only"));
+  if (!is_read && (options_.is_read_only || upstream_))
+    return answer_now(
+        refuse(405, "UNSUPPORTED",
+               upstream_ ? "this registry keeps another one's images" : "this registry is read-only"));
   if (head.method != "DELETE" && !is_read && !usage_.has_room(head.content_length.value_or(0)))
     return answer_now(refuse(413, "DENIED", "the registry is full (--max-size)"));
   return begin_repository(head, repository, rest);
@@ -216,11 +221,13 @@ Answer Service::failed(const std::exception& failure) {
   const auto* error = dynamic_cast<const Error*>(&failure);
   if (error && error->code() == ErrorCode::kNoSpace)
     return refuse(507, "DENIED", "the registry's disk is full");
+  if (upstream_ && error && error->code() == ErrorCode::kIo)
+    return refuse(502, "UNKNOWN", "the other registry cannot be reached");
   return refuse(500, "UNKNOWN", "the registry failed; its log says how");
 }
 
-void Service::on_worker(Reply reply, std::function<Answer()> work) {
-  workers_.submit([this, reply = std::move(reply), work = std::move(work)] {
+void Service::run_on(ThreadPool& pool, Reply reply, std::function<Answer()> work) {
+  pool.submit([this, reply = std::move(reply), work = std::move(work)] {
     try {
       reply(work());
     } catch (const std::exception& failure) {

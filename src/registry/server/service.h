@@ -3,7 +3,11 @@
 // by subject.
 #pragma once
 #include <atomic>
+#include <condition_variable>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -12,11 +16,13 @@
 #include "registry/server/authorizer.h"
 #include "registry/server/collector.h"
 #include "registry/server/content_digest.h"
+#include "registry/server/image_provider.h"
 #include "registry/server/journal.h"
 #include "registry/server/message.h"
 #include "registry/server/metrics.h"
 #include "registry/server/tree.h"
 #include "registry/server/uploads.h"
+#include "registry/server/upstream.h"
 #include "registry/server/usage.h"
 
 namespace corten::registry::serving {
@@ -33,6 +39,9 @@ struct ServiceOptions {
   std::string access_log = {};  // a file, "-" for standard error, "" for none
   AuthOptions auth = {};
   CollectorOptions collector = {};
+  std::shared_ptr<ImageProvider> images = {};  // unset: what was pushed alone
+  std::string proxy = {};      // the address of another registry, whose images are fetched and kept
+  int64_t proxy_fresh_s = 60;  // how long a tag of it is not asked for again
   JournalOptions journal = {};
   std::function<void(const std::string& line)> log = {};  // failures of ours; called by any thread
 };
@@ -74,6 +83,7 @@ class Service {
   // blob_calls.cc
   CallPtr get_blob(const RequestHead& head, const std::string& repository, const std::string& digest);
   CallPtr delete_blob(const std::string& repository, const std::string& digest);
+  Answer blob_answer(const RequestHead& head, const std::string& repository, const ContentDigest& digest);
   // upload_calls.cc
   CallPtr start_upload(const RequestHead& head, const std::string& repository);
   CallPtr mount_blob(const RequestHead& head, const std::string& repository, const ContentDigest& digest);
@@ -94,13 +104,33 @@ class Service {
                         std::string_view body, std::vector<Change>& changes);
   Answer remove_manifest(const std::string& repository, const ContentDigest& digest);
   std::optional<Answer> check_references(const std::string& repository, const struct ManifestFacts& facts);
+  Answer manifest_answer(const RequestHead& head, const std::string& repository, const std::string& reference,
+                         const std::optional<ContentDigest>& digest);
+  // store_calls.cc
+  bool may_be_in_store(const std::string& repository, const std::string& tag) const;
+  void bring_image(const std::string& host, const std::string& repository, const std::string& tag);
+  void take_manifest(const std::string& layout, const std::string& repository, const ContentDigest& digest,
+                     std::vector<Change>& links, std::vector<Change>& manifests);
+  // proxy_calls.cc
+  class Flight;
+  bool is_fresh(const std::string& key);
+  void set_fresh(const std::string& key);
+  void fetch_tag(const std::string& repository, const std::string& tag);
+  void fetch_manifest(const std::string& repository, const ContentDigest& digest);
+  void keep_manifest(const std::string& repository, const std::string& tag,
+                     const std::optional<Upstream::Manifest>& manifest,
+                     const std::optional<ContentDigest>& wanted);
+  void fetch_blob(const std::string& repository, const ContentDigest& digest);
   // list_calls.cc
   CallPtr list_tags(const RequestHead& head, const std::string& repository);
   CallPtr list_referrers(const RequestHead& head, const std::string& repository, const std::string& digest);
   CallPtr list_repositories(const RequestHead& head);
 
   // Runs `work` on a worker; what it throws becomes an answer.
-  void on_worker(Reply reply, std::function<Answer()> work);
+  void on_worker(Reply reply, std::function<Answer()> work) {
+    run_on(workers_, std::move(reply), std::move(work));
+  }
+  void run_on(ThreadPool& pool, Reply reply, std::function<Answer()> work);
   // Answers when the changes are durable.
   void commit(std::vector<Change> changes, Answer answer, Reply reply);
   // Whether the repository has it; if so it will not be collected soon.
@@ -114,8 +144,15 @@ class Service {
   Usage usage_;
   Tree tree_;
   Uploads uploads_;
-  Journal journal_;       // what it still has to tell needs all above
-  ThreadPool workers_;    // these end before the journal, which they use
+  Journal journal_;     // what it still has to tell needs all above
+  ThreadPool workers_;  // these end before the journal, which they use
+  std::unique_ptr<Upstream> upstream_;
+  std::mutex flights_mutex_;
+  std::condition_variable landed_;
+  std::set<std::string> flights_;
+  std::map<std::string, int64_t> fresh_until_ns_;
+  ThreadPool fetchers_;   // wait for another registry
+  ThreadPool importers_;  // one thread: makes layouts of the store's images
   ThreadPool passwords_;  // one thread: trying passwords must not take the processor from everybody else
   Collector collector_;
 };

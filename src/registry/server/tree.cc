@@ -46,7 +46,7 @@ Tree::Tree(const std::string& path) : path_(path) {
     make_directories(root_.get(), name);
   temporary_ = open_at(root_.get(), "temporary", O_RDONLY | O_DIRECTORY);
   // What a server that was killed left there.
-  for (const std::string& name : names("temporary")) unlinkat(temporary_.get(), name.c_str(), 0);
+  for (const std::string& name : names("temporary")) remove_tree_at(temporary_.get(), name);
 }
 
 std::string Tree::content_path(const ContentDigest& digest) {
@@ -75,6 +75,9 @@ std::string Tree::referrer_path(std::string_view repository, const ContentDigest
                                 const ContentDigest& referrer) {
   return fmt::format("{}/{}-{}", referrers_path(repository, subject), algorithm_name(referrer.algorithm()),
                      referrer.hex());
+}
+std::string Tree::origin_path(std::string_view repository, std::string_view tag) {
+  return fmt::format("repositories/{}/_origins/{}", repository, tag);
 }
 std::string Tree::upload_path(std::string_view repository, std::string_view id) {
   return fmt::format("repositories/{}/_uploads/{}", repository, id);
@@ -179,6 +182,13 @@ bool Tree::move(const std::string& from, const std::string& to) const {
   if (renameat(source.get(), name.c_str(), target.get(), last.c_str()) == 0) return true;
   if (errno == ENOENT) return false;
   fail_errno("rename {} to {}/{}", from, path_, to);
+}
+
+void Tree::adopt(const std::string& host_path, const std::string& to) const {
+  const UniqueFd target = parent(to, true);
+  const std::string last(filename(to));
+  if (renameat(AT_FDCWD, host_path.c_str(), target.get(), last.c_str()) != 0)
+    fail_errno("rename {} to {}/{}", host_path, path_, to);
 }
 
 }  // namespace corten::registry::serving

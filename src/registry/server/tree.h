@@ -37,6 +37,8 @@ class Tree {
   static std::string referrers_path(std::string_view repository, const ContentDigest& subject);
   static std::string referrer_path(std::string_view repository, const ContentDigest& subject,
                                    const ContentDigest& referrer);
+  // What the tag's image was in the store, if it came from there.
+  static std::string origin_path(std::string_view repository, std::string_view tag);
   static std::string upload_path(std::string_view repository, std::string_view id);
 
   bool exists(const std::string& path) const;
@@ -57,6 +59,8 @@ class Tree {
   void put(const std::string& path, std::string_view bytes) const;
   void remove(const std::string& path) const;                       // missing is fine
   bool move(const std::string& from, const std::string& to) const;  // false: there is no `from`
+  // Moves a file of ours from anywhere on the same file system.
+  void adopt(const std::string& host_path, const std::string& to) const;
 
  private:
   UniqueFd parent(const std::string& path, bool make) const;
