@@ -322,6 +322,8 @@ int command_build(const Arguments& arguments) {
   build::RunningProcesses running;
   Cancellation cancellation;
   Interrupts interrupts(cancellation, running);
+  // What is only looked at is looked at here.
+  if (flags.call.name != "build") flags.pull = Pull::kNever;
   RegistrySession registry(cancellation, print_warning);
   CommandLineSources sources(flags, session.store(), registry, threads, cancellation);
   for (const std::string& warning : sources.warnings()) print_warning(warning);

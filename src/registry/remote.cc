@@ -110,6 +110,8 @@ http::Response Remote::ask(const Endpoint& endpoint, const http::Request& reques
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kIo || !error.hint().empty() || attempt >= options_.retry.attempts)
         throw;
+      // Nobody listens there: that is rarely one of the network's moods.
+      if (error.system_errno() == ECONNREFUSED && attempt > 1) throw;
       wait = pause_after(attempt, options_.retry, random());
     }
     pause(wait);

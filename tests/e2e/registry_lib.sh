@@ -14,7 +14,7 @@ trap '[ -z "$SERVER" ] || kill -KILL "$SERVER" 2>/dev/null; cleanup' EXIT
 # shellcheck disable=SC2120 # flags are for the tests of flags
 serve_registry() {
   : >"$T/said"
-  "$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/registry" --access-log "$T/access" "$@" >"$T/said" 2>"$T/served" &
+  "$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/registry" --no-store --access-log "$T/access" "$@" >"$T/said" 2>"$T/served" &
   SERVER=$!
   HOST=
   while [ -z "$HOST" ]; do
