@@ -19,15 +19,18 @@ namespace {
 // Flags that docker buildx has and that mean nothing here, or not yet.
 struct OtherFlags {
   std::string builder;
-  bool push = false, pull = false, squash = false, silent = false;
+  std::string pull;
+  bool push = false, squash = false, silent = false;
   std::vector<std::string> provenance, sbom, attest, cache_from, cache_to, allow, ignored, policy;
 
   void add_to(CLI::App& app) {
     app.add_option("--allow", allow, "network.host (which RUN has anyway), security.insecure")
         ->allow_extra_args(false);
     app.add_option("--builder", builder, "taken for scripts: there is one builder");
-    app.add_flag("--pull", pull, "taken for scripts: bases come from the store");
-    app.add_flag("--push", push, "push to a registry")->group("");
+    app.add_flag(
+        "--pull{always}", pull,
+        "always: ask the registry for base images; never: only those of the store; default: missing");
+    app.add_flag("--push", push, "push the image to the registry of its names (-o type=registry)");
     app.add_flag("--rm,--force-rm,--compress,-D,--debug", silent, "")->group("");
     app.add_flag("--squash", squash, "")->group("");
     auto hidden = [&](const char* names, std::vector<std::string>& values) {
@@ -51,7 +54,6 @@ struct OtherFlags {
       return std::any_of(values.begin(), values.end(),
                          [](const std::string& v) { return !v.empty() && v != "false"; });
     };
-    refuse(push, "--push", "keep the image in the store, or write it with --output type=oci,dest=FILE");
     refuse(wants(cache_to), "--cache-to",
            "steps are remembered in the store, which can be kept between builds");
     refuse(wants(sbom), "--sbom", "build without it");
@@ -63,9 +65,24 @@ struct OtherFlags {
         fail(ErrorCode::kUsage, "--allow {}: it is one of network.host, security.insecure",
              quote(entitlement));
     if (wants(cache_from)) print_warning("--cache-from is not used: steps are remembered in the store");
-    if (pull) print_warning("--pull is not used: there is no registry client yet, bases come from the store");
     if (squash) print_warning("--squash is not used, as with buildx: COPY --from=STAGE / / makes one layer");
     if (!ignored.empty()) print_warning("--isolation and --security-opt are not used, as with buildx");
+  }
+
+  Pull pull_policy() const {
+    if (pull == "always" || pull == "true") return Pull::kAlways;
+    if (pull == "never") return Pull::kNever;
+    if (pull.empty() || pull == "missing" || pull == "false") return Pull::kMissing;
+    fail(ErrorCode::kUsage, "--pull={}: it is always, missing or never", quote(pull));
+  }
+
+  // --push makes the outputs that are images go to their registry, or is one.
+  void add_push(std::vector<OutputSpec>& outputs) const {
+    if (!push) return;
+    bool is_added = false;
+    for (OutputSpec& output : outputs)
+      if (output.type == "image") is_added = output.is_pushed = true;
+    if (!is_added) outputs.push_back(parse_output("type=registry"));
   }
 
   bool allows_insecure() const {
@@ -181,10 +198,12 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   limits.read(flags);
   others.check();
   flags.allows_insecure = others.allows_insecure();
+  flags.pull = others.pull_policy();
   if (is_check) call = "check";
   if (!call.empty()) flags.call = parse_call(call);
   for (const std::string& output : outputs)
     if (!output.empty()) flags.outputs.push_back(parse_output(output));
+  others.add_push(flags.outputs);
   for (const std::string& text : annotations)
     for (image::AnnotationRule& rule : image::parse_annotation_flag(text))
       flags.annotations.push_back(std::move(rule));

@@ -14,6 +14,8 @@
 
 namespace corten::cli {
 
+enum class Pull { kMissing, kAlways, kNever };  // of base images
+
 struct BuildFlags {
   std::string context;
   std::string file;  // -f
@@ -25,6 +27,7 @@ struct BuildFlags {
       extra_hosts, platforms;
   std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size,
                       size_budget, max_size, min_free;
+  Pull pull = Pull::kMissing;
   Call call;  // --call, --check
   sandbox::ResourceLimits limits;
   int64_t step_timeout_ns = 0;

@@ -19,8 +19,21 @@ TEST(BuildFlags, AsBuildxReadsThem) {
   EXPECT_EQ(flags.outputs[1].type, "local");
 }
 
+TEST(BuildFlags, PushAndPull) {
+  BuildFlags flags = parse_build_flags({"--push", "--pull", "."}, "build");
+  ASSERT_EQ(flags.outputs.size(), 1u);
+  EXPECT_TRUE(flags.outputs[0].is_pushed);
+  EXPECT_EQ(flags.pull, Pull::kAlways);
+  EXPECT_EQ(flags.context, ".");
+  EXPECT_EQ(parse_build_flags({"--pull=never", "."}, "build").pull, Pull::kNever);
+  EXPECT_EQ(parse_build_flags({"."}, "build").pull, Pull::kMissing);
+  flags = parse_build_flags({"--push", "-o", "type=image,name=x", "-o", "out", "."}, "build");
+  ASSERT_EQ(flags.outputs.size(), 2u);
+  EXPECT_TRUE(flags.outputs[0].is_pushed);
+}
+
 TEST(BuildFlags, RefusesByName) {
-  EXPECT_THROW(parse_build_flags({".", "--push"}, "build"), Error);
+  EXPECT_THROW(parse_build_flags({".", "--pull=perhaps"}, "build"), Error);
   EXPECT_THROW(parse_build_flags({"--no-such-flag", "."}, "build"), Error);
   EXPECT_THROW(parse_build_flags({}, "build"), Error);
   EXPECT_THROW(parse_build_flags({"--network", "bridge", "."}, "build"), Error);

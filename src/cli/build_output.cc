@@ -16,6 +16,7 @@
 #include "cli/session.h"
 #include "image/assemble.h"
 #include "image/export.h"
+#include "image/push.h"
 
 namespace corten::cli {
 
@@ -258,6 +259,34 @@ void keep(const std::vector<store::Image>& images, const std::vector<std::string
       finished.names.push_back(tag);
 }
 
+void push_images(const OutputSpec& output, const std::vector<store::Image>& images, const BuildFlags& flags,
+                 const build::Request& request, store::Store& store, const PushTo& to,
+                 FinishedBuild& finished, build::Events& events, int vertex) {
+  const int64_t began = monotonic_ns();
+  image::ImageSet set{images, request.is_index, {}};
+  for (const std::string& name : names_of(output, flags)) set.names.push_back(oci::Reference::parse(name));
+  image::PushOptions options;
+  options.form = export_options(output, request);
+  options.by_digest = output.by_digest;
+  options.mount_from = to.mount_from(set.names.front().registry());
+  options.cancellation = to.cancellation;
+  options.early = to.early;
+  options.watch = [&](const oci::Descriptor& blob, uint64_t at, std::optional<registry::Placed> placed) {
+    events.progressed(vertex, {"pushing " + blob.digest.to_string(), at, blob.size, placed.has_value()});
+  };
+  const image::Pushed pushed = image::push(set, set.names, options, to.remote(), store);
+  for (const oci::Reference& name : set.names) {
+    const oci::Reference exact =
+        (output.by_digest ? name.repository_only() : name).with_digest(pushed.root.digest);
+    events.output(vertex, 1, "pushed " + exact.familiar() + "\n");
+    finished.pushed.push_back(exact.familiar());
+    if (std::find(finished.names.begin(), finished.names.end(), name.to_string()) == finished.names.end())
+      finished.names.push_back(name.to_string());
+  }
+  events.output(vertex, 1, image::summary_of(pushed, monotonic_ns() - began) + "\n");
+  finished.root = pushed.root;
+}
+
 }  // namespace
 
 uint64_t FinishedBuild::size() const {
@@ -277,7 +306,10 @@ void check_outputs(const build::Request& request, const BuildFlags& flags) {
     if (output.is_image())
       image::check_annotations(output.annotations,
                                {request.platforms, request.is_index, output.docker_media_types});
-    if (output.goes_to_store()) say_what_the_store_drops(output);
+    if (output.goes_to_store() && !output.is_pushed) say_what_the_store_drops(output);
+    if (output.is_pushed && names_of(output, flags).empty())
+      throw Error(ErrorCode::kUsage, "tag is needed when pushing to registry")
+          .with_hint("name it: -t HOST/NAME:TAG");
     names_of(output, flags);
   }
   if (flags.outputs.empty()) {
@@ -289,7 +321,8 @@ void check_outputs(const build::Request& request, const BuildFlags& flags) {
 }
 
 FinishedBuild write_outputs(const build::BuildResult& result, const build::Request& request,
-                            const BuildFlags& flags, store::Store& store, build::Events& events, int vertex) {
+                            const BuildFlags& flags, store::Store& store, build::Events& events, int vertex,
+                            const PushTo& push) {
   FinishedBuild finished;
   finished.is_index = request.is_index;
   auto say = [&](const std::string& line) { events.output(vertex, 1, line + "\n"); };
@@ -313,6 +346,10 @@ FinishedBuild write_outputs(const build::BuildResult& result, const build::Reque
       keep(maker.images(form_of(output, request)), names_of(output, flags), request, store, finished, say);
   }
   if (is_kept) keep(finished.images, names_of(usual, flags), request, store, finished, say);
+  for (const OutputSpec& output : flags.outputs)
+    if (output.is_pushed)
+      push_images(output, maker.images(form_of(output, request)), flags, request, store, push, finished,
+                  events, vertex);
   for (const OutputSpec& output : flags.outputs) {
     if (output.type == "cacheonly" || output.goes_to_store()) continue;
     CountedSink::Count count = [&](uint64_t bytes, bool is_complete) {

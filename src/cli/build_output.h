@@ -1,11 +1,14 @@
 // What a finished build leaves: the image in the store, archives, files, and what scripts read.
 #pragma once
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "build/solve.h"
 #include "cli/build_flags.h"
+#include "image/push.h"
 #include "oci/descriptor.h"
+#include "registry/remote.h"
 #include "store/store.h"
 
 namespace corten::cli {
@@ -15,8 +18,17 @@ struct FinishedBuild {
   bool is_index = false;
   std::string id;  // what -q prints: of the image, or of the index
   std::vector<std::string> names;
+  std::vector<std::string> pushed;      // references with digests, as they are to be pulled
   std::optional<oci::Descriptor> root;  // of the manifest or index, once something was exported
   uint64_t size() const;
+};
+
+// For outputs that go to a registry; asked for only then.
+struct PushTo {
+  std::function<registry::Remote&()> remote;
+  std::function<std::vector<std::string>(const std::string& registry)> mount_from;
+  Cancellation cancellation;
+  image::EarlyPush* early = nullptr;
 };
 
 // What can be said of the outputs before anything is built. Error(kUsage), Error(kUnsupported).
@@ -24,7 +36,8 @@ void check_outputs(const build::Request& request, const BuildFlags& flags);
 
 // Makes the images of the targets and every output. `vertex` is the progress line that it reports on.
 FinishedBuild write_outputs(const build::BuildResult& result, const build::Request& request,
-                            const BuildFlags& flags, store::Store& store, build::Events& events, int vertex);
+                            const BuildFlags& flags, store::Store& store, build::Events& events, int vertex,
+                            const PushTo& push);
 
 // buildx's metadata file (section 3.7).
 void write_metadata(const std::string& file, const FinishedBuild& finished, const std::string& build_id);

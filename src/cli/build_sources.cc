@@ -88,11 +88,48 @@ bool looks_like_archive(archive::ByteSource& source) {
   }
 }
 
+// "the store holds a, b".
+std::string names_in(store::Store& store) {
+  std::vector<std::string> names;
+  for (const store::Image& image : store.images())
+    for (const std::string& tag : image.tags) names.push_back(short_name(tag));
+  for (const store::ImageIndex& index : store.indexes())
+    for (const std::string& tag : index.tags) names.push_back(short_name(tag));
+  return names.empty() ? "the store holds no image" : "the store holds " + join(names, ", ");
+}
+
+// The last build that gave this name, else a Dockerfile that is called like it, else a guess.
+std::string command_that_makes(const oci::Reference& reference, store::Store& store) {
+  const std::string name = reference.familiar();
+  for (const store::BuildRecord& build : store.builds()) {
+    auto known = oci::Reference::try_parse(build.name);
+    if (!known || known->with_default_tag() != reference || build.status != "done") continue;
+    const std::string file = build.details.get_string("file"), context = build.details.get_string("context");
+    const bool is_usual = file.empty() || file == "Dockerfile";
+    return fmt::format("corten build -t {}{} {}", build.name, is_usual ? "" : " -f " + context + "/" + file,
+                       context.empty() ? "." : context);
+  }
+  const std::string last = reference.repository().substr(reference.repository().rfind('/') + 1);
+  std::vector<std::string> files;
+  collect_dockerfiles(".", "", 2, files);
+  for (const std::string& file : files) {
+    const std::string base = HostPath{file}.filename(), suffix = base.substr(base.find('.') + 1);
+    if (base != suffix && (suffix == last || last.ends_with("-" + suffix)))
+      return fmt::format("corten build -t {} -f {} .", name, file);
+  }
+  return fmt::format("corten build -t {} .", name);
+}
+
 }  // namespace
 
-CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads,
+CommandLineSources::CommandLineSources(const BuildFlags& flags, store::Store& store,
+                                       RegistrySession& registry, unsigned threads,
                                        const Cancellation& cancellation)
-    : flags_(flags), store_(store), remote_(flags, store, threads, cancellation), threads_(threads) {
+    : flags_(flags),
+      store_(store),
+      registry_(registry),
+      remote_(flags, store, threads, cancellation),
+      threads_(threads) {
   if (flags.context == "-" && flags.file == "-")
     fail(ErrorCode::kUsage, "invalid argument: can't use stdin for both build context and dockerfile");
   if ((flags.context == "-" || flags.file == "-") && isatty(0))
@@ -382,20 +419,58 @@ source::BaseImage CommandLineSources::image(const std::string& text, const oci::
       throw;
     }
   }();
-  if (auto found = store_.find_image(reference.to_string(), platform))
-    return source::image_from_store(*found, text);
-  std::vector<std::string> names;
-  for (const store::Image& image : store_.images())
-    for (const std::string& tag : image.tags) names.push_back(short_name(tag));
-  for (const store::ImageIndex& index : store_.indexes())
-    for (const std::string& tag : index.tags) names.push_back(short_name(tag));
-  std::string known = names.empty() ? "the store holds no image" : "the store holds " + join(names, ", ");
-  throw Error(ErrorCode::kNotFound,
-              fmt::format("failed to resolve source metadata for {}: image is not in the store: not found",
-                          reference.to_string()))
-      .with_hint(fmt::format("{}; bring it with 'corten load', make it with 'corten base', or pass "
-                             "--build-context {}=oci-layout://DIR",
-                             known, text));
+  {
+    std::lock_guard lock(mutex_);
+    bases_.push_back(reference);
+  }
+  if (flags_.pull != Pull::kAlways)
+    if (auto found = store_.find_image(reference.to_string(), platform))
+      return source::image_from_store(*found, text);
+  if (flags_.pull == Pull::kNever)
+    throw Error(ErrorCode::kNotFound, fmt::format("Base image '{}' not found locally", reference.familiar()))
+        .with_hint("build the base image first: " + command_that_makes(reference, store_));
+  try {
+    return pulled_image(reference, platform);
+  } catch (Error& error) {
+    if (error.code() == ErrorCode::kNotFound)
+      error.set_hint(
+          fmt::format("{}; bring it with 'corten load', make it with 'corten base', or pass "
+                      "--build-context {}=oci-layout://DIR",
+                      names_in(store_), text));
+    error.add_context("failed to resolve source metadata for " + reference.to_string());
+    throw;
+  }
+}
+
+// What is pulled has its name in the store from then on, so that the next build needs no registry.
+source::BaseImage CommandLineSources::pulled_image(const oci::Reference& reference,
+                                                   const oci::Platform& platform) {
+  source::BaseImage image = registry_.images(store_).image(reference, platform);
+  image.layers = [this, reference, fetch = image.layers, config = image.config.raw] {
+    store::Rootfs layers = fetch();
+    if (!reference.digest()) {
+      store::Image kept;
+      kept.config = config;
+      kept.id = Digest::of(config);
+      kept.layers = layers;
+      kept.tags = {reference.to_string()};
+      for (const store::LayerRef& layer : layers)
+        kept.size += store_.layers().load(layer.id)->content_bytes();
+      store_.save_image(kept);
+    }
+    return layers;
+  };
+  return image;
+}
+
+std::vector<std::string> CommandLineSources::base_repositories(const std::string& registry) {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> found;
+  for (const oci::Reference& base : bases_)
+    if (base.registry() == registry &&
+        std::find(found.begin(), found.end(), base.repository()) == found.end())
+      found.push_back(base.repository());
+  return found;
 }
 
 void CommandLineSources::save_stat_caches() {

@@ -10,6 +10,7 @@
 
 #include "build/request.h"
 #include "cli/build_flags.h"
+#include "cli/registry_session.h"
 #include "cli/remote_sources.h"
 #include "source/local_context.h"
 #include "store/store.h"
@@ -21,8 +22,10 @@ class CommandLineSources : public build::Sources {
   // Reads the Dockerfile and prepares the contexts. Error(kNotFound) that lists the Dockerfiles that there
   // are.
   // Who is waiting for a server is let go by `cancellation`.
-  CommandLineSources(const BuildFlags& flags, store::Store& store, unsigned threads,
-                     const Cancellation& cancellation);
+  CommandLineSources(const BuildFlags& flags, store::Store& store, RegistrySession& registry,
+                     unsigned threads, const Cancellation& cancellation);
+  // Repositories that base images of this build came from, of that registry.
+  std::vector<std::string> base_repositories(const std::string& registry);
 
   const std::string& dockerfile() const { return dockerfile_; }
   const std::string& dockerfile_name() const { return dockerfile_name_; }
@@ -57,6 +60,7 @@ class CommandLineSources : public build::Sources {
   void note(std::string_view text) const;
   void open_named(const std::string& text);
   std::vector<std::string> ignore_patterns(const std::string& directory);
+  source::BaseImage pulled_image(const oci::Reference& reference, const oci::Platform& platform);
   std::shared_ptr<source::LocalContext> open_directory(const std::string& directory,
                                                        std::vector<std::string> ignore);
 
@@ -71,6 +75,8 @@ class CommandLineSources : public build::Sources {
 
   const BuildFlags& flags_;
   store::Store& store_;
+  RegistrySession& registry_;
+  std::vector<oci::Reference> bases_;
   RemoteSources remote_;
   std::mutex mutex_;  // of what is fetched late
   unsigned threads_;

@@ -142,7 +142,7 @@ int retention(const Arguments& arguments) {
 
 // The cleaner does it: what an index or a signature needs is untagged, too.
 int untagged(const Arguments& arguments) {
-  Arguments words = {"clean", "--untagged"};
+  Arguments words = {"clean", "--api", "acr", "--untagged"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   return command_registry(words);
 }

@@ -26,11 +26,13 @@
 #include "cli/commands.h"
 #include "cli/config_file.h"
 #include "cli/platforms.h"
+#include "cli/registry_session.h"
 #include "cli/session.h"
 #include "cli/store_limits.h"
 #include "dockerfile/excerpt.h"
 #include "http/url.h"
 #include "image/layers_ahead.h"
+#include "image/push.h"
 #include "report/build_log.h"
 #include "sandbox/emulation.h"
 #include "sandbox/lock_keeper.h"
@@ -241,10 +243,11 @@ std::string headline(Session& session, const std::string& dockerfile) {
 }
 
 FinishedBuild export_result(const build::BuildResult& result, const build::Request& request,
-                            const BuildFlags& flags, store::Store& store, build::Events& events, int vertex) {
+                            const BuildFlags& flags, store::Store& store, build::Events& events, int vertex,
+                            const PushTo& push) {
   events.started(vertex);
   try {
-    FinishedBuild finished = write_outputs(result, request, flags, store, events, vertex);
+    FinishedBuild finished = write_outputs(result, request, flags, store, events, vertex, push);
     events.finished(vertex, build::Outcome::kDone, "");
     return finished;
   } catch (const Error& error) {
@@ -256,8 +259,22 @@ FinishedBuild export_result(const build::BuildResult& result, const build::Reque
 // The blobs that an output will write.
 std::optional<image::Compression> blobs_ahead(const BuildFlags& flags) {
   for (const OutputSpec& output : flags.outputs)
-    if (output.is_image() && !output.goes_to_store()) return output.compression;
+    if (output.is_pushed || (output.is_image() && !output.goes_to_store())) return output.compression;
   return std::nullopt;
+}
+
+// Blobs go to the first name; others mount them from there.
+std::unique_ptr<image::EarlyPush> push_early(const BuildFlags& flags, CommandLineSources& sources,
+                                             RegistrySession& registry, store::Store& store) {
+  constexpr unsigned kTransfers = 2;  // beside the steps
+  for (const OutputSpec& output : flags.outputs) {
+    if (!output.is_pushed) continue;
+    const std::vector<std::string>& names = flags.tags.empty() ? output.names : flags.tags;
+    const oci::Reference to = oci::Reference::parse(names.front());
+    return std::make_unique<image::EarlyPush>(registry.remote(), to, store, kTransfers,
+                                              sources.base_repositories(to.registry()));
+  }
+  return nullptr;
 }
 
 bool rewrites_timestamps(const BuildFlags& flags) {
@@ -305,7 +322,10 @@ int command_build(const Arguments& arguments) {
   build::RunningProcesses running;
   Cancellation cancellation;
   Interrupts interrupts(cancellation, running);
-  CommandLineSources sources(flags, session.store(), threads, cancellation);
+  // What is only looked at is looked at here.
+  if (flags.call.name != "build") flags.pull = Pull::kNever;
+  RegistrySession registry(cancellation, print_warning);
+  CommandLineSources sources(flags, session.store(), registry, threads, cancellation);
   for (const std::string& warning : sources.warnings()) print_warning(warning);
   build::Request request = make_request(flags, sources, platforms, threads);
   request.why_not_run = [&](const oci::Platform& platform) {
@@ -381,14 +401,24 @@ int command_build(const Arguments& arguments) {
     for (const build::TargetPlan& target : plan.targets)
       if (target.stage.result != build::kNoStep) exporting.inputs.push_back(target.stage.result);
     events.planned(exporting);
-    image::LayersAhead ahead(session.store(),
-                             {.blobs = blobs_ahead(flags), .threads = threads, .cancellation = cancellation});
+    // Sent as soon as they are made, while later steps run.
+    std::unique_ptr<image::EarlyPush> early = push_early(flags, sources, registry, session.store());
+    image::LayersAhead::Options ahead_options{
+        .blobs = blobs_ahead(flags), .threads = threads, .cancellation = cancellation};
+    if (early) ahead_options.made = [&](const oci::Descriptor& blob) { early->add(blob); };
+    image::LayersAhead ahead(session.store(), ahead_options);
     if (!rewrites_timestamps(flags))
       executor.layer_made = [&](const store::LayerRef& layer) { ahead.add(layer); };
     build::BuildResult result = build::solve(std::move(plan), sources, executor, events);
     sources.save_stat_caches();
     ahead.finish();
-    FinishedBuild finished = export_result(result, request, flags, session.store(), events, exporting.id);
+    if (early) early->finish();
+    FinishedBuild finished =
+        export_result(result, request, flags, session.store(), events, exporting.id,
+                      {.remote = [&]() -> registry::Remote& { return registry.remote(); },
+                       .mount_from = [&](const std::string& host) { return sources.base_repositories(host); },
+                       .cancellation = cancellation,
+                       .early = early.get()});
     progress->finish();
     std::string remarks = limits.finish(result.executed_steps > 0);
     record.status = "done";
@@ -407,6 +437,8 @@ int command_build(const Arguments& arguments) {
               finished.id.c_str(), shown_platforms(request).c_str(), human_size(finished.size()).c_str(),
               result.cached_steps, result.cached_steps + result.executed_steps,
               report::seconds_text(record.finished_ns - record.started_ns).c_str());
+    if (is_talkative)
+      for (const std::string& name : finished.pushed) fprintf(stderr, "pushed %s\n", printable(name).c_str());
     if (flags.quiet) printf("%s\n", finished.id.c_str());
     return 0;
   } catch (Error& error) {

@@ -116,6 +116,8 @@ int ensure(const Arguments& arguments) {
   add_region_flag(app, region);
   parse_flags(app, arguments);
   cloud::EcrImage image = cloud::parse_ecr_image(name);
+  if (name.find_first_of(":@") != std::string::npos)
+    fail(ErrorCode::kUsage, "{}: a repository is meant, without tag or digest", quote(name));
   wish.name = image.repository;
   wish.encryption = to_upper(wish.encryption);
   wish.tag_mutability = to_upper(wish.tag_mutability);

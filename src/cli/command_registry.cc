@@ -16,6 +16,7 @@
 #include "registry/clean/ecr_repository.h"
 #include "registry/clean/github_repository.h"
 #include "registry/clean/in_use.h"
+#include "registry/cloud/acr.h"
 #include "registry/cloud/cloud_credentials.h"
 #include "report/table.h"
 
@@ -30,7 +31,7 @@ constexpr size_t kMaxInUseBytes = 64 << 20;
 
 struct CleanFlags {
   std::vector<std::string> repositories, tags, in_use_files;
-  std::string older_than, format = "table";
+  std::string older_than, api, format = "table";
   int keep_last = -1;
   bool untagged = false, yes = false, all = false;
 };
@@ -106,9 +107,9 @@ class Cleaning {
           access(), endpoint, name,
           cloud::Ecr(context, cloud::require_credentials(context, ecr->region), ecr->region, ecr->account));
     }
-    if (host == "ghcr.io")
+    if (flags_.api == "github" || (flags_.api.empty() && host == "ghcr.io"))
       return std::make_unique<clean::GithubRepository>(access(), endpoint, name, http_, github(name));
-    if (host.ends_with(".azurecr.io") || host.ends_with(".azurecr.cn") || host.ends_with(".azurecr.us"))
+    if (flags_.api == "acr" || (flags_.api.empty() && cloud::is_acr_host(host)))
       return std::make_unique<clean::AcrRepository>(access(), endpoint, name);
     if (flags_.untagged)
       throw Error(
@@ -222,12 +223,16 @@ int clean_repositories(const Arguments& arguments) {
          "--in-use-file", flags.in_use_files,
          "keep what this file names: Kubernetes manifests, a digest record, kubectl's output; repeatable")
       ->allow_extra_args(false);
+  app.add_option("--api", flags.api,
+                 "what the registry understands where its name does not say it: acr, github, distribution");
   app.add_flag("--yes", flags.yes, "delete; without it nothing is changed");
   app.add_flag("--all", flags.all, "show what stays, too, and why");
   app.add_option("--format", flags.format, "table or json");
   parse_flags(app, arguments);
   if (flags.format != "table" && flags.format != "json")
     fail(ErrorCode::kUsage, "--format {}: it is table or json", quote(flags.format));
+  if (!flags.api.empty() && flags.api != "acr" && flags.api != "github" && flags.api != "distribution")
+    fail(ErrorCode::kUsage, "--api {}: it is acr, github or distribution", quote(flags.api));
   if (flags.tags.empty() && flags.older_than.empty() && flags.keep_last < 0 && !flags.untagged)
     throw Error(ErrorCode::kUsage, "no rule says what may go")
         .with_hint("--tags PATTERN, --older-than 30d, --keep-last N, --untagged; several are joined");

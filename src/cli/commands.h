@@ -29,6 +29,8 @@ int command_tag(const Arguments& arguments);
 int command_rmi(const Arguments& arguments);
 int command_load(const Arguments& arguments);
 int command_save(const Arguments& arguments);
+int command_pull(const Arguments& arguments);
+int command_push(const Arguments& arguments);
 int command_login(const Arguments& arguments);
 int command_logout(const Arguments& arguments);
 int command_serve(const Arguments& arguments);

@@ -18,6 +18,8 @@ int main(int argc, char** argv) {
       {"rmi", "remove images", command_rmi, "Images"},
       {"load", "bring in an image from an archive or a layout", command_load, "Images"},
       {"save", "write images to an archive", command_save, "Images"},
+      {"pull", "bring images from a registry into the store", command_pull, "Registries"},
+      {"push", "send an image of the store to a registry", command_push, "Registries"},
       {"login", "log in to a registry", command_login, "Registries"},
       {"logout", "forget what login kept", command_logout, "Registries"},
       {"registry", "clean a registry without destroying what is needed", command_registry, "Registries"},

@@ -100,18 +100,13 @@ const std::vector<Attribute>& attributes() {
          o.delete_others = v == "delete";
        }},
       {"store", "image", [](OutputSpec& o, const std::string& v) { o.is_stored = parse_bool("store", v); }},
-      {"push", "image",
-       [](OutputSpec&, const std::string& v) {
-         if (parse_bool("push", v))
-           refuse("push", v, "write an archive with type=oci,dest=image.tar and copy it with another tool");
-       }},
+      {"push", "image", [](OutputSpec& o, const std::string& v) { o.is_pushed = parse_bool("push", v); }},
       {"push-by-digest", "image",
-       [](OutputSpec&, const std::string& v) {
-         if (parse_bool("push-by-digest", v)) refuse("push-by-digest", v, "nothing is pushed yet");
-       }},
+       [](OutputSpec& o, const std::string& v) { o.by_digest = parse_bool("push-by-digest", v); }},
       {"registry.insecure", "image",
        [](OutputSpec& o, const std::string&) {
-         o.remarks.push_back("registry.insecure: nothing is pushed");
+         o.remarks.push_back(
+             "registry.insecure: daemon.json, registries.conf and hosts.toml say which registries are");
        }},
       {"unpack", "image",
        [](OutputSpec& o, const std::string& v) {
@@ -176,13 +171,10 @@ void apply(OutputSpec& output, const std::string& name, const std::string& value
 }
 
 void check_type(const OutputSpec& output) {
-  const std::vector<std::string> kTypes = {"oci", "docker", "local", "tar", "image", "cacheonly"};
+  const std::vector<std::string> kTypes = {"oci", "docker", "local", "tar", "image", "registry", "cacheonly"};
   if (output.type.empty())
     throw Error(ErrorCode::kUsage, "type is required for output")
         .with_hint("for example --output type=oci,dest=image.tar");
-  if (output.type == "registry")
-    throw Error(ErrorCode::kUnsupported, "output type=registry is not executed yet")
-        .with_hint("write an archive with type=oci,dest=image.tar and copy it with another tool");
   if (std::find(kTypes.begin(), kTypes.end(), output.type) == kTypes.end())
     fail(ErrorCode::kUsage, "unsupported output type {}{}", quote(output.type),
          did_you_mean(output.type, kTypes));
@@ -213,6 +205,10 @@ OutputSpec parse_output(std::string_view text) {
   std::map<std::string, std::string> given = parse_attributes(text);
   output.type = given["type"];
   check_type(output);
+  if (output.type == "registry") {
+    output.type = "image";
+    output.is_pushed = true;
+  }
   bool has_dest = given.contains("dest");
   output.dest = given["dest"];
   std::string level = given.contains("compression-level") ? given["compression-level"] : "";

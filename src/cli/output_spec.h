@@ -16,13 +16,14 @@
 namespace corten::cli {
 
 struct OutputSpec {
-  std::string type;  // oci, docker, local, tar, image, cacheonly
+  std::string type;  // oci, docker, local, tar, image (registry is one that is pushed), cacheonly
   std::string dest;  // a path; "-": standard output; "": none
   std::vector<std::string> names;
   image::Compression compression;
   bool docker_media_types = false;
-  bool as_tar = true;     // oci, docker: an archive, or a directory
-  bool is_stored = true;  // image: kept in the store
+  bool as_tar = true;                         // oci, docker: an archive, or a directory
+  bool is_stored = true;                      // image: kept in the store
+  bool is_pushed = false, by_digest = false;  // image: goes to the registry that its names say
   bool rewrite_timestamp = false;
   bool delete_others = false;                // local: mode=delete
   std::optional<bool> platform_split;        // local, tar; unset: with several platforms

@@ -26,13 +26,20 @@ TEST(OutputSpec, KnowsItsAttributes) {
   EXPECT_EQ(parse_output("type=tar,dest=x,platform-split=false").platform_split, false);
 }
 
+TEST(OutputSpec, WhatGoesToARegistry) {
+  EXPECT_TRUE(parse_output("type=registry,name=x").is_pushed);
+  EXPECT_EQ(parse_output("type=registry").type, "image");
+  EXPECT_TRUE(parse_output("type=image,push=true").is_pushed);
+  EXPECT_FALSE(parse_output("type=image,push=false").is_pushed);
+  EXPECT_TRUE(parse_output("type=image,name=x,push,push-by-digest=true").by_digest);
+}
+
 TEST(OutputSpec, RefusesByName) {
   for (const char* text :
-       {"type=registry,name=x", "type=image,push=true", "type=image,name=x,push",
-        "type=oci,dest=x,compression=estargz", "type=oci,dest=x,compression=lzma",
-        "type=oci,dest=x,compression-level=10", "type=oci,dest=x,compresion=gzip",
-        "type=oci,dest=x,compression=uncompressed,compression-level=1", "type=local",
-        "type=local,dest=x,name=a", "type=local,dest=x,annotation.a=b", "type=oci,tar=false",
+       {"type=registry,dest=x", "type=oci,dest=x,push=true", "type=oci,dest=x,compression=estargz",
+        "type=oci,dest=x,compression=lzma", "type=oci,dest=x,compression-level=10",
+        "type=oci,dest=x,compresion=gzip", "type=oci,dest=x,compression=uncompressed,compression-level=1",
+        "type=local", "type=local,dest=x,name=a", "type=local,dest=x,annotation.a=b", "type=oci,tar=false",
         "type=oci,dest=x,tar=perhaps", "type=oci,dest=x,oci-mediatypes=false,compression=zstd",
         "type=image,dest=x", "type=oci,dest=x,platform-split=true", "type=local,dest=x,mode=move",
         "type=docker,context=other", "type=oci,dest=x,prefer-nondist-layers=true"})

@@ -1,6 +1,7 @@
 // An image on its way out of the store: as archives and layouts that other tools read, or as plain files.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,6 +40,10 @@ struct Exported {
   uint64_t compressed_bytes = 0;       // of all layers
 };
 Exported make_exported(const ImageSet& set, const ExportOptions& options, store::Store& store);
+// The same documents over blobs that somebody else has: `blob_of` gives a layer's.
+using BlobOf = std::function<oci::Descriptor(const store::LayerRef& layer)>;
+Exported make_exported(const ImageSet& set, const ExportOptions& options, store::Store& store,
+                       const BlobOf& blob_of);
 
 // An OCI layout as a tar (oci-layout, index.json, blobs/), with manifest.json for `docker load` when
 // `docker`: of an index the image for this machine, else its first. Members stand in path order with time 0,

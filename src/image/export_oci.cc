@@ -59,14 +59,14 @@ class BlobList {
 };
 
 oci::Descriptor make_manifest(const store::Image& image, const ExportOptions& options, store::Store& store,
-                              BlobList& blobs, uint64_t& compressed_bytes) {
+                              const BlobOf& blob_of, BlobList& blobs, uint64_t& compressed_bytes) {
   oci::Platform platform = oci::parse_config(image.config).config.platform;
   oci::Manifest manifest;
   if (options.docker_media_types) manifest.media_type = std::string(oci::kDockerManifest);
   manifest.config =
       oci::describe(options.docker_media_types ? oci::kDockerConfig : oci::kOciConfig, image.config);
   for (const store::LayerRef& layer : image.layers) {
-    oci::Descriptor blob = ensure_blob(layer, options.compression, options.threads, store);
+    oci::Descriptor blob = blob_of(layer);
     if (options.docker_media_types)
       blob.media_type = std::string(oci::layer_media_type(oci::layer_compression(blob.media_type), true));
     compressed_bytes += blob.size;
@@ -89,6 +89,13 @@ oci::Descriptor make_manifest(const store::Image& image, const ExportOptions& op
 }  // namespace
 
 Exported make_exported(const ImageSet& set, const ExportOptions& options, store::Store& store) {
+  return make_exported(set, options, store, [&](const store::LayerRef& layer) {
+    return ensure_blob(layer, options.compression, options.threads, store);
+  });
+}
+
+Exported make_exported(const ImageSet& set, const ExportOptions& options, store::Store& store,
+                       const BlobOf& blob_of) {
   Exported exported;
   BlobList blobs;
   oci::Index index;
@@ -102,7 +109,8 @@ Exported make_exported(const ImageSet& set, const ExportOptions& options, store:
   }
   check_annotations(options.annotations, {platforms, set.is_index, options.docker_media_types});
   for (const store::Image& image : set.images)
-    index.manifests.push_back(make_manifest(image, options, store, blobs, exported.compressed_bytes));
+    index.manifests.push_back(
+        make_manifest(image, options, store, blob_of, blobs, exported.compressed_bytes));
   if (set.is_index) {
     index.annotations = annotations_for(options.annotations, AnnotationLevel::kIndex, {});
     std::string bytes = oci::emit_index(index);

@@ -137,6 +137,17 @@ store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store,
   return tar.diff;
 }
 
+std::optional<oci::Descriptor> known_blob(const store::LayerRef& layer, const Compression& compression,
+                                          store::Store& store) {
+  auto diff = store.layers().find_diff(layer);
+  if (!diff) return std::nullopt;
+  if (auto came_as = imported_blob(layer, diff->diff_id, store); came_as && !compression.force)
+    return descriptor_of(*came_as, compression_of(*came_as, store));
+  if (auto known = store.layers().find_blob(diff->diff_id, format_name(compression)))
+    return descriptor_of(*known, compression.kind);
+  return std::nullopt;
+}
+
 oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads,
                             store::Store& store, const Cancellation& cancellation) {
   auto diff = store.layers().find_diff(layer);

@@ -26,6 +26,11 @@ store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store,
 oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads,
                             store::Store& store, const Cancellation& cancellation = {});
 
+// The descriptor of that blob when it is known without making or reading anything. The blob itself may be
+// gone from the store: it can be made again with the same bytes.
+std::optional<oci::Descriptor> known_blob(const store::LayerRef& layer, const Compression& compression,
+                                          store::Store& store);
+
 // The uncompressed tar.
 void write_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to);
 

@@ -24,7 +24,12 @@ void LayersAhead::make(const store::LayerRef& layer) {
   // pass makes both.
   if (!options_.blobs || store_.layers().predecessor(layer))
     ensure_diff(layer, store_, options_.cancellation);
-  if (options_.blobs) ensure_blob(layer, *options_.blobs, options_.threads, store_, options_.cancellation);
+  if (!options_.blobs) return;
+  // What was a blob before is likely to be where it goes: then it need not be made.
+  if (options_.made && known_blob(layer, *options_.blobs, store_)) return;
+  const oci::Descriptor blob =
+      ensure_blob(layer, *options_.blobs, options_.threads, store_, options_.cancellation);
+  if (options_.made) options_.made(blob);
 }
 
 }  // namespace corten::image

@@ -1,6 +1,7 @@
 // What the image will need of a layer, made while later steps still run: a diff id is a hash over all bytes
 // of the layer, and a RUN above it needs it as little as the hash needs the RUN.
 #pragma once
+#include <functional>
 #include <optional>
 #include <set>
 
@@ -13,7 +14,8 @@ namespace corten::image {
 class LayersAhead {
  public:
   struct Options {
-    std::optional<Compression> blobs;  // also the layers' blobs of this kind
+    std::optional<Compression> blobs;                  // also the layers' blobs of this kind
+    std::function<void(const oci::Descriptor&)> made;  // a blob is in the store; from any thread
     unsigned threads = 1;
     Cancellation cancellation = {};
   };

@@ -92,31 +92,41 @@ oci::Descriptor find_manifest(const LayoutDirectory& layout, std::string_view na
 
 }  // namespace
 
+// The imported form is the one whose members all have times of their own, so that the layer's is 0. One that
+// was built here has the same tar and no blob of others: what is exported must not depend on who was here
+// first.
+// For the same reason a layer that comes in another compression than the last time is taken in again: what is
+// built on it carries it as this base has it.
+std::optional<store::LayerRef> imported_layer(const oci::Descriptor& descriptor, const DiffId& diff_id,
+                                              store::Store& store) {
+  auto blob = store.layers().find_blob(diff_id, "as-pulled");
+  if (!blob || blob->digest != descriptor.digest || blob->size != descriptor.size ||
+      !store.has_blob(descriptor.digest))
+    return std::nullopt;
+  for (const store::LayerRef& known : store.layers().find_layers(diff_id))
+    if (known.time == 0 && store.layers().has(known.id)) return known;
+  return std::nullopt;
+}
+
 store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& descriptor,
                              const DiffId& diff_id, const store::Rootfs& below, store::Store& store) {
-  // The imported form is the one whose members all have times of their own, so that the layer's is 0. One
-  // that was built here has the same tar and no blob of others: what is exported must not depend on who was
-  // here first.
-  // For the same reason a layer that comes in another compression than the last time is taken in again: what
-  // is built on it carries it as this base has it.
-  auto blob_before = store.layers().find_blob(diff_id, "as-pulled");
-  if (blob_before && blob_before->digest == descriptor.digest && blob_before->size == descriptor.size &&
-      store.has_blob(descriptor.digest))
-    for (const store::LayerRef& known : store.layers().find_layers(diff_id))
-      if (known.time == 0 && store.layers().has(known.id)) return known;
-
-  // The blob is kept as it came: its digest is what registries and other machines know.
+  if (auto known = imported_layer(descriptor, diff_id, store)) return *known;
   TempDir place = store.temporary("import-");
-  UniqueFd copy = open_file(place / "blob", O_RDWR | O_CREAT | O_EXCL, 0644);
-  {
-    archive::VerifyingSource verified(blob, descriptor.digest, descriptor.size,
-                                      "layer " + descriptor.digest.to_string());
-    archive::FdSink sink(copy.get(), place / "blob");
-    archive::copy_all(verified, sink);
-  }
-  if (lseek(copy.get(), 0, SEEK_SET) != 0) fail_errno("seek {}", place / "blob");
-  archive::FdSource again(copy.get(), place / "blob");
-  auto expanded = archive::open_decompressor(again);
+  UniqueFd copy = open_file(place / "blob", O_WRONLY | O_CREAT | O_EXCL, 0644);
+  archive::VerifyingSource verified(blob, descriptor.digest, descriptor.size,
+                                    "layer " + descriptor.digest.to_string());
+  archive::FdSink sink(copy.get(), place / "blob");
+  archive::copy_all(verified, sink);
+  copy.close_checked("layer blob");
+  return import_layer_file(place / "blob", descriptor, diff_id, below, store);
+}
+
+// The blob is kept as it came: its digest is what registries and other machines know.
+store::LayerRef import_layer_file(const std::string& file, const oci::Descriptor& descriptor,
+                                  const DiffId& diff_id, const store::Rootfs& below, store::Store& store) {
+  UniqueFd blob = open_file(file, O_RDONLY);
+  archive::FdSource bytes(blob.get(), file);
+  auto expanded = archive::open_decompressor(bytes);
   archive::LimitedSource limited(*expanded, kMaxLayerBytes, "layer " + descriptor.digest.to_string());
   archive::HashingSource hashing(limited);
   store::RootfsView view = store.layers().view(below);
@@ -127,8 +137,7 @@ store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& d
     fail(ErrorCode::kCorrupt, "layer {}: its tar is {}, the config says {}", descriptor.digest.to_string(),
          got.to_string(), diff_id.digest.to_string());
   store::LayerRef layer{store.layers().save(manifest), 0};
-  copy.close_checked("layer blob");
-  store.place_blob(place / "blob", descriptor.digest);
+  store.place_blob(file, descriptor.digest);
   store.layers().remember_diff(layer, {diff_id, tar_bytes});
   store.layers().remember_blob(diff_id, "as-pulled", {descriptor.digest, descriptor.size});
   return layer;

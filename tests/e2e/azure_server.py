@@ -5,6 +5,7 @@ Prints its port, ends with its standard input, writes a line a request to DIRECT
 secret or assertion gets a token of the directory, that a refresh token of the registry or the resource manager's obedience; the storage takes
 the signature in its address and refuses a bearer token.
 """
+import hashlib
 import http.server
 import io
 import json
@@ -27,6 +28,16 @@ class Refusal(Exception):
     def __init__(self, status, code, message=""):
         super().__init__(code)
         self.status, self.code, self.message = status, code, message
+
+
+def manifest(architecture):
+    return json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                       "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:" + "0" * 64, "size": 2},
+                       "layers": [], "annotations": {"architecture": architecture}}).encode()
+
+
+def digest(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def need(condition, what, status=400):
@@ -60,7 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             except Refusal as refusal:
                 self.answer(refusal.status, {"error": {"code": refusal.code, "message": refusal.message}})
 
-    do_GET = do_POST = do_PUT = do_PATCH = handle_any
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any
 
     def form(self, body):
         need(self.headers["Content-Type"] == "application/x-www-form-urlencoded", "content type")
@@ -75,6 +86,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             need(members.get("grant_type") == "access_token" and members.get("service") == self.headers["Host"], "exchange")
             need(members.get("access_token") == TOKEN and members.get("tenant") == TENANT, "token", 401)
             return self.answer(200, {"refresh_token": REFRESH})
+        if path == "/oauth2/token":
+            members = self.form(body)
+            need(members.get("grant_type") == "refresh_token" and members.get("refresh_token") == REFRESH, "refresh token", 401)
+            return self.answer(200, {"access_token": "registry-token-EXAMPLE"})
+        if path.startswith(("/v2/", "/acr/v1/")):
+            return self.registry(path, query, body, base)
         if path.startswith("/storage/"):
             return self.storage(path, query, body)
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
@@ -99,6 +116,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if members.get("client_id") != CLIENT or not good:
             return self.answer(401, {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided."})
         return self.answer(200, {"token_type": "Bearer", "expires_in": 3599, "access_token": TOKEN})
+
+    def registry(self, path, query, body, base):
+        if self.headers.get("Authorization") != "Bearer registry-token-EXAMPLE":
+            return self.answer(401, WWW_Authenticate=f'Bearer realm="{base}/oauth2/token",service="{self.headers["Host"]}"')
+        if path == "/acr/v1/app/_manifests":
+            old, gone = {"lastUpdateTime": "2023-01-01T00:00:00Z"}, state.get("deleted", set())
+            if "last" in query:
+                return self.answer(200, {"registry": self.headers["Host"], "imageName": "app"})
+            rows = [{"digest": digest(manifest("amd64")), "tags": ["v1"], **old},
+                    {"digest": digest(manifest("arm64")), "changeableAttributes": {"deleteEnabled": True}, **old}]
+            return self.answer(200, {"manifests": [row for row in rows if row["digest"] not in gone]})
+        if self.command == "DELETE" and path.startswith("/v2/app/manifests/sha256:"):
+            state.setdefault("deleted", set()).add(path.rpartition("/")[2])
+            return self.answer(202)
+        for architecture in ("amd64", "arm64"):
+            if path == f"/v2/app/manifests/{digest(manifest(architecture))}":
+                return self.answer(200, manifest(architecture), Content_Type="application/vnd.oci.image.manifest.v1+json")
+        if self.command == "PUT" and path.startswith("/v2/app/manifests/"):
+            (HERE / "index").write_bytes(body)
+            return self.answer(201)
+        if self.command == "DELETE" and path.startswith("/acr/v1/app/_tags/"):
+            return self.answer(202)
+        return self.answer(404, {"errors": [{"code": "NAME_UNKNOWN"}]})
 
     def storage(self, path, query, body):
         need(query.get("sig") == SIGNATURE, "signature", 403)
@@ -155,7 +195,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         state["log"] += f"step {state['steps']} \x1b[31mred\n".encode()
         request = json.loads((HERE / "build").read_text())
         end = "Failed" if request["imageNames"] == ["broken:1"] else "Succeeded"
-        images = [{"registry": "reg", "repository": name.split(":")[0], "tag": name.split(":")[1], "digest": "sha256:aa"}
+        images = [{"registry": "reg", "repository": name.split(":")[0], "tag": name.split(":")[1], "digest": digest(manifest(request["platform"]["architecture"]))}
                   for name in request["imageNames"]]
         return self.answer(200, {"properties": {"runId": "ca1", "status": "Running" if state["steps"] < 3 else end, "outputImages": images}})
 

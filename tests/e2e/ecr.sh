@@ -109,6 +109,7 @@ holds "$preview" "sha256:aa"
 holds "$preview" "sha256:bb"
 lacks "$preview" "$(printf '\033')"
 holds "$preview" "2020-09-13"
+refused "a repository is meant" ecr ensure app:1
 refused "no such value" ecr ensure --encryption ROT13 app
 
 # Findings: pages, both kinds, exit code by severity.

@@ -18,6 +18,10 @@ cleanup() {
 }
 trap cleanup EXIT
 cd "$T"
+# No test asks a registry of the world: an image that is not in the store is an error at once.
+export CORTEN_SYSTEM_CONFIG="$T/system"
+mkdir -p "$T/system/containers"
+printf '[[registry]]\nprefix = "docker.io"\nblocked = true\n' >"$T/system/containers/registries.conf"
 
 fail() {
   echo "FAILED: $*" >&2

@@ -47,15 +47,44 @@ holds "$(cat tokens.log)" "POST /token"
 lacks "$(cat tokens.log)" "GET /token"
 equal "$("$CORTEN" logout "$HOST")" "Removing login credentials for $HOST" "logout"
 
-# The same server's tokens for our own registry.
-"$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/own" --auth-token-realm "http://127.0.0.1:$TOKENS/token" \
-  --auth-token-service the-service --auth-token-issuer test --auth-token-key cert.pem >own.log 2>&1 &
-PIDS="$PIDS $!"
-for _ in $(seq 100); do
-  HOST=$(sed -n 's,.*listening on http://\(127\.0\.0\.1:[0-9]*\).*,\1,p' own.log 2>/dev/null | head -1)
-  [ -z "$HOST" ] || break
-  sleep 0.1
-done
-[ -n "$HOST" ] || { cat own.log >&2; fail "no registry of our own"; }
-said=$(echo hunter2-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1) || fail "our own registry: $said"
+# serve_own REALM FLAGS...: our own registry, which believes this server's tokens. HOST is its.
+serve_own() {
+  realm=$1
+  shift
+  : >own.log
+  rm -rf own
+  "$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/own" --auth-token-realm "$realm" --auth-token-service the-service \
+    --auth-token-issuer test --auth-token-key cert.pem "$@" >own.log 2>&1 &
+  PIDS="$PIDS $!"
+  HOST=
+  for _ in $(seq 100); do
+    HOST=$(sed -n 's,.*listening on https*://\(127\.0\.0\.1:[0-9]*\).*,\1,p' own.log | head -1)
+    [ -z "$HOST" ] || return 0
+    sleep 0.1
+  done
+  cat own.log >&2
+  fail "no registry of our own"
+}
+login() { echo hunter2-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1; }
+serve_own "http://127.0.0.1:$TOKENS/token"
+said=$(login) || fail "our own registry: $said"
 holds "$said" "Login Succeeded"
+
+# With TLS: the authority of the registry (certs.d) counts for its token server; another's does not.
+for name in ours others; do
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout $name.key -out $name.crt -days 2 -subj /CN=127.0.0.1 \
+    -addext subjectAltName=IP:127.0.0.1 2>/dev/null
+  cat $name.key $name.crt >$name.pem
+  TLS_CERT=$name.pem python3 "$here/token_server.py" key.pem cert.pem the-service >port 2>tokens.log &
+  PIDS="$PIDS $!"
+  read -r TOKENS <port
+  serve_own "https://127.0.0.1:$TOKENS/token" --tls-cert ours.crt --tls-key ours.key
+  mkdir -p "$T/etc/docker/certs.d/$HOST"
+  cp ours.crt "$T/etc/docker/certs.d/$HOST/ca.crt"
+  if [ $name = ours ]; then
+    said=$(login) || fail "tokens over TLS: $said"
+  else
+    said=$(login) && fail "a token server that nobody vouches for"
+    holds "$said" "certificate is not trusted"
+  fi
+done

@@ -132,7 +132,7 @@ refused() {
   holds "$(cat log)" "$words"
   lacks "$(cat log)" "#1"
 }
-refused "type=registry" -o type=registry,name=x
+refused "writes no file" -o type=registry,name=x,dest=y
 refused "compression=estargz" -o type=oci,dest=x,compression=estargz
 refused "is not known (did you mean compression?)" -o type=oci,dest=x,compresion=zstd
 refused "does not belong to type=local" -o type=local,dest=x,compression=zstd
@@ -141,7 +141,7 @@ refused "index annotations not supported for single platform export" -o type=oci
 refused "no platform linux/arm64 found in source" -o 'type=oci,dest=x,annotation[linux/arm64].a=b'
 refused "cannot export annotations" --platform linux/amd64,linux/arm64 -f ctx/Plain -o type=oci,dest=x,oci-mediatypes=false,annotation-index.a=b
 refused "invalid compression-level" -o type=oci,dest=x,compression-level=10
-refused "push=true" -o type=image,push=true
+refused "tag is needed when pushing" -o type=image,push=true
 out -o type=image,name=x,unpack=true
 holds "$(cat log)" "unpack"
 

@@ -57,3 +57,30 @@ holds "$(clean --yes)" "0 of"
 holds "$("$CORTEN" registry clean --tags 'build-*' --older-than 365d --keep-last 1 --yes "$repository")" "1 manifests and 0 tags deleted"
 gone old
 stays young app
+
+# A package of GitHub: its API lists untagged versions and deletes them; what a tag reaches is untagged there, too.
+python3 "$(dirname "$0")/push_graph.py" "$url" owner/pkg >graph
+mkfifo github.in github.out
+python3 "$(dirname "$0")/github_server.py" "$url" owner pkg graph "$T/github" <github.in >github.out &
+exec 8>github.in
+read -r port <github.out
+export GITHUB_API_URL="http://127.0.0.1:$port"
+unset GH_TOKEN GITHUB_TOKEN || true
+github() { "$CORTEN" registry clean --api github "$@" "${url#http://}/owner/pkg"; }
+github --untagged >said 2>&1 && fail "without a token"
+holds "$(cat said)" "set GITHUB_TOKEN"
+GH_TOKEN=wrong-token-EXAMPLE github --untagged >said 2>&1 && fail "a wrong token"
+holds "$(cat said)" "Bad credentials"
+lacks "$(cat said)" wrong-token
+export GITHUB_TOKEN=github-token-EXAMPLE
+holds "$(github --untagged)" "0 of 14 manifests"
+done_=$(github --tags 'pr-1' --untagged --yes)
+holds "$done_" "4 manifests and 0 tags deleted"
+holds "$done_" "to bring it back within 30 days: POST $GITHUB_API_URL/users/owner/packages/container/pkg/versions/"
+equal "$(grep -c ^DELETE github)" 4 "deletions"
+there() { python3 -c 'import sys,urllib.request
+try: urllib.request.urlopen(urllib.request.Request(sys.argv[1], method="HEAD"))
+except urllib.error.HTTPError as e: sys.exit(e.code != 404 and 2 or 1)' "$url/v2/owner/pkg/manifests/$1"; }
+gone old_index own list own_signature
+stays app amd64 arm64 attestation sbom signature two_tags deployed
+exec 8>&-

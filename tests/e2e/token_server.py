@@ -1,12 +1,13 @@
 """A token server for docker-registry (distribution: docs/spec/auth): token_server.py KEY.pem CERT.pem SERVICE [LIFE]
 
-Prints its port. /token takes GET with Basic ann:hunter2-secret (or nobody) and POST with the refresh token that
+Prints its port; speaks TLS when TLS_CERT names a file of key and certificate. /token takes GET with Basic ann:hunter2-secret (or nobody) and POST with the refresh token that
 `offline_token=true` gives; the tokens are JWTs, signed by openssl, good for LIFE seconds (default 60). Everybody may pull, ann
 may do all. A line for each request goes to standard error, without secrets.
 """
 import base64
 import http.server
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -76,5 +77,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+if os.environ.get("TLS_CERT"):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.environ["TLS_CERT"])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_address[1], flush=True)
 server.serve_forever()

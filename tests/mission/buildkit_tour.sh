@@ -218,17 +218,27 @@ line_3_24() {
 }
 line_3_25() {
   with_example
-  tried corten acr build --registry example --platform linux/amd64,linux/arm64 -t agent:1 -f "$ex/agent/Dockerfile" --dry-run "$ex"
-  says 'scheduleRun'
+  with_azure
+  tried corten build --on "acr:$AZURE" -t app:1 -f agent/Dockerfile "$ex"
+  says "$AZURE/app:1@sha256:"
+  tried corten build --on "acr:$AZURE" --platform linux/amd64,linux/arm64 -t app:2 -f agent/Dockerfile "$ex"
+  says "$AZURE/app:2@sha256:"
+  fails 1 corten build --on "acr:$AZURE" -t broken:1 -f agent/Dockerfile "$ex"
 }
 line_3_26() {
-  tried corten acr import --registry example --source docker.io/library/nginx:alpine --dry-run
-  says importImage
-  tried corten acr retention --registry example --untagged 30d --dry-run
+  with_azure
+  tried corten acr import docker.io/library/nginx:alpine "$AZURE/base/nginx:alpine"
+  says imported
+  tried corten acr retention --days 30 "$AZURE"
+  says '30 days'
+  tried corten acr untagged --older-than 30d --yes "$AZURE/app"
+  says '1 manifests and 0 tags deleted'
 }
 line_3_27() {
-  with_registry
-  tried corten scan --registry-findings "$REGISTRY/agent:1"
+  with_ecr
+  tried corten ecr ensure --region eu-west-1 --scan-on-push agent
+  tried corten ecr findings --region eu-west-1 --start --wait 60 --severity CRITICAL,HIGH agent:1
+  says 'scan COMPLETE'
 }
 template() {  # template KIND WORDS...
   tried corten ci "$1" --output "$scratch/pipeline" "$MISSION_TREE/examples/five-services"

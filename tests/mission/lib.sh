@@ -128,6 +128,30 @@ with_registry() {
   refuse "corten registry serve names no address"
 }
 
+# Amazon's ECR and STS on the loopback, as strict as they are; it ends with this script.
+with_ecr() {
+  mkdir -p "$scratch/aws"
+  mkfifo "$scratch/aws/in" "$scratch/aws/out"
+  python3 "$MISSION_TREE/tests/e2e/aws_server.py" "$scratch/aws" <"$scratch/aws/in" >"$scratch/aws/out" 9>&- &
+  exec 9>"$scratch/aws/in"
+  read -r port <"$scratch/aws/out"
+  export AWS_ENDPOINT_URL=http://127.0.0.1:$port AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE AWS_EC2_METADATA_DISABLED=true
+  export AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
+}
+
+# Azure on the loopback, in the same way; its registry is $AZURE.
+with_azure() {
+  mkdir -p "$scratch/azure"
+  mkfifo "$scratch/azure/in" "$scratch/azure/out"
+  python3 "$MISSION_TREE/tests/e2e/azure_server.py" "$scratch/azure" <"$scratch/azure/in" >"$scratch/azure/out" 9>&- 8>&- &
+  exec 8>"$scratch/azure/in"
+  read -r port <"$scratch/azure/out"
+  AZURE=127.0.0.1:$port
+  export AZURE_AUTHORITY_HOST=http://$AZURE AZURE_RESOURCE_MANAGER_ENDPOINT=http://$AZURE AZURE_CLIENT_ID=client-1 AZURE_TENANT_ID=tenant-1
+  export AZURE_CLIENT_SECRET=azure-secret-EXAMPLE DOCKER_CONFIG=$scratch/docker
+  tried corten acr login "$AZURE"
+}
+
 # example NAME: a repository below examples/ that plays this system, copied to $scratch/NAME.
 example() {
   [ -d "$MISSION_TREE/examples/$1" ] || refuse "examples/$1 does not exist yet"

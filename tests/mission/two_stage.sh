@@ -7,17 +7,6 @@
 base=distributed-colony-base:latest
 colony=distributed-colony:latest
 
-# Amazon's ECR and STS on the loopback, as strict as they are; it ends with this script.
-with_ecr() {
-  mkdir -p "$scratch/aws"
-  mkfifo "$scratch/aws/in" "$scratch/aws/out"
-  python3 "$MISSION_TREE/tests/e2e/aws_server.py" "$scratch/aws" <"$scratch/aws/in" >"$scratch/aws/out" 9>&- &
-  exec 9>"$scratch/aws/in"
-  read -r port <"$scratch/aws/out"
-  export AWS_ENDPOINT_URL=http://127.0.0.1:$port AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE AWS_EC2_METADATA_DISABLED=true
-  export AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
-}
-
 build_base() { tried Docker/build-and-push-base.sh "$@"; }
 build_colony() { tried Docker/build-and-push-colony.sh "$@"; }
 with_colony() {
@@ -35,10 +24,10 @@ line_2_01() {
 line_2_02() {
   example two-stage
   build_base
-  echo '// edited' >>backend/src/main.rs
+  echo "// edited $(date +%s%N)" >>backend/src/main.rs
   build_base
   silent_on 'Compiling'
-  echo '# edited' >>Cargo.toml
+  echo "# edited $(date +%s%N)" >>Cargo.toml
   build_base
   says 'Compiling'
 }
@@ -92,7 +81,7 @@ line_2_10() {
 }
 line_2_11() {
   with_colony
-  echo '// edited' >>backend/src/main.rs
+  echo "// edited $(date +%s%N)" >>backend/src/main.rs
   build_colony
   says 'Compiling backend'
   [ "$(grep -c Compiling "$scratch/out")" -le 3 ] || refuse "dependencies were compiled again"

@@ -46,7 +46,9 @@ struct Rules {
   std::optional<int> keep_last;         // manifests, the newest of those that the patterns name
   bool untagged = false;                // manifests that no tag reaches
   std::set<std::string> in_use_digests, in_use_tags;
-  bool names_tags() const { return !tags.empty() || older_than_s || keep_last; }
+  // An age beside `untagged` alone is about what is untagged: who cleans up after his builds does not mean
+  // old releases.
+  bool names_tags() const { return !tags.empty() || keep_last || (older_than_s && !untagged); }
 };
 
 // Untagged manifests that are younger are kept, whatever the rules: a push sends children before their index.

@@ -131,6 +131,16 @@ TEST(CleanGraph, AgeAndNumber) {
   EXPECT_EQ(plan(r, {.keep_last = 0}).removals.size(), 5u);
 }
 
+// "Untagged, older than" takes no release away.
+TEST(CleanGraph, AnAgeBesideUntaggedIsAboutUntagged) {
+  Repository r;
+  r.add("old release"), r.add("old orphan"), r.add("young orphan", 2);
+  r.tag("v1", "old release");
+  Plan p = plan(r, {.older_than_s = 30 * kDay, .untagged = true});
+  EXPECT_EQ(p.removals, std::vector<std::string>{digest("old orphan")});
+  EXPECT_TRUE(goes(plan(r, {.tags = {"*"}, .older_than_s = 30 * kDay, .untagged = true}), "old release"));
+}
+
 TEST(CleanGraph, WhatIsInUseStays) {
   Repository r;
   r.add("deployed"), r.add("other"), r.add("by config").blobs.emplace_back("sha256:config", 5);

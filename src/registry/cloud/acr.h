@@ -61,9 +61,12 @@ class AcrResource {
     bool no_cache = false, push = true;
     int timeout_s = 3600;
   };
+  struct Made {
+    std::string registry, repository, tag, digest;
+  };
   struct BuildResult {
-    std::string id, status;           // "Succeeded", "Failed", "Canceled", "Error", "Timeout"
-    std::vector<std::string> images;  // "registry/app:v1@sha256:..."
+    std::string id, status;  // "Succeeded", "Failed", "Canceled", "Error", "Timeout"
+    std::vector<Made> images;
   };
   // Uploads the archive, starts the build, gives the log to `log` as it comes, waits for the end.
   BuildResult build(const Build& build, const http::RequestBody& context_archive,

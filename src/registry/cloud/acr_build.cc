@@ -125,9 +125,8 @@ AcrResource::BuildResult AcrResource::follow(const std::string& run,
     lines.read_on();
     if (const Json* images = properties->find("outputImages"))
       for (const Json& image : images->as_array())
-        result.images.push_back(
-            printable(fmt::format("{}/{}:{}@{}", image.get_string("registry"), image.get_string("repository"),
-                                  image.get_string("tag"), image.get_string("digest"))));
+        result.images.push_back({image.get_string("registry"), image.get_string("repository"),
+                                 image.get_string("tag"), image.get_string("digest")});
     return result;
   }
   fail(ErrorCode::kFailed, "Azure: build {} does not end", run);

@@ -1,0 +1,36 @@
+#include "cli/registry_session.h"
+
+#include "registry/cloud/cloud_credentials.h"
+#include "registry/credentials.h"
+
+namespace corten::cli {
+
+RegistrySession::RegistrySession(Cancellation cancellation, std::function<void(const std::string&)> warn,
+                                 std::string authfile)
+    : cancellation_(std::move(cancellation)), warn_(std::move(warn)), authfile_(std::move(authfile)) {}
+
+registry::Remote& RegistrySession::remote() {
+  std::lock_guard lock(mutex_);
+  if (remote_) return *remote_;
+  constexpr int kSilenceMs = 30'000;
+  hosts_ = std::make_unique<registry::Hosts>(registry::Hosts::from_system());
+  registry::Access::Options options{.http = {}, .credentials = registry::Credentials::from_system(authfile_)};
+  options.credentials.add_provider(registry::cloud::cloud_provider());
+  options.http.cancellation = cancellation_;
+  options.http.timeouts.silence_ms = kSilenceMs;
+  access_ = std::make_unique<registry::Access>(std::move(options));
+  remote_ = std::make_unique<registry::Remote>(
+      *access_, *hosts_, registry::RemoteOptions{.retry = {}, .cancellation = cancellation_, .warn = warn_});
+  return *remote_;
+}
+
+source::RegistryImages& RegistrySession::images(store::Store& store) {
+  registry::Remote& client = remote();
+  std::lock_guard lock(mutex_);
+  if (!images_)
+    images_ = std::make_unique<source::RegistryImages>(client, store,
+                                                       source::RegistryImages::Options{.watch = watch_});
+  return *images_;
+}
+
+}  // namespace corten::cli

@@ -1,0 +1,182 @@
+#include "source/registry_image.h"
+
+#include <fcntl.h>
+
+#include <future>
+#include <map>
+#include <mutex>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "base/trace.h"
+#include "base/unique_fd.h"
+#include "oci/index.h"
+#include "oci/manifest.h"
+
+namespace corten::source {
+
+namespace {
+
+constexpr size_t kMaxImages = 1000;  // of one index
+
+std::string platforms_of(const oci::Index& index) {
+  std::vector<std::string> names;
+  for (const oci::Descriptor& entry : index.manifests)
+    if (entry.platform && !oci::is_attestation(entry)) names.push_back(entry.platform->format());
+  return join(names, ", ");
+}
+
+}  // namespace
+
+std::string RegistryImages::document(const oci::Reference& reference, oci::Descriptor& descriptor) {
+  if (reference.digest() && store_.has_blob(*reference.digest())) {
+    std::string bytes = store_.read_blob(*reference.digest(), oci::kMaxManifestBytes);
+    descriptor = oci::describe(oci::detect_manifest_type(bytes), bytes);
+    return bytes;
+  }
+  if (!reference.digest()) {
+    // HEAD counts as no pull where pulls are counted, and is answered from memory.
+    auto found = remote_.find(reference);
+    if (!found)
+      throw Error(ErrorCode::kNotFound,
+                  fmt::format("{}: the registry has no such image", reference.familiar()))
+          .with_hint("look at the name and the tag with 'corten tags " +
+                     reference.repository_only().familiar() + "'");
+    return document(reference.with_digest(found->digest), descriptor);
+  }
+  registry::RemoteManifest found = remote_.manifest(reference);
+  store_.write_blob(found.bytes);
+  descriptor = found.descriptor;
+  return found.bytes;
+}
+
+Digest RegistryImages::resolve(const oci::Reference& reference) {
+  oci::Descriptor descriptor;
+  document(reference, descriptor);
+  return descriptor.digest;
+}
+
+BaseImage RegistryImages::image(const oci::Reference& reference, const oci::Platform& platform) {
+  TraceSpan span("ask the registry for an image");
+  constexpr int kMaxDepth = 4;
+  oci::Descriptor descriptor;
+  oci::Reference asked = reference;
+  std::string bytes = document(asked, descriptor);
+  for (int depth = 0; oci::is_index_type(descriptor.media_type); depth++) {
+    if (depth > kMaxDepth) fail(ErrorCode::kInvalid, "{}: indexes nest too deep", reference.familiar());
+    const oci::Index index = oci::parse_index(bytes, descriptor.media_type);
+    const oci::Descriptor* chosen = oci::choose_manifest(index, platform);
+    if (!chosen)
+      throw Error(ErrorCode::kNotFound,
+                  fmt::format("{}: no image for platform {}", reference.familiar(), platform.format()))
+          .with_hint("it has " + platforms_of(index));
+    asked = reference.repository_only().with_digest(chosen->digest);
+    bytes = document(asked, descriptor);
+  }
+  return open(reference, descriptor, bytes);
+}
+
+LayoutImages RegistryImages::images(const oci::Reference& reference) {
+  LayoutImages found;
+  oci::Descriptor descriptor;
+  const std::string bytes = document(reference, descriptor);
+  if (!oci::is_index_type(descriptor.media_type)) {
+    found.images.push_back(open(reference, descriptor, bytes));
+    found.platforms.push_back(found.images.back().config.platform);
+    return found;
+  }
+  found.is_index = true;
+  for (const oci::Descriptor& entry : oci::parse_index(bytes, descriptor.media_type).manifests) {
+    if (oci::is_attestation(entry) || oci::is_index_type(entry.media_type)) continue;
+    if (found.images.size() == kMaxImages)
+      fail(ErrorCode::kInvalid, "{}: more than {} images", reference.familiar(), kMaxImages);
+    oci::Descriptor member;
+    const std::string document_bytes =
+        document(reference.repository_only().with_digest(entry.digest), member);
+    found.images.push_back(open(reference, member, document_bytes));
+    found.platforms.push_back(entry.platform ? *entry.platform : found.images.back().config.platform);
+  }
+  return found;
+}
+
+BaseImage RegistryImages::open(const oci::Reference& reference, const oci::Descriptor& descriptor,
+                               const std::string& bytes) {
+  const oci::Manifest manifest = oci::parse_manifest(bytes, descriptor.media_type);
+  if (!manifest.is_image())
+    fail(ErrorCode::kInvalid, "{}: it is no image, but {}", reference.familiar(),
+         quote(manifest.artifact_type.empty() ? manifest.config.media_type : manifest.artifact_type));
+  std::string config;
+  if (store_.has_blob(manifest.config.digest)) {
+    config = store_.read_blob(manifest.config.digest, oci::kMaxConfigBytes);
+  } else {
+    config = remote_.read_blob(reference, manifest.config, oci::kMaxConfigBytes);
+    store_.write_blob(config);
+  }
+  BaseImage image;
+  image.name = reference.familiar();
+  image.identity = manifest.config.digest;  // as of an image of the store: it is the same one
+  image.config = oci::parse_config(config).config;
+  const std::vector<DiffId> diff_ids = image.config.diff_ids;
+  if (diff_ids.size() != manifest.layers.size())
+    fail(ErrorCode::kInvalid, "{}: {} layers, but {} diff ids", reference.familiar(), manifest.layers.size(),
+         diff_ids.size());
+  struct State {
+    std::mutex mutex;
+    std::optional<store::Rootfs> layers;
+  };
+  auto state = std::make_shared<State>();
+  image.layers = [this, reference, manifest, diff_ids, state] {
+    std::lock_guard lock(state->mutex);
+    if (!state->layers) state->layers = fetch_layers(reference, manifest, diff_ids);
+    return *state->layers;
+  };
+  return image;
+}
+
+// Several come at once; each is unpacked as soon as those below it are, while later ones still come.
+store::Rootfs RegistryImages::fetch_layers(const oci::Reference& reference, const oci::Manifest& manifest,
+                                           const std::vector<DiffId>& diff_ids) {
+  TraceSpan span("pull layers");
+  const size_t count = manifest.layers.size();
+  std::vector<std::optional<store::LayerRef>> known(count);
+  std::map<Digest, std::shared_future<void>> coming;
+  TempDir place = store_.temporary("pull-");
+  ThreadPool pool(options_.jobs);  // after what its tasks use: it ends first
+  for (size_t i = 0; i < count; i++) {
+    const oci::Descriptor& blob = manifest.layers[i];
+    known[i] = imported_layer(blob, diff_ids[i], store_);
+    if (known[i] || coming.contains(blob.digest) || store_.has_blob(blob.digest)) continue;
+    auto task = std::make_shared<std::packaged_task<void()>>([this, &reference, &blob, &place] {
+      const std::string path = place / blob.digest.hex();
+      UniqueFd file = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0644);
+      remote_.fetch_blob(reference, blob, file.get(), [&](uint64_t at) {
+        if (options_.watch) options_.watch(blob, at);
+      });
+      file.close_checked(path);
+    });
+    coming.emplace(blob.digest, task->get_future().share());
+    pool.submit([task] { (*task)(); });
+  }
+  store::Rootfs rootfs;
+  for (size_t i = 0; i < count; i++) {
+    const oci::Descriptor& blob = manifest.layers[i];
+    if (!known[i]) {
+      // The same blob may stand twice in an image.
+      known[i] = imported_layer(blob, diff_ids[i], store_);
+    }
+    if (!known[i] && store_.has_blob(blob.digest)) {
+      UniqueFd file = open_file(store_.blob_path(blob.digest), O_RDONLY);
+      archive::FdSource from(file.get(), blob.digest.to_string());
+      known[i] = import_layer(from, blob, diff_ids[i], rootfs, store_);
+    } else if (!known[i]) {
+      coming.at(blob.digest).get();
+      known[i] = import_layer_file(place / blob.digest.hex(), blob, diff_ids[i], rootfs, store_);
+    }
+    rootfs.push_back(*known[i]);
+  }
+  return rootfs;
+}
+
+}  // namespace corten::source
