@@ -99,11 +99,11 @@ class ChunkPatch : public Call {
       cut();
       return reply(refuse(400, "SIZE_INVALID", "fewer bytes came than Content-Range says"));
     }
-    end(std::move(reply));
+    end(reply);
   }
 
  protected:
-  virtual void end(Reply reply) { reply(about_upload(202, *upload_)); }
+  virtual void end(const Reply& reply) { reply(about_upload(202, *upload_)); }
   const std::shared_ptr<Upload> upload_;
   Service& service_;
   uint64_t token_ = 0;
@@ -122,7 +122,7 @@ class BlobPut : public ChunkPatch {
       : ChunkPatch(service, head, std::move(upload)), digest_(std::move(digest)) {}
 
  protected:
-  void end(Reply reply) override { service_.finish_upload(upload_, token_, digest_, std::move(reply)); }
+  void end(const Reply& reply) override { service_.finish_upload(upload_, token_, digest_, reply); }
 
  private:
   const ContentDigest digest_;
