@@ -187,7 +187,7 @@ Endpoint Remote::to_push(const oci::Reference& reference) const {
   return endpoints.back();
 }
 
-std::optional<oci::Descriptor> Remote::find(const oci::Reference& reference) {
+std::optional<oci::Descriptor> Remote::find(const oci::Reference& reference, bool* is_lent) {
   std::optional<oci::Descriptor> found;
   from_any(reference, [&](const Endpoint& endpoint) {
     const std::vector<std::string> scopes = {repository_scope(endpoint.repository, "pull")};
@@ -200,6 +200,7 @@ std::optional<oci::Descriptor> Remote::find(const oci::Reference& reference) {
       return;
     }
     if (response.status != 200) throw refused(endpoint, reference.familiar(), response, scopes);
+    if (is_lent) *is_lent = !response.field(kLentField).empty();
     const std::string named = response.field("Docker-Content-Digest");
     const auto digest = Digest::try_parse(named);
     if (reference.digest() && digest && *digest != *reference.digest())

@@ -47,6 +47,10 @@ struct OutgoingBlob {
 
 enum class Placed { kThere, kMounted, kSent };
 
+// With which the embedded server marks a manifest that nobody pushed: it is of the store that it shares, and
+// follows it. Who pushes the same one has to, so that it stays.
+inline constexpr std::string_view kLentField = "Corten-Lent";
+
 // How far one transfer has come, in bytes; may go back when it has to start again.
 using Meter = std::function<void(uint64_t at)>;
 
@@ -57,7 +61,8 @@ class Remote {
 
   // --- Reading. Error(kNotFound) names what is not there. ---
   // What the reference means now, by HEAD; nothing when there is no such manifest.
-  std::optional<oci::Descriptor> find(const oci::Reference& reference);
+  // `is_lent`: the server shows it out of an image store, and will stop when the store does (kLentField).
+  std::optional<oci::Descriptor> find(const oci::Reference& reference, bool* is_lent = nullptr);
   // With a digest in the reference, the bytes are verified by it.
   RemoteManifest manifest(const oci::Reference& reference);
   bool has_blob(const oci::Reference& repository, const Digest& digest);
