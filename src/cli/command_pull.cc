@@ -62,25 +62,26 @@ std::optional<oci::Timestamp> time_of(const oci::ImageConfig& config) {
   return oci::parse_time(config.created);
 }
 
-// --immutable, and `latest` that would go back: before anything is sent.
+// --immutable, and `latest` that would go back: before anything is sent, and compressed only where the tag is
+// of this very image already.
 void check_moves(const std::vector<oci::Reference>& names, const std::vector<std::string>& immutable,
-                 bool force, const image::ImageSet& set, const Digest& root, registry::Remote& remote,
-                 source::RegistryImages& images) {
+                 bool force, const image::ImageSet& set, const std::function<Digest()>& root,
+                 RegistrySession& registry, store::Store& store) {
+  const oci::ImageConfig mine = oci::parse_config(set.images.front().config).config;
   for (const oci::Reference& name : names) {
     const bool is_immutable = matches_any(immutable, name), is_latest = name.tag() == "latest" && !force;
     if (!is_immutable && !is_latest) continue;
-    const auto there = remote.find(name.without_digest());
-    if (!there || there->digest == root) continue;
-    if (is_immutable)
-      throw Error(ErrorCode::kExists,
-                  fmt::format("{} is {} and would become {}: it matches --immutable", name.familiar(),
-                              there->digest.to_string(), root.to_string()))
-          .with_hint("push it under another tag");
-    const oci::ImageConfig mine = oci::parse_config(set.images.front().config).config;
+    const auto there = registry.remote().find(name.without_digest());
+    if (!there) continue;
     const source::BaseImage other =
-        images.image(name.repository_only().with_digest(there->digest), mine.platform);
+        registry.images(store).image(name.repository_only().with_digest(there->digest), mine.platform);
+    const bool is_same = other.identity == set.images.front().id;
+    if (is_immutable && (!is_same || root() != there->digest))
+      throw Error(ErrorCode::kExists, fmt::format("{} is {} and would become another: it matches --immutable",
+                                                  name.familiar(), there->digest.to_string()))
+          .with_hint("push it under another tag");
     const auto my_time = time_of(mine), its_time = time_of(other.config);
-    if (my_time && its_time && *my_time < *its_time)
+    if (is_latest && !is_same && my_time && its_time && *my_time < *its_time)
       throw Error(ErrorCode::kExists,
                   fmt::format("{} would go back: it is of {}, this image of {}", name.familiar(),
                               oci::format_time(its_time->seconds), oci::format_time(my_time->seconds)))
@@ -173,9 +174,9 @@ int command_push(const Arguments& arguments) {
   options.watch = [&](const oci::Descriptor& blob, uint64_t at, std::optional<registry::Placed> placed) {
     progress.moved(blob, at, placed.has_value());
   };
-  if (!immutable.empty() || (names.front().tag() == "latest" && !force))
-    check_moves(names, immutable, force, *set, image::make_exported(*set, options.form, store).root.digest,
-                registry.remote(), registry.images(store));
+  check_moves(
+      names, immutable, force, *set,
+      [&] { return image::make_exported(*set, options.form, store).root.digest; }, registry, store);
   const int64_t began = monotonic_ns();
   const image::Pushed pushed = image::push(*set, names, options, registry.remote(), store);
   progress.finish();

@@ -64,6 +64,17 @@ equal "$(requests)" "$requests_before" "requests for a digest that is in the sto
 holds "$(cat moved)" "it matches --immutable"
 equal "$(remote_digest "$HOST/team/page:sha-1")" "$(remote_digest "$HOST/team/page:v2")" "sha-1"
 
+"$CORTEN" push -q "$HOST/team/page:v2" "$HOST/team/page:sha-1" --immutable 'sha-*' >/dev/null || fail "the same image under the same tag"
+printf 'FROM bb\nLABEL org.opencontainers.image.created=2020-01-01T00:00:00Z\n' >Dockerfile
+build . --build-context bb=bb -t old
+printf 'FROM bb\nLABEL org.opencontainers.image.created=2021-01-01T00:00:00Z\n' >Dockerfile
+build . --build-context bb=bb -t new
+"$CORTEN" push -q new "$HOST/team/moves:latest" >/dev/null
+"$CORTEN" push old "$HOST/team/moves:latest" >moved 2>&1 && fail "latest went back"
+holds "$(cat moved)" "would go back: it is of 2021-01-01"
+"$CORTEN" push -q --force old "$HOST/team/moves:latest" >/dev/null
+"$CORTEN" push -q new "$HOST/team/moves:latest" >/dev/null
+
 # What is not there, and a registry that is not there.
 "$CORTEN" pull "$HOST/team/none:v1" >none 2>&1 && fail "pulled nothing"
 holds "$(cat none)" "$HOST/team/none:v1"

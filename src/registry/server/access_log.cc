@@ -18,7 +18,7 @@ std::string access_line(const Finished& request) {
        {"status", static_cast<int>(request.status)},
        {"received", request.received},
        {"sent", request.sent},
-       {"milliseconds", static_cast<double>(request.took_ns / 1000) / 1000}});
+       {"milliseconds", static_cast<double>(request.took_ns) / 1e6}});
   if (!request.user.empty()) line.set("user", printable(request.user));
   if (!request.agent.empty()) line.set("agent", printable(request.agent));
   return line.dump() + "\n";

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include <fmt/core.h>
+
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"

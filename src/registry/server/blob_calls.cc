@@ -1,4 +1,6 @@
 // GET, HEAD and DELETE of blobs (distribution-spec, "Pulling blobs", "Deleting Blobs").
+#include <fmt/core.h>
+
 #include "registry/server/byte_range.h"
 #include "registry/server/service.h"
 

@@ -9,6 +9,8 @@
 #include <boost/beast/http/status.hpp>
 #include <limits>
 
+#include <fmt/core.h>
+
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"

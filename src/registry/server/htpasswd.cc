@@ -4,6 +4,8 @@
 
 #include <memory>
 
+#include <fmt/core.h>
+
 #include "base/error.h"
 #include "base/strings.h"
 

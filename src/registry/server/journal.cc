@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <future>
 
+#include <fmt/core.h>
+
 #include "base/error.h"
 
 namespace corten::registry::serving {
@@ -51,8 +53,8 @@ std::optional<Change> take_change(std::string_view& body) {
   const size_t data_size = get_number<uint32_t>(body.substr(3));
   body.remove_prefix(kChangeHead);
   if (body.size() < path_size || body.size() - path_size < data_size) return std::nullopt;
-  Change change{kind, std::string(body.substr(0, path_size)), std::string(body.substr(path_size, data_size)),
-                0};
+  Change change{
+      kind, std::string(body.substr(0, path_size)), std::string(body.substr(path_size, data_size)), 0, {}};
   body.remove_prefix(path_size + data_size);
   const bool is_known = kind == Change::Kind::kPut || kind == Change::Kind::kRemove ||
                         (kind == Change::Kind::kMove && is_path_of_ours(change.data));
@@ -167,7 +169,7 @@ void Journal::replay() {
 void Journal::make(const Change& change, bool again) {
   switch (change.kind) {
     case Change::Kind::kPut:
-      tree_.put(change.path, change.data);
+      if (change.from.empty() || !tree_.move(change.from, change.path)) tree_.put(change.path, change.data);
       break;
     case Change::Kind::kRemove:
       tree_.remove(change.path);
@@ -191,7 +193,7 @@ void Journal::commit(std::vector<Change> changes, Done done) {
 
 void Journal::commit_now(std::vector<Change> changes) {
   std::promise<void> promise;
-  commit(std::move(changes), [&](std::exception_ptr failure) {
+  commit(std::move(changes), [&](const std::exception_ptr& failure) {
     if (failure)
       promise.set_exception(failure);
     else

@@ -35,16 +35,19 @@ struct Change {
   Kind kind;
   std::string path, data;
   int64_t before_s = 0;
+  // Of kPut: a file that has `data` already, which is moved instead of making one (not written to the
+  // journal).
+  std::string from = {};
 
   static Change put(std::string path, std::string data) {
-    return {Kind::kPut, std::move(path), std::move(data), 0};
+    return {Kind::kPut, std::move(path), std::move(data), 0, {}};
   }
-  static Change remove(std::string path) { return {Kind::kRemove, std::move(path), {}, 0}; }
+  static Change remove(std::string path) { return {Kind::kRemove, std::move(path), {}, 0, {}}; }
   static Change move(std::string from, std::string to) {
-    return {Kind::kMove, std::move(from), std::move(to), 0};
+    return {Kind::kMove, std::move(from), std::move(to), 0, {}};
   }
   static Change remove_if_unused(std::string path, int64_t before_s) {
-    return {Kind::kRemoveIfUnused, std::move(path), {}, before_s};
+    return {Kind::kRemoveIfUnused, std::move(path), {}, before_s, {}};
   }
   bool operator==(const Change&) const = default;
 };

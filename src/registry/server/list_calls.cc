@@ -1,4 +1,6 @@
 // Lists: tags, referrers, repositories (distribution-spec, "Content Discovery"), in pages.
+#include <fmt/core.h>
+
 #include "base/error.h"
 #include "base/json.h"
 #include "base/strings.h"

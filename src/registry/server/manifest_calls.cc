@@ -1,5 +1,7 @@
 // GET, HEAD, PUT and DELETE of manifests (distribution-spec, "Pulling manifests", "Pushing Manifests",
 // "Deleting tags", "Deleting Manifests").
+#include <fmt/core.h>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "oci/media_type.h"

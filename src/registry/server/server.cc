@@ -11,6 +11,8 @@
 #include <boost/asio/steady_timer.hpp>
 #include <thread>
 
+#include <fmt/core.h>
+
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"

@@ -3,6 +3,8 @@
 #include <exception>
 #include <map>
 
+#include <fmt/core.h>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "oci/reference.h"

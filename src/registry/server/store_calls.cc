@@ -4,6 +4,8 @@
 // them out of the store by reflink where the file system can. They are not hard links to the store's own
 // files: a link shares its times, which both collectors read as marks of use, and its fate, should one of the
 // two be damaged.
+#include <fmt/core.h>
+
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include <fmt/core.h>
+
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
@@ -26,7 +28,7 @@ std::string_view filename(std::string_view path) {
 }  // namespace
 
 Tree::Tree(const std::string& path) : path_(path) {
-  make_directories_on_host(path_, 0755);
+  make_directories_on_host(path_, 0700);  // blobs are for whom the server lets
   root_ = open_file(path_, O_RDONLY | O_DIRECTORY);
   if (!exists("format")) {
     for (const std::string& name : names(""))

@@ -1,5 +1,7 @@
 // Uploads of blobs (distribution-spec, "Pushing blobs", "Mounting a blob from another repository", "Cancel a
 // blob upload").
+#include <fmt/core.h>
+
 #include "base/error.h"
 #include "oci/reference.h"
 #include "registry/server/byte_range.h"
@@ -97,11 +99,11 @@ class ChunkPatch : public Call {
       cut();
       return reply(refuse(400, "SIZE_INVALID", "fewer bytes came than Content-Range says"));
     }
-    end(std::move(reply));
+    end(reply);
   }
 
  protected:
-  virtual void end(Reply reply) { reply(about_upload(202, *upload_)); }
+  virtual void end(const Reply& reply) { reply(about_upload(202, *upload_)); }
   const std::shared_ptr<Upload> upload_;
   Service& service_;
   uint64_t token_ = 0;
@@ -120,7 +122,7 @@ class BlobPut : public ChunkPatch {
       : ChunkPatch(service, head, std::move(upload)), digest_(std::move(digest)) {}
 
  protected:
-  void end(Reply reply) override { service_.finish_upload(upload_, token_, digest_, std::move(reply)); }
+  void end(const Reply& reply) override { service_.finish_upload(upload_, token_, digest_, reply); }
 
  private:
   const ContentDigest digest_;
@@ -144,16 +146,24 @@ class SmallBlobPut : public Call {
       if (upload_) service_.uploads_.drop(*upload_);
       return reply(wrong_digest(digest_, found));
     }
-    std::vector<Change> changes;
     const std::string content = Tree::content_path(digest_);
-    if (!service_.tree_.use(content)) {
+    std::vector<Change> changes;
+    const bool is_new = !service_.tree_.use(content);
+    if (is_new) {
       if (!service_.usage_.take(bytes_.size())) return reply(full());
+      if (upload_ && !upload_->write_whole(bytes_)) {
+        service_.usage_.give_back(bytes_.size());
+        return reply(taken_over());
+      }
       changes.push_back(Change::put(content, std::move(bytes_)));
+      // The upload's file becomes the blob's: one to make less, and none to remove.
+      if (upload_) changes.back().from = Tree::upload_path(repository_, upload_->id());
     }
     changes.push_back(Change::put(Tree::link_path(repository_, digest_), ""));
     service_.commit(std::move(changes), created_blob(repository_, digest_),
-                    [&service = service_, upload = upload_, reply = std::move(reply)](Answer answer) {
-                      if (upload && answer.status == 201) service.uploads_.drop(*upload);
+                    [&service = service_, upload = upload_, is_new, reply = std::move(reply)](Answer answer) {
+                      if (upload && answer.status == 201)
+                        is_new ? service.uploads_.forget(*upload) : service.uploads_.drop(*upload);
                       reply(std::move(answer));
                     });
   }
@@ -262,17 +272,15 @@ void Service::finish_upload(const std::shared_ptr<Upload>& upload, uint64_t toke
       std::vector<Change> changes;
       // The contents that are there stay: somebody may be reading them.
       const bool is_known = tree_.use(content);
-      const bool is_moved = !is_known && !small;
-      if (is_moved)
-        changes.push_back(Change::move(Tree::upload_path(repository, upload->id()), content));
-      else if (!is_known) {
-        usage_.count(small->size());  // the upload's own are given back when it is dropped
-        changes.push_back(Change::put(content, std::move(*small)));
+      const std::string from = Tree::upload_path(repository, upload->id());
+      if (!is_known) {
+        changes.push_back(small ? Change::put(content, std::move(*small)) : Change::move(from, content));
+        if (small) changes.back().from = from;
       }
       changes.push_back(Change::put(Tree::link_path(repository, digest), ""));
       commit(std::move(changes), created_blob(repository, digest),
-             [this, upload, is_moved, reply](Answer answer) {
-               if (answer.status == 201) is_moved ? uploads_.forget(*upload) : uploads_.drop(*upload);
+             [this, upload, is_known, reply](Answer answer) {
+               if (answer.status == 201) is_known ? uploads_.drop(*upload) : uploads_.forget(*upload);
                reply(std::move(answer));
              });
     } catch (const std::exception& failure) {

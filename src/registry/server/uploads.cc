@@ -122,6 +122,16 @@ std::optional<ContentDigest> Upload::finish(uint64_t token, Algorithm algorithm)
   }
 }
 
+bool Upload::write_whole(std::string_view bytes) {
+  std::lock_guard lock(mutex_);
+  if (is_sealed_ || size_ > 0) return false;
+  token_++;
+  write_fully(file_.get(), bytes, id_);
+  size_ = bytes.size();
+  is_sealed_ = true;
+  return true;
+}
+
 std::optional<std::string> Upload::take_small(uint64_t token, uint64_t most) {
   std::lock_guard lock(mutex_);
   if (token != token_ || is_sealed_ || size_ > most) return std::nullopt;

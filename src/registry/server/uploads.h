@@ -37,6 +37,8 @@ class Upload {
   // nothing when somebody has taken over or finishes already. Reads everything again when no running digest
   // of that algorithm is there.
   std::optional<ContentDigest> finish(uint64_t token, Algorithm algorithm);
+  // Writes all of it and finishes it, without a sync; false when something else has come.
+  bool write_whole(std::string_view bytes);
   // What has come, if it is at most so much, without a sync; it is finished then.
   std::optional<std::string> take_small(uint64_t token, uint64_t most);
 

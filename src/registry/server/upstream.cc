@@ -1,5 +1,7 @@
 #include "registry/server/upstream.h"
 
+#include <fmt/core.h>
+
 #include "base/error.h"
 #include "base/strings.h"
 #include "http/url.h"

@@ -8,6 +8,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <fmt/core.h>
+
 #include "base/error.h"
 #include "base/json.h"
 #include "base/strings.h"
