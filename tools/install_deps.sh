@@ -8,7 +8,7 @@ build="g++ cmake ninja-build make ccache lld git ca-certificates
   libssl-dev libcrypt-dev zlib1g-dev liblzma-dev libbz2-dev libzstd-dev libdeflate-dev libsqlite3-dev libseccomp-dev libcap-dev
   libyaml-cpp-dev libc-ares-dev libsodium-dev libboost-dev nlohmann-json3-dev libtomlplusplus-dev libfmt-dev libcli11-dev libsolv-dev libsolvext-dev
   libgtest-dev gpgv debian-archive-keyring uidmap python3"
-test="skopeo umoci podman docker-registry xz-utils zstd bzip2 curl shellcheck binutils file busybox-static openssh-client openssl strace"
+test="skopeo umoci podman docker-registry xz-utils zstd bzip2 curl jq shellcheck binutils file busybox-static openssh-client openssl strace"
 check="clang-format-14 clang-tidy-14 clang-14 libclang-rt-14-dev shellcheck python3 git"
 
 [ $# -gt 0 ] || set -- build test

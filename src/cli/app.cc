@@ -26,7 +26,7 @@ std::string overview(const std::vector<Command>& commands) {
   for (const Command& command : commands) {
     if (!*command.group) continue;
     if (group != command.group) text += fmt::format("\n{}:\n", group = command.group);
-    text += fmt::format("  {:<10} {}\n", command.name, command.summary);
+    text += fmt::format("  {:<11} {}\n", command.name, command.summary);
   }
   return text + "\nRun 'corten COMMAND --help' for the flags of a command.\n";
 }

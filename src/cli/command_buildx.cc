@@ -22,6 +22,7 @@ int command_buildx(const Arguments& arguments) {
     return 0;
   }
   if (verb == "history") return command_builds(rest);
+  
   if (verb == "du") return command_du(rest);
   if (verb == "prune") {
     rest.insert(rest.begin(), "--cache-only");

@@ -1,9 +1,19 @@
 #include "cli/registry_session.h"
 
+#include "base/error.h"
 #include "registry/cloud/cloud_credentials.h"
 #include "registry/credentials.h"
 
 namespace corten::cli {
+
+oci::Reference remote_name(const std::string& text) {
+  constexpr std::string_view kScheme = "docker://";
+  try {
+    return oci::Reference::parse(text.starts_with(kScheme) ? text.substr(kScheme.size()) : text);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kUsage, error.message());
+  }
+}
 
 RegistrySession::RegistrySession(Cancellation cancellation, std::function<void(const std::string&)> warn,
                                  std::string authfile)

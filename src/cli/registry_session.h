@@ -14,6 +14,9 @@
 
 namespace corten::cli {
 
+// What a command's operand names, with or without docker:// before it. Error(kUsage).
+oci::Reference remote_name(const std::string& text);
+
 // Thread-safe.
 class RegistrySession {
  public:

@@ -3,9 +3,10 @@
 //
 // What is asked goes to the mirrors of a registry first and to itself last; a mirror that fails is told once
 // and passed over. Every request that may be sent again is, after a pause, when the connection fails or the
-// answer is one that may pass (retry.h); a Retry-After is obeyed. A blob that is cut goes on where it stood
-// (Range), an upload where the server says that it stands. Digests and sizes are verified while they stream;
-// what a server says of itself (Content-Length, Docker-Content-Digest, Range) is compared, never trusted.
+// answer is one that may pass (retry.h); a Retry-After is obeyed. Mirrors are tried twice: the next is there.
+// A blob that is cut goes on where it stood (Range), an upload where the server says that it stands. Digests
+// and sizes are verified while they stream; what a server says of itself (Content-Length,
+// Docker-Content-Digest, Range) is compared, never trusted.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -90,6 +91,7 @@ class Remote {
 
  private:
   class BlobStream;
+  struct Sending;
   struct Upload;
   // A request with retries; every status that is final is an answer.
   http::Response ask(const Endpoint& endpoint, const http::Request& request,
@@ -118,6 +120,7 @@ class Remote {
   RemoteOptions options_;
   std::mutex mutex_;
   std::set<std::string> warned_;
+  std::set<std::string> failing_mirrors_;
 };
 
 // What an answer's Link field names as the next page (RFC 8288), or "".
