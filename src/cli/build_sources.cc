@@ -442,10 +442,26 @@ source::BaseImage CommandLineSources::image(const std::string& text, const oci::
   }
 }
 
-// What is pulled has its name in the store from then on, so that the next build needs no registry.
+// What is pulled has its name in the store from then on, so that the next build needs no registry. A name
+// means one digest for the whole build, although it may move meanwhile.
 source::BaseImage CommandLineSources::pulled_image(const oci::Reference& reference,
                                                    const oci::Platform& platform) {
-  source::BaseImage image = registry_.images(store_).image(reference, platform);
+  source::RegistryImages& images = registry_.images(store_);
+  const oci::Reference exact = [&] {
+    std::lock_guard lock(mutex_);
+    auto [found, is_new] = resolved_.try_emplace(reference.to_string(), reference);
+    if (is_new && !reference.digest()) {
+      try {
+        found->second = reference.with_digest(images.resolve(reference));
+      } catch (...) {
+        resolved_.erase(found);
+        throw;
+      }
+    }
+    return found->second;
+  }();
+  source::BaseImage image = images.image(exact, platform);
+  image.name = reference.familiar();
   image.layers = [this, reference, fetch = image.layers, config = image.config.raw] {
     store::Rootfs layers = fetch();
     if (!reference.digest()) {

@@ -77,6 +77,7 @@ class CommandLineSources : public build::Sources {
   store::Store& store_;
   RegistrySession& registry_;
   std::vector<oci::Reference> bases_;
+  std::map<std::string, oci::Reference> resolved_;  // names that were asked for, with their digests
   RemoteSources remote_;
   std::mutex mutex_;  // of what is fetched late
   unsigned threads_;

@@ -51,6 +51,11 @@ equal "$(CORTEN_STORE="$T/store3" "$CORTEN" run --rm above)" two "on a pulled ba
 requests_before=$(requests)
 CORTEN_STORE="$T/store3" build . -t above
 equal "$(requests)" "$requests_before" "requests of a build whose base is there"
+# One name is one digest for all stages: one question.
+requests_before=$(requests)
+printf 'FROM %s/team/page:v1 AS one\nFROM %s/team/page:v1 AS two\nCOPY --from=one /page /again\n' "$HOST" "$HOST" >Dockerfile
+CORTEN_STORE="$T/store5" build . -t twice
+equal "$(tail -n +$((requests_before + 1)) access | grep -c 'manifests/v1')" 1 "questions for v1"
 printf 'FROM %s/team/page@%s\nRUN cat /page >/copy\nCMD ["cat", "/copy"]\n' "$HOST" "$digest" >Dockerfile
 CORTEN_STORE="$T/store3" build . -t pinned
 requests_before=$(requests)
@@ -102,6 +107,6 @@ if docker_registry; then
   equal "$(cat pulled)" "$id" "the id after docker-registry"
   stop_registry
 fi
-for store in store2 store3 store4; do
+for store in store2 store3 store4 store5; do
   [ ! -d "$T/$store" ] || CORTEN_STORE="$T/$store" "$CORTEN" prune --everything --force >/dev/null
 done
