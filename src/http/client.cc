@@ -31,6 +31,7 @@ using boost::system::error_code;
 
 constexpr uint32_t kMaxHeaderBytes = 64 << 10;
 constexpr size_t kMaxIdleConnections = 16;
+constexpr uint64_t kMaxRepeatedBody = 64 << 10;
 
 // A connection as Beast reads it (SyncReadStream). Our errors pass through Beast as exceptions.
 struct BeastStream {
@@ -381,10 +382,15 @@ std::unique_ptr<Client::Exchange> Client::exchange(const Url& url, const Request
   if (is_absolute) text += proxy_credentials(parse_url(proxy));
   text += "\r\n";
   std::string key = url.scheme + "://" + url.authority();
+  // What is long, or may have been done in part, is for whoever asked to send again.
+  const bool is_repeated =
+      !request.body || (request.method != "PATCH" && request.body->size <= kMaxRepeatedBody);
   while (true) {
     auto exchange = std::make_unique<Exchange>();
     exchange->key = key;
-    exchange->connection = pool_->take(key);
+    do {
+      exchange->connection = pool_->take(key);
+    } while (exchange->connection && exchange->connection->is_closed());
     bool is_idle = exchange->connection != nullptr;
     try {
       if (!is_idle) exchange->connection = connect(url, proxy);
@@ -392,10 +398,12 @@ std::unique_ptr<Client::Exchange> Client::exchange(const Url& url, const Request
       if (request.method == "HEAD") exchange->parser.skip(true);
       if (exchange->read_header(url.shown(), options_.timeouts.silence_ms)) return exchange;
     } catch (const Error& error) {
-      if (!is_idle || error.code() != ErrorCode::kIo) throw;
+      // Only a connection that was given up meanwhile says nothing of the server's state.
+      const bool was_closed = error.system_errno() == EPIPE || error.system_errno() == ECONNRESET;
+      if (!is_idle || !is_repeated || !was_closed) throw;
     }
     // A server may close an idle connection at any time; only a fresh one speaks for its state.
-    if (!is_idle) fail(ErrorCode::kIo, "{}: closed without an answer", url.shown());
+    if (!is_idle || !is_repeated) fail(ErrorCode::kIo, "{}: closed without an answer", url.shown());
   }
 }
 
@@ -434,7 +442,11 @@ Response Client::open(const Request& wanted) {
       // A short body is read, so that the connection can be used again; who sends a long one is left.
       Body body(std::move(exchange), pool_, url.shown(), options_);
       char rest[4096];
-      for (int reads = 0; reads < 16 && body.read(rest, sizeof rest) > 0; reads++) {
+      try {
+        for (int reads = 0; reads < 16 && body.read(rest, sizeof rest) > 0; reads++) {
+        }
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kIo) throw;  // it has said where to go
       }
       url = std::move(next);
       continue;

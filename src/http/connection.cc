@@ -66,6 +66,12 @@ class TcpConnection : public Connection {
     }
   }
 
+  bool is_closed() override {
+    char byte;
+    const ssize_t n = recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+  }
+
  private:
   void wait(short events) {
     if (!wait_for(fd_.get(), events, timeouts_.silence_ms, timeouts_.cancellation))
@@ -182,6 +188,8 @@ class TlsConnection : public Connection {
     rethrow();
     fail(ErrorCode::kIo, "send to {}: {}", host_, openssl_error());
   }
+
+  bool is_closed() override { return plain_->is_closed(); }
 
  private:
   void set_expected_name() {

@@ -22,6 +22,8 @@ class Connection {
   virtual ~Connection() = default;
   virtual size_t read(void* data, size_t size) = 0;  // 0: the peer has closed it
   virtual void write(std::string_view bytes) = 0;
+  // Whether the peer is known to have closed it; for idle ones.
+  virtual bool is_closed() { return false; }
 };
 
 std::unique_ptr<Connection> connect_plain(const std::string& host, uint16_t port,

@@ -89,8 +89,9 @@ class Push {
   bool is_there(const oci::Reference& name, const Digest& root) {
     const oci::Reference asked =
         options_.by_digest ? name.repository_only().with_digest(root) : name.without_digest();
-    auto found = remote_.find(asked);
-    return found && found->digest == root;
+    bool is_lent = false;
+    auto found = remote_.find(asked, &is_lent);
+    return found && found->digest == root && !is_lent;
   }
 
   void push_layers(const oci::Reference& name, const std::vector<std::string>& mount_from) {

@@ -21,7 +21,9 @@ namespace corten::registry {
 namespace {
 
 constexpr size_t kMaxListBytes = 16 << 20;
+constexpr size_t kMaxListsBytes = 64 << 20;  // of all pages
 constexpr int kMaxPages = 10'000;
+constexpr int kMirrorAttempts = 2;
 
 std::string manifest_types() {
   return fmt::format("{}, {}, {}, {}", oci::kOciIndex, oci::kOciManifest, oci::kDockerIndex,
@@ -36,6 +38,23 @@ http::Request request_of(std::string method, std::string url) {
 
 std::string without_parameters(std::string_view content_type) {
   return to_lower(trim(content_type.substr(0, content_type.find(';'))));
+}
+
+// As much of an answer's text as can be had: it says why, and a failure to read it is no news.
+std::string some_text(http::Response& response) {
+  std::string text(kMaxErrorBytes, '\0');
+  size_t size = 0;
+  try {
+    while (response.body && size < text.size()) {
+      const size_t n = response.body->read(text.data() + size, text.size() - size);
+      if (n == 0) break;
+      size += n;
+    }
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kCancelled) throw;
+  }
+  text.resize(size);
+  return text;
 }
 
 }  // namespace
@@ -97,19 +116,19 @@ void Remote::hear_warnings(const http::Response& response) {
 
 http::Response Remote::ask(const Endpoint& endpoint, const http::Request& request,
                            const std::vector<std::string>& scopes) {
+  const int attempts = endpoint.is_mirror ? kMirrorAttempts : options_.retry.attempts;
   for (int attempt = 1;; attempt++) {
     options_.cancellation.check();
     int64_t wait = 0;
     try {
       http::Response response = access_.send(endpoint, request, scopes);
-      if (!is_worth_a_retry(response.status) || attempt >= options_.retry.attempts) {
+      if (!is_worth_a_retry(response.status) || attempt >= attempts) {
         hear_warnings(response);
         return response;
       }
       wait = pause_after(response, attempt, options_.retry, SystemClock().now_s(), random());
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::kIo || !error.hint().empty() || attempt >= options_.retry.attempts)
-        throw;
+      if (error.code() != ErrorCode::kIo || !error.hint().empty() || attempt >= attempts) throw;
       // Nobody listens there: that is rarely one of the network's moods.
       if (error.system_errno() == ECONNREFUSED && attempt > 1) throw;
       wait = pause_after(attempt, options_.retry, random());
@@ -123,8 +142,9 @@ std::string Remote::ask_whole(const Endpoint& endpoint, const http::Request& req
                               http::Response& response) {
   for (int attempt = 1;; attempt++) {
     response = ask(endpoint, request, scopes);
+    if (response.status != 200) return {};  // refused() reads it
     try {
-      return body_of(response, response.status == 200 ? max_bytes : kMaxErrorBytes * 4);
+      return body_of(response, max_bytes);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kIo || attempt >= options_.retry.attempts) throw;
     }
@@ -134,12 +154,7 @@ std::string Remote::ask_whole(const Endpoint& endpoint, const http::Request& req
 
 Error Remote::refused(const Endpoint& endpoint, const std::string& what, http::Response& response,
                       const std::vector<std::string>& scopes) const {
-  std::string text;
-  try {
-    if (response.body) text = error_text(archive::read_rest(*response.body, kMaxErrorBytes * 4));
-  } catch (const Error&) {
-    text = "";  // The status says enough.
-  }
+  const std::string text = error_text(some_text(response));
   if (response.status == 401 || response.status == 403) {
     Error error = access_.refusal(endpoint, response.status, text, scopes);
     error.add_context(what);
@@ -169,10 +184,20 @@ Error Remote::refused(const Endpoint& endpoint, const std::string& what, http::R
 void Remote::from_any(const oci::Reference& reference, const std::function<void(const Endpoint&)>& f) {
   const std::vector<Endpoint> endpoints = hosts_.endpoints(reference, false);
   for (size_t i = 0; i < endpoints.size(); i++) {
+    const bool is_last = i + 1 == endpoints.size();
+    const std::string mirror = endpoints[i].base();
+    {
+      std::lock_guard lock(mutex_);
+      if (!is_last && failing_mirrors_.contains(mirror)) continue;
+    }
     try {
       return f(endpoints[i]);
     } catch (const Error& error) {
-      if (i + 1 == endpoints.size() || error.code() == ErrorCode::kCancelled) throw;
+      if (is_last || error.code() == ErrorCode::kCancelled) throw;
+      if (error.code() == ErrorCode::kIo) {
+        std::lock_guard lock(mutex_);
+        failing_mirrors_.insert(mirror);
+      }
       if (error.code() != ErrorCode::kNotFound)
         warn_once(fmt::format("mirror {}: {}; asking the next one", endpoints[i].authority, error.what()));
     }
@@ -187,7 +212,7 @@ Endpoint Remote::to_push(const oci::Reference& reference) const {
   return endpoints.back();
 }
 
-std::optional<oci::Descriptor> Remote::find(const oci::Reference& reference) {
+std::optional<oci::Descriptor> Remote::find(const oci::Reference& reference, bool* is_lent) {
   std::optional<oci::Descriptor> found;
   from_any(reference, [&](const Endpoint& endpoint) {
     const std::vector<std::string> scopes = {repository_scope(endpoint.repository, "pull")};
@@ -200,6 +225,7 @@ std::optional<oci::Descriptor> Remote::find(const oci::Reference& reference) {
       return;
     }
     if (response.status != 200) throw refused(endpoint, reference.familiar(), response, scopes);
+    if (is_lent) *is_lent = !response.field(kLentField).empty();
     const std::string named = response.field("Docker-Content-Digest");
     const auto digest = Digest::try_parse(named);
     if (reference.digest() && digest && *digest != *reference.digest())
@@ -225,10 +251,7 @@ RemoteManifest Remote::manifest(const oci::Reference& reference) {
     request.fields.emplace_back("Accept", manifest_types());
     http::Response response;
     std::string bytes = ask_whole(endpoint, request, scopes, oci::kMaxManifestBytes, response);
-    if (response.status != 200) {
-      response.body = http::RequestBody::of(bytes).open();
-      throw refused(endpoint, reference.familiar(), response, scopes);
-    }
+    if (response.status != 200) throw refused(endpoint, reference.familiar(), response, scopes);
     const Digest digest = Digest::of(bytes);
     if (reference.digest() && digest != *reference.digest())
       fail(ErrorCode::kCorrupt, "{}: {} gave a manifest with the digest {}", reference.familiar(),
@@ -263,6 +286,7 @@ std::vector<std::string> Remote::all_pages(const Endpoint& endpoint, const std::
   std::vector<std::string> pages;
   std::set<std::string> seen;
   std::string url = path;
+  size_t total_bytes = 0;
   for (int page = 0; page < kMaxPages; page++) {
     http::Request request = request_of("GET", url);
     request.follows_redirects = false;
@@ -271,11 +295,14 @@ std::vector<std::string> Remote::all_pages(const Endpoint& endpoint, const std::
     if (response.status != 200) {
       is_there = false;
       if (response.status == 404) return {};
-      response.body = http::RequestBody::of(bytes).open();
       throw refused(endpoint, path, response, scopes);
     }
     is_there = true;
     if (fields && page == 0) *fields = response.fields;
+    total_bytes += bytes.size();
+    if (total_bytes > kMaxListsBytes ||
+        (!pages.empty() && bytes == pages.back() && !next_link(response).empty()))
+      fail(ErrorCode::kFailed, "{}: {} does not end its list", path, endpoint.authority);
     pages.push_back(std::move(bytes));
     const std::string next = next_link(response);
     if (next.empty()) return pages;
@@ -351,7 +378,7 @@ void Remote::put_manifest(const oci::Reference& reference, std::string_view byte
   http::Response response = ask(endpoint, request, scopes);
   if (response.status != 201 && response.status != 200 && response.status != 202)
     throw refused(endpoint, fmt::format("push {}", reference.familiar()), response, scopes);
-  body_of(response, kMaxErrorBytes * 4);
+  some_text(response);  // so that the connection can be used again
   if (auto said = Digest::try_parse(response.field("Docker-Content-Digest")); said && *said != digest)
     fail(ErrorCode::kCorrupt, "push {}: {} stored it as {}, it is {}", reference.familiar(),
          endpoint.authority, said->to_string(), digest.to_string());

@@ -3,9 +3,10 @@
 //
 // What is asked goes to the mirrors of a registry first and to itself last; a mirror that fails is told once
 // and passed over. Every request that may be sent again is, after a pause, when the connection fails or the
-// answer is one that may pass (retry.h); a Retry-After is obeyed. A blob that is cut goes on where it stood
-// (Range), an upload where the server says that it stands. Digests and sizes are verified while they stream;
-// what a server says of itself (Content-Length, Docker-Content-Digest, Range) is compared, never trusted.
+// answer is one that may pass (retry.h); a Retry-After is obeyed. Mirrors are tried twice: the next is there.
+// A blob that is cut goes on where it stood (Range), an upload where the server says that it stands. Digests
+// and sizes are verified while they stream; what a server says of itself (Content-Length,
+// Docker-Content-Digest, Range) is compared, never trusted.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -47,6 +48,10 @@ struct OutgoingBlob {
 
 enum class Placed { kThere, kMounted, kSent };
 
+// With which the embedded server marks a manifest that nobody pushed: it is of the store that it shares, and
+// follows it. Who pushes the same one has to, so that it stays.
+inline constexpr std::string_view kLentField = "Corten-Lent";
+
 // How far one transfer has come, in bytes; may go back when it has to start again.
 using Meter = std::function<void(uint64_t at)>;
 
@@ -57,7 +62,8 @@ class Remote {
 
   // --- Reading. Error(kNotFound) names what is not there. ---
   // What the reference means now, by HEAD; nothing when there is no such manifest.
-  std::optional<oci::Descriptor> find(const oci::Reference& reference);
+  // `is_lent`: the server shows it out of an image store, and will stop when the store does (kLentField).
+  std::optional<oci::Descriptor> find(const oci::Reference& reference, bool* is_lent = nullptr);
   // With a digest in the reference, the bytes are verified by it.
   RemoteManifest manifest(const oci::Reference& reference);
   bool has_blob(const oci::Reference& repository, const Digest& digest);
@@ -85,6 +91,7 @@ class Remote {
 
  private:
   class BlobStream;
+  struct Sending;
   struct Upload;
   // A request with retries; every status that is final is an answer.
   http::Response ask(const Endpoint& endpoint, const http::Request& request,
@@ -113,6 +120,7 @@ class Remote {
   RemoteOptions options_;
   std::mutex mutex_;
   std::set<std::string> warned_;
+  std::set<std::string> failing_mirrors_;
 };
 
 // What an answer's Link field names as the next page (RFC 8288), or "".

@@ -46,7 +46,7 @@ class Remote::BlobStream : public archive::ByteSource {
         return n;
       } catch (const Error& error) {
         body_.reset();
-        if (error.code() != ErrorCode::kIo || !error.hint().empty()) throw;
+        if (error.code() != ErrorCode::kIo || !error.hint().empty() || is_given_up_) throw;
         if (at_ >= counted_ + kProgress) failures_ = 0;
         counted_ = at_;
         connections_++;
@@ -62,10 +62,16 @@ class Remote::BlobStream : public archive::ByteSource {
     http::Request request{.url = fmt::format("/{}/blobs/{}", endpoint_.repository, blob_.digest.to_string()),
                           .method = "GET"};
     request.any_status = true;
-    if (at_ > 0) request.fields.emplace_back("Range", fmt::format("bytes={}-", at_));
+    if (at_ > 0 && has_ranges_) request.fields.emplace_back("Range", fmt::format("bytes={}-", at_));
+    is_given_up_ = true;  // what ask() tried in vain is not tried more often
     http::Response response = remote_.ask(endpoint_, request, scopes_);
+    if (response.status == 416 && at_ > 0 && has_ranges_) {
+      has_ranges_ = false;
+      return open();
+    }
     uint64_t skipped = 0;
     if (response.status == 206) {
+      is_given_up_ = false;
       const auto first = first_byte(response.field("Content-Range"));
       if (!first || *first != at_)
         fail(ErrorCode::kIo, "{}: bytes from {} on were asked for, these are {}", what_, at_,
@@ -78,6 +84,7 @@ class Remote::BlobStream : public archive::ByteSource {
     } else {
       throw remote_.refused(endpoint_, what_, response, scopes_);
     }
+    is_given_up_ = false;
     body_ = std::move(response.body);
     char buffer[16 << 10];
     while (skipped > 0) {
@@ -95,6 +102,7 @@ class Remote::BlobStream : public archive::ByteSource {
   std::unique_ptr<archive::ByteSource> body_;
   uint64_t at_ = 0, counted_ = 0;
   int failures_ = 0, connections_ = 0;
+  bool is_given_up_ = false, has_ranges_ = true;
 };
 
 void Remote::fetch_blob(const oci::Reference& repository, const oci::Descriptor& blob, int fd,

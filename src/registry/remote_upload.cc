@@ -3,8 +3,9 @@
 // A blob is looked for (HEAD), mounted from another repository (POST ?mount=), or sent: POST opens a session,
 // a small blob is the body of the PUT that closes it, a large one of PATCHes, the first of which has all of
 // it, as Docker sends it. When that fails the session is asked where it stands (GET) and the upload goes on
-// from there, with Content-Range; a session that is gone, or that lost its bytes, is opened anew. A 413 makes
-// the pieces smaller.
+// from there, with Content-Range; a session that is gone, or that fails again and again, is opened anew. A
+// 413 makes the pieces smaller. Failures count over all sessions of a blob until more of it is there than
+// ever was: a server that takes bytes and loses them, or takes them one by one, is given up in the end.
 #include <fmt/core.h>
 
 #include "base/clock.h"
@@ -19,6 +20,8 @@ namespace {
 constexpr uint64_t kOneRequest = 4 << 20;              // up to this size a blob is sent with the PUT itself
 constexpr uint64_t kPieces[] = {64 << 20, 900 << 10};  // after a first and a second 413
 constexpr int kMostSessions = 4;
+constexpr int kMostFailuresOfASession = 3;  // without progress: the session itself may be what is broken
+constexpr uint64_t kProgress = 64 << 10;
 
 // "0-99": what the server has, as a count of bytes. A session without a byte is "0-0" or "bytes=0-0" for
 // some, which cannot be told from one byte: it counts as none.
@@ -55,6 +58,16 @@ class MeteredSource : public archive::ByteSource {
 
 }  // namespace
 
+// What the sessions of one blob have in common.
+struct Remote::Sending {
+  uint64_t furthest = 0;  // that a server ever had
+  int failures = 0;       // since then
+  int rejections = 0;     // of what had been sent
+  uint64_t piece = 0;     // 0: the rest in one
+  size_t too_large = 0;   // how many of kPieces were
+  std::optional<Error> last;
+};
+
 // One upload session at a server.
 struct Remote::Upload {
   Remote& remote;
@@ -62,12 +75,11 @@ struct Remote::Upload {
   const OutgoingBlob& blob;
   const std::vector<std::string>& scopes;
   const Meter& meter;
+  Sending& all;
   std::string location;
-  uint64_t at = 0;     // what the server has
-  uint64_t piece = 0;  // 0: the rest in one
+  uint64_t at = 0;  // what the server has
   uint64_t least_piece = 0;
   int failures = 0;
-  int too_large = 0;
 
   enum class Step { kGoOn, kDone, kAnew };
 
@@ -88,44 +100,73 @@ struct Remote::Upload {
     if (!response.field("Location").empty()) location = remote.access_.resolve_location(endpoint, response);
   }
 
-  // After a failure: where does it stand?
+  void note_progress() {
+    if (at < all.furthest + kProgress && (at <= all.furthest || at < blob.descriptor.size)) return;
+    all.furthest = at;
+    all.failures = failures = 0;
+  }
+
+  // Another failure; whether this session is worth another try. Throws when nothing is.
+  bool is_worth_more() {
+    if (++all.failures >= remote.options_.retry.attempts) {
+      if (all.last) throw Error(*all.last);
+      fail(ErrorCode::kIo, "{}: {} loses what it is sent", what(), endpoint.authority);
+    }
+    return ++failures < kMostFailuresOfASession;
+  }
+
+  Step failed(Error error) {
+    if (error.code() != ErrorCode::kIo || !error.hint().empty()) throw error;
+    error.add_context(what());
+    all.last = std::move(error);
+    if (!is_worth_more()) return Step::kAnew;
+    return look(pause_after(all.failures, remote.options_.retry, remote.random()));
+  }
+
+  // Where does it stand?
   Step look(int64_t wait_ms) {
-    if (++failures >= remote.options_.retry.attempts) return Step::kAnew;
     remote.pause(wait_ms);
     http::Request request{.url = location, .method = "GET"};
     request.any_status = true;
     http::Response response = remote.ask(endpoint, request, scopes);
     // A session that ended without our hearing of it has left the blob.
-    if (response.status == 404 || response.status >= 400) return Step::kAnew;
+    if (response.status >= 400) return Step::kAnew;
     take_location(response);
     const auto there = bytes_there(response.field("Range"));
     if (!there || *there > blob.descriptor.size) return Step::kAnew;
-    if (*there > at) failures = 0;
     at = *there;
+    note_progress();
     if (meter) meter(at);
     return Step::kGoOn;
   }
 
-  Step after(http::Response& response) {
+  // After an answer that is no success to `size` bytes.
+  Step after(http::Response& response, uint64_t size) {
     if (response.status == 413) {
-      if (too_large == 2 || (least_piece > 0 && kPieces[too_large] < least_piece))
+      while (all.too_large < std::size(kPieces) && kPieces[all.too_large] >= size) all.too_large++;
+      if (all.too_large == std::size(kPieces) || kPieces[all.too_large] < least_piece)
         throw remote.refused(endpoint, what(), response, scopes);
-      piece = kPieces[too_large++];
+      all.piece = kPieces[all.too_large++];
       return look(0);
     }
-    if (response.status == 404 || response.status == 416 || response.status == 400) {
-      // The session vanished, or has lost or damaged what it was given.
-      return response.status == 416 ? look(0) : Step::kAnew;
-    }
-    if (is_worth_a_retry(response.status))
-      return look(
-          pause_after(response, failures + 1, remote.options_.retry, SystemClock().now_s(), remote.random()));
-    throw remote.refused(endpoint, what(), response, scopes);
+    // 409: the server still hears the request that was cut.
+    const bool may_pass = is_worth_a_retry(response.status) || response.status == 409;
+    const int64_t wait_ms = may_pass ? pause_after(response, all.failures + 1, remote.options_.retry,
+                                                   SystemClock().now_s(), remote.random())
+                                     : 0;
+    Error error = remote.refused(endpoint, what(), response, scopes);
+    const unsigned status = response.status;
+    // The session vanished, or has lost or damaged what it was given. What is refused as wrong twice is.
+    const bool is_lost = status == 404 || status == 416 || (status == 400 && ++all.rejections < 2);
+    if (!may_pass && !is_lost) throw error;
+    all.last = std::move(error);
+    if (!is_worth_more() || status == 404 || status == 400) return Step::kAnew;
+    return look(wait_ms);
   }
 
   Step patch() {
     const uint64_t rest = blob.descriptor.size - at;
-    const uint64_t size = piece == 0 ? rest : std::min(rest, std::max(piece, least_piece));
+    const uint64_t size = all.piece == 0 ? rest : std::min(rest, std::max(all.piece, least_piece));
     http::Request request{.url = location, .method = "PATCH"};
     request.fields.emplace_back("Content-Type", "application/octet-stream");
     if (at > 0 || size < rest)
@@ -135,19 +176,16 @@ struct Remote::Upload {
     try {
       response = send(request);
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::kIo) throw;
-      return look(pause_after(failures + 1, remote.options_.retry, remote.random()));
+      return failed(error);
     }
-    if (response.status != 202 && response.status != 201 && response.status != 204) return after(response);
+    if (response.status != 202 && response.status != 201 && response.status != 204)
+      return after(response, size);
     take_location(response);
     const auto there = bytes_there(response.field("Range"));
     const uint64_t sent = at + size;
     at = there && *there < sent ? *there : sent;  // it may have lost the end
-    if (at == sent)
-      failures = 0;
-    else if (++failures >= remote.options_.retry.attempts)
-      return Step::kAnew;
-    return Step::kGoOn;
+    note_progress();
+    return at == sent || is_worth_more() ? Step::kGoOn : Step::kAnew;
   }
 
   Step put() {
@@ -155,22 +193,22 @@ struct Remote::Upload {
         .url = with_query(location, "digest=" + http::percent_encode(blob.descriptor.digest.to_string())),
         .method = "PUT"};
     request.fields.emplace_back("Content-Type", "application/octet-stream");
-    request.body = body(blob.descriptor.size - at);
+    const uint64_t size = blob.descriptor.size - at;
+    request.body = body(size);
     http::Response response;
     try {
       response = send(request);
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::kIo) throw;
-      return look(pause_after(failures + 1, remote.options_.retry, remote.random()));
+      return failed(error);
     }
     if (response.status == 201 || response.status == 204) return Step::kDone;
-    return after(response);
+    return after(response, size);
   }
 
   Step run() {
     while (true) {
       remote.options_.cancellation.check();
-      const bool is_small = piece == 0 && blob.descriptor.size - at <= kOneRequest;
+      const bool is_small = all.piece == 0 && blob.descriptor.size - at <= kOneRequest;
       const Step step = at == blob.descriptor.size || is_small ? put() : patch();
       if (step != Step::kGoOn) return step;
     }
@@ -212,6 +250,7 @@ Placed Remote::push_blob(const oci::Reference& repository, const OutgoingBlob& b
       break;
     }
   }
+  Sending all;
   for (int session = 0; session < kMostSessions; session++) {
     if (!opened) {
       http::Request request{.url = uploads, .method = "POST"};
@@ -221,7 +260,7 @@ Placed Remote::push_blob(const oci::Reference& repository, const OutgoingBlob& b
     if (opened->status != 202) throw refused(endpoint, what, *opened, scopes);
     if (opened->field("Location").empty())
       fail(ErrorCode::kFailed, "{}: {} opened an upload without saying where", what, endpoint.authority);
-    Upload upload{*this, endpoint, blob, scopes, meter, access_.resolve_location(endpoint, *opened)};
+    Upload upload{*this, endpoint, blob, scopes, meter, all, access_.resolve_location(endpoint, *opened)};
     if (auto least = parse_int(opened->field("OCI-Chunk-Min-Length")); least && *least > 0)
       upload.least_piece = static_cast<uint64_t>(*least);
     opened.reset();
@@ -230,7 +269,8 @@ Placed Remote::push_blob(const oci::Reference& repository, const OutgoingBlob& b
     pause(pause_after(session + 1, options_.retry, random()));
   }
   throw Error(ErrorCode::kIo,
-              fmt::format("{}: {} gave up {} uploads of it", what, endpoint.authority, kMostSessions))
+              fmt::format("{}: {} gave up {} uploads of it{}", what, endpoint.authority, kMostSessions,
+                          all.last ? "; the last: " + all.last->message() : ""))
       .with_hint("try again; if it stays so, look at the log of the registry or of the proxy before it");
 }
 

@@ -82,6 +82,18 @@ stop_registry
 "$CORTEN" pull 127.0.0.1:1/team/none:v1 >none 2>&1 && fail "pulled from nowhere"
 holds "$(cat none)" "127.0.0.1"
 
+# A server that shares the store shows its images; a push makes one stay all the same.
+STORE_FLAG=--store
+serve_registry
+printf 'FROM bb\nCOPY Dockerfile /\n' >Dockerfile
+build . --build-context bb=bb -t "$HOST/shared:1" --push
+digest=$(remote_digest "$HOST/shared:1")
+"$CORTEN" tag new "$HOST/shared:1"
+equal "$(remote_digest "$HOST/shared:1")" "$digest" "a pushed image whose name means another in the store"
+"$CORTEN" rmi "$HOST/shared:1" >/dev/null
+equal "$(remote_digest "$HOST/shared:1")" "$digest" "a pushed image that left the store"
+stop_registry
+
 # Debian's docker-registry takes and gives the same.
 if docker_registry; then
   "$CORTEN" push -q "$id" "$HOST/team/page:v1" >there

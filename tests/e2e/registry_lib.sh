@@ -10,11 +10,11 @@ stop_registry() {
 }
 trap '[ -z "$SERVER" ] || kill -KILL "$SERVER" 2>/dev/null; cleanup' EXIT
 
-# serve_registry FLAGS...: the embedded one. Sets HOST and SERVER; every request is a line of $T/access.
+# serve_registry FLAGS...: the embedded one (STORE_FLAG=--store: with the images of the store). Sets HOST and SERVER; every request is a line of $T/access.
 # shellcheck disable=SC2120 # flags are for the tests of flags
 serve_registry() {
   : >"$T/said"
-  "$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/registry" --no-store --access-log "$T/access" "$@" >"$T/said" 2>"$T/served" &
+  "$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/registry" "${STORE_FLAG:---no-store}" --access-log "$T/access" "$@" >"$T/said" 2>"$T/served" &
   SERVER=$!
   HOST=
   while [ -z "$HOST" ]; do

@@ -41,6 +41,7 @@ TEST_F(ServerTest, ImagesOfTheStore) {
   EXPECT_EQ(ask("GET", path).body, first);
   EXPECT_EQ(images->host_, "test");
   EXPECT_EQ(ask("HEAD", path).field("Docker-Content-Digest"), sha256_text(first));
+  EXPECT_EQ(ask("HEAD", path).field("Corten-Lent"), "store") << "who pushes must not take it for pushed";
   EXPECT_TRUE(ask("GET", "/v2/page/blobs/" + sha256_text(images->layer)).body == images->layer);
   EXPECT_EQ(ask("GET", "/v2/page/manifests/" + sha256_text(first)).body, first);
   EXPECT_EQ(images->made, 1) << "never again";
@@ -52,6 +53,7 @@ TEST_F(ServerTest, ImagesOfTheStore) {
 
   // Built anew: the tag follows, the earlier one goes, unless another tag names it.
   put_manifest("page", "kept", first);
+  EXPECT_EQ(ask("HEAD", "/v2/page/manifests/kept").field("Corten-Lent"), "");
   images->state = "two";
   images->layer += "2";
   const std::string second = manifest_text("{}", images->layer);

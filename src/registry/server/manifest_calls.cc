@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "oci/media_type.h"
 #include "oci/reference.h"
+#include "registry/remote.h"
 #include "registry/server/manifest_facts.h"
 #include "registry/server/service.h"
 #include "registry/server/stored_manifest.h"
@@ -93,6 +94,8 @@ Answer Service::manifest_answer(const RequestHead& head, const std::string& repo
   Answer answer{200,
                 {{"Content-Type", stored->media_type}, {"Docker-Content-Digest", text}, {"ETag", tag}},
                 std::move(stored->bytes)};
+  if (!given && tree_.exists(Tree::origin_path(repository, reference)))
+    answer.fields.emplace_back(std::string(kLentField), "store");
   if (head.field("If-None-Match") == tag) {
     answer.status = 304;
     answer.body.clear();

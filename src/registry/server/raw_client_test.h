@@ -67,6 +67,7 @@ class RawClient {
     read_.erase(0, size);
     return answer;
   }
+  void end_sending() { shutdown(socket_.get(), SHUT_WR); }
   // Whether the server closes the connection (and sends nothing more).
   bool is_ended() {
     while (read_.empty())
