@@ -70,6 +70,10 @@ equal "$(skopeo inspect --raw oci:layout:v1 | raw_digest)" "$digest" "a second n
 "$CORTEN" copy -q --with-referrers oci:layout:v1 "$one/back/page:v1" >/dev/null
 equal "$(remote_digest "$one/back/page:v1")" "$digest" "back from the layout"
 equal "$("$CORTEN" referrers --format json "$one/back/page:v1" | jq -r '.manifests[].digest')" "$artifact" "referrers by a layout"
+"$CORTEN" imagetools create -t "$one/team/page:wrapped" "$one/team/page:v1" >/dev/null 2>&1
+"$CORTEN" copy -q "$one/team/page:wrapped" "$one/late/page:wrapped" >/dev/null
+"$CORTEN" copy -q --with-referrers "$one/team/page:wrapped" "$one/late/page:wrapped" >/dev/null
+equal "$("$CORTEN" referrers --format json "$one/late/page@$digest" | jq -r '.manifests[].digest')" "$artifact" "referrers of a member, later"
 "$CORTEN" copy -q oci:layout:both oci-archive:both.tar:both >/dev/null
 equal "$(skopeo inspect --raw oci-archive:both.tar:both | raw_digest)" "$index" "skopeo on the archive"
 "$CORTEN" copy -q oci-archive:both.tar:both "$one/back/page:both" >copied
