@@ -6,6 +6,8 @@
 
 #include <atomic>
 
+#include <atomic>
+
 namespace corten::registry {
 namespace {
 
