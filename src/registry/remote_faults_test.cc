@@ -6,8 +6,6 @@
 
 #include <atomic>
 
-#include <atomic>
-
 namespace corten::registry {
 namespace {
 
