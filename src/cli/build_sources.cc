@@ -432,11 +432,11 @@ source::BaseImage CommandLineSources::image(const std::string& text, const oci::
   try {
     return pulled_image(reference, platform);
   } catch (Error& error) {
-    if (error.code() == ErrorCode::kNotFound)
+    if (error.code() != ErrorCode::kCancelled)
       error.set_hint(
-          fmt::format("{}; bring it with 'corten load', make it with 'corten base', or pass "
+          fmt::format("{}{}; bring it with 'corten load', make it with 'corten base', or pass "
                       "--build-context {}=oci-layout://DIR",
-                      names_in(store_), text));
+                      error.hint().empty() ? "" : error.hint() + "; ", names_in(store_), text));
     error.add_context("failed to resolve source metadata for " + reference.to_string());
     throw;
   }
