@@ -22,7 +22,8 @@ int command_buildx(const Arguments& arguments) {
     return 0;
   }
   if (verb == "history") return command_builds(rest);
-  
+
+  if (verb == "imagetools") return command_imagetools(rest);
   if (verb == "du") return command_du(rest);
   if (verb == "prune") {
     rest.insert(rest.begin(), "--cache-only");
@@ -51,8 +52,8 @@ int command_buildx(const Arguments& arguments) {
              oci::host_platform().format().c_str());
     return 0;
   }
-  const std::vector<std::string> kVerbs = {"build", "create",  "use", "inspect", "ls",     "rm",
-                                           "stop",  "version", "du",  "prune",   "history"};
+  const std::vector<std::string> kVerbs = {"build", "create",  "use", "inspect", "ls",      "rm",
+                                           "stop",  "version", "du",  "prune",   "history", "imagetools"};
   if (verb.empty() || verb == "--help" || verb == "-h") {
     printf(
         "Usage: corten buildx %s ...\n\n'build' is 'corten build'; the others are taken for scripts, for no "

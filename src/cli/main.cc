@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
       {"tags", "list the tags of a repository", command_tags, "Registries"},
       {"referrers", "list what refers to an image", command_referrers, "Registries"},
       {"manifest", "print what a name means in a registry", command_manifest, "Registries"},
+      {"imagetools", "look at manifests in a registry, put them together", command_imagetools, "Registries"},
       {"delete", "delete tags and manifests in a registry", command_delete, "Registries"},
       {"login", "log in to a registry", command_login, "Registries"},
       {"logout", "forget what login kept", command_logout, "Registries"},

@@ -59,7 +59,9 @@ class Copy {
     if (!seen_.insert(at.digest).second) return;
     if (seen_.size() > kMaxDocuments)
       fail(ErrorCode::kInvalid, "copy: more than {} documents", kMaxDocuments);
-    if (!to_.has(at, is_root)) {
+    // What refers to the members of an index that is there may still be missing.
+    const bool must_walk = options_.with_referrers && oci::is_index_type(at.media_type);
+    if (must_walk || !to_.has(at, is_root)) {
       copied_.is_unchanged = false;
       const std::string bytes = from_.document(at);
       if (oci::is_index_type(at.media_type)) {

@@ -31,7 +31,7 @@ class CopySource {
   virtual std::string document(const oci::Descriptor& document) = 0;
   // The blob into an empty file.
   virtual void write(const oci::Descriptor& blob, int fd, const registry::Meter& meter) = 0;
-  // The blob as a file, of the right size.
+  // The blob as a file, verified.
   virtual UniqueFd open(const oci::Descriptor& blob) = 0;
   virtual std::vector<oci::Descriptor> referrers(const Digest& subject) = 0;
   // Where it is, if it is a registry.

@@ -18,9 +18,23 @@ namespace corten::registry {
 
 inline constexpr size_t kNoLimit = SIZE_MAX;
 
+// What came.
+struct SeenRequest {
+  std::string method, target, head;
+  size_t body = 0;  // bytes of it that came
+  std::string field(const std::string& name) const {
+    for (const std::string& line : split(head, '\n'))
+      if (line.size() > name.size() && line[name.size()] == ':' &&
+          iequals(std::string_view(line).substr(0, name.size()), name))
+        return std::string(trim(std::string_view(line).substr(name.size() + 1)));
+    return {};
+  }
+};
+
 struct Fault {
-  std::string method, path;  // "" is any; a part of the target
-  int from = 1, times = 1;   // which of those that match; times 0: all that follow
+  std::string method, path;                      // "" is any; a part of the target
+  int from = 1, times = 1;                       // which of those that match; times 0: all that follow
+  std::function<bool(const SeenRequest&)> when;  // and this; its calls never meet
   // The request.
   size_t takes = kNoLimit;    // so much of its body, and the connection is dropped
   bool is_passed_on = true;   // what was taken goes to the server
@@ -45,17 +59,7 @@ inline void set_field(serving::RawAnswer& answer, const std::string& name, const
 
 class FaultProxy {
  public:
-  struct Seen {
-    std::string method, target, head;
-    size_t body = 0;  // bytes of it that came
-    std::string field(const std::string& name) const {
-      for (const std::string& line : split(head, '\n'))
-        if (line.size() > name.size() && line[name.size()] == ':' &&
-            iequals(std::string_view(line).substr(0, name.size()), name))
-          return std::string(trim(std::string_view(line).substr(name.size() + 1)));
-      return {};
-    }
-  };
+  using Seen = SeenRequest;
 
   explicit FaultProxy(uint16_t server) : server_(server), listener_(new_socket()) {
     sockaddr_in address = loopback(0);
@@ -142,6 +146,7 @@ class FaultProxy {
       const Fault& fault = faults_[i];
       if (!fault.method.empty() && fault.method != request.method) continue;
       if (request.target.find(fault.path) == std::string::npos) continue;
+      if (fault.when && !fault.when(request)) continue;
       const int number = ++matches_[i];
       if (number >= fault.from && (fault.times == 0 || number < fault.from + fault.times)) found = fault;
     }

@@ -70,6 +70,10 @@ equal "$(skopeo inspect --raw oci:layout:v1 | raw_digest)" "$digest" "a second n
 "$CORTEN" copy -q --with-referrers oci:layout:v1 "$one/back/page:v1" >/dev/null
 equal "$(remote_digest "$one/back/page:v1")" "$digest" "back from the layout"
 equal "$("$CORTEN" referrers --format json "$one/back/page:v1" | jq -r '.manifests[].digest')" "$artifact" "referrers by a layout"
+"$CORTEN" imagetools create -t "$one/team/page:wrapped" "$one/team/page:v1" >/dev/null 2>&1
+"$CORTEN" copy -q "$one/team/page:wrapped" "$one/late/page:wrapped" >/dev/null
+"$CORTEN" copy -q --with-referrers "$one/team/page:wrapped" "$one/late/page:wrapped" >/dev/null
+equal "$("$CORTEN" referrers --format json "$one/late/page@$digest" | jq -r '.manifests[].digest')" "$artifact" "referrers of a member, later"
 "$CORTEN" copy -q oci:layout:both oci-archive:both.tar:both >/dev/null
 equal "$(skopeo inspect --raw oci-archive:both.tar:both | raw_digest)" "$index" "skopeo on the archive"
 "$CORTEN" copy -q oci-archive:both.tar:both "$one/back/page:both" >copied
@@ -89,6 +93,39 @@ equal "$(skopeo inspect oci:layout:arm | jq -r .Architecture)" arm64 "from a Doc
 equal "$(skopeo inspect --raw --tls-verify=false "docker://$one/zstd/page:both" | jq '.manifests | length')" 2 "recompressed"
 holds "$("$CORTEN" manifest inspect -v "$one/zstd/page:both")" "tar+zstd"
 "$CORTEN" copy "$one/team/page:v1" dir:none >none 2>&1 && fail "a place of another kind"
+
+# imagetools: looks as buildx shows them.
+"$CORTEN" buildx imagetools inspect "$one/team/page:both" >looked
+equal "$(sed -n 1,3p looked)" "Name:      $one/team/page:both
+MediaType: application/vnd.oci.image.index.v1+json
+Digest:    $index" "imagetools inspect"
+holds "$(cat looked)" "Platform:  linux/arm64"
+equal "$("$CORTEN" imagetools inspect --raw "$one/team/page:both" | raw_digest)" "$index" "imagetools --raw"
+equal "$("$CORTEN" imagetools inspect "$one/team/page:both" --format '{{json .Manifest}}' | jq -r .digest,.manifests[0].platform.architecture | tr '\n' ' ')" "$index amd64 " ".Manifest"
+equal "$("$CORTEN" imagetools inspect "$one/team/page:v1" --format '{{.Name}} {{.Manifest.Digest}}')" "$one/team/page:v1 $digest" "a template"
+equal "$("$CORTEN" imagetools inspect "$one/team/page:both" --format '{{json .Image}}' | jq -r '."linux/arm64".architecture')" arm64 ".Image"
+
+# imagetools create: one index stays what it is, single images become an index, of other repositories too.
+"$CORTEN" imagetools create -t "$one/made/page:same" "$one/team/page:both" >made 2>log
+equal "$(cat made)" "$one/made/page:same@$index" "a single source"
+equal "$(remote_digest "$one/made/page:same")" "$index" "the digest of a single source"
+amd=$(jq -r '.manifests[0].digest' <"layout/blobs/sha256/${index#sha256:}")
+arm=$(jq -r '.manifests[1].digest' <"layout/blobs/sha256/${index#sha256:}")
+"$CORTEN" imagetools create -t "$one/made/page:one" "$one/team/page@$amd" >/dev/null 2>&1
+equal "$("$CORTEN" imagetools inspect --raw "$one/made/page:one" | jq -c '[.manifests[].platform.architecture]')" '["amd64"]' "an image in an index"
+"$CORTEN" buildx imagetools create --append -t "$one/made/page:one" "$one/team/page@$arm" --annotation index:key=value --metadata-file meta.json >made 2>&1
+equal "$("$CORTEN" imagetools inspect --raw "$one/made/page:one" | jq -c '[.manifests[].digest], .annotations' | tr '\n' ' ')" "[\"$amd\",\"$arm\"] {\"key\":\"value\"} " "--append"
+equal "$(jq -r '."containerimage.digest"' meta.json)" "$(remote_digest "$one/made/page:one")" "the metadata file"
+CORTEN_STORE="$T/store2" "$CORTEN" pull -q --platform linux/arm64 "$one/made/page:one" >/dev/null
+requests_before=$(grep -c '"PUT\|PUT ' "$T/access" || true)
+"$CORTEN" imagetools create --dry-run -p linux/arm64 -t "$one/made/page:dry" "$one/team/page:both" "$one/made/page:one" >dry
+equal "$(jq -c '[.manifests[].digest]' <dry)" "[\"$arm\"]" "--dry-run with --platform"
+equal "$(grep -c '"PUT\|PUT ' "$T/access" || true)" "$requests_before" "what --dry-run pushes"
+printf '%s\n' "$amd" >source
+"$CORTEN" imagetools create -f source --prefer-index=false -t "$one/made/page:plain" >/dev/null 2>&1
+equal "$(remote_digest "$one/made/page:plain")" "$amd" "--prefer-index=false, -f"
+"$CORTEN" imagetools create "$one/team/page:both" >none 2>&1 && fail "no tag"
+holds "$(cat none)" "can't push with no tags specified"
 
 # A layout that lies is found out, and its links lead nowhere.
 cp -r layout liar
