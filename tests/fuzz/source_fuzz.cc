@@ -133,7 +133,7 @@ FUZZ_TARGET(url, "http://user:pw@Host:81/a?b#c\n../x?y", "https://[::1]:443/\n//
 namespace {
 
 // A server that has been recorded: it sends these bytes in pieces, however it is asked.
-class Recorded : public Connection {
+class Recorded : public http::Connection {
  public:
   Recorded(std::string_view bytes, std::string& asked) : bytes_(bytes), asked_(asked) {}
   size_t read(void* data, size_t size) override {
