@@ -102,13 +102,17 @@ void remove_contents(int dir, Removal& removal, int depth, const std::string& wh
     if (unlinkat(fd, name.c_str(), 0) == 0 || errno == ENOENT) continue;
     if (errno != EISDIR && errno != EPERM) fail_errno("remove {}/{}", what, name);
     struct stat st;
-    if (fstatat(fd, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) fail_errno("remove {}/{}", what, name);
+    if (fstatat(fd, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno == ENOENT) continue;  // somebody else removes the same tree
+      fail_errno("remove {}/{}", what, name);
+    }
     if (!S_ISDIR(st.st_mode)) throw errno_error(EPERM, fmt::format("remove {}/{}", what, name));
     if (st.st_dev != removal.device)
       throw errno_error(EXDEV, fmt::format("remove {}/{}: something is mounted here", what, name));
     if ((st.st_mode & 0700) != 0700) fchmodat(fd, name.c_str(), 0700, 0);
     if (depth >= kMostNested && move_up(removal, fd, name)) continue;
     UniqueFd child(openat(fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!child && errno == ENOENT) continue;
     if (!child) fail_errno("remove {}/{}", what, name);
     remove_contents(child.get(), removal, depth + 1, what + "/" + name);
     if (unlinkat(fd, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
@@ -130,6 +134,7 @@ void remove_tree_at(int dir, const std::string& name) {
   }
   if ((st.st_mode & 0700) != 0700) fchmodat(dir, name.c_str(), 0700, 0);
   UniqueFd top(openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!top && errno == ENOENT) return;
   if (!top) fail_errno("remove {}", name);
   Removal removal{top.get(), st.st_dev, {}};
   remove_contents(top.get(), removal, 1, name);

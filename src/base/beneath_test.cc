@@ -137,4 +137,27 @@ TEST(Beneath, RemovesWhatIsNestedVeryDeep) {
   EXPECT_FALSE(path_exists(dir / "tree"));
 }
 
+// A container's directory is removed by whoever ends it and by its monitor.
+TEST(Beneath, TwoMayRemoveATree) {
+  TempDir dir = TempDir::for_test();
+  for (int round = 0; round < 200; round++) {
+    for (const char* name : {"tree/work/work", "tree/a/b/c", "tree/d/e", "tree/f"})
+      make_directories_on_host(dir / name);
+    std::atomic<int> failed = 0;
+    auto remove = [&] {
+      try {
+        remove_tree(dir / "tree");
+      } catch (const Error& error) {
+        failed++;
+        ADD_FAILURE() << error.what();
+      }
+    };
+    std::thread other(remove);
+    remove();
+    other.join();
+    ASSERT_EQ(failed, 0) << round;
+    EXPECT_FALSE(path_exists(dir / "tree"));
+  }
+}
+
 }  // namespace corten
