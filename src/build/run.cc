@@ -196,6 +196,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
         .with_hint(sandbox::main_obstacle(executor.entered).climb);
   int64_t layer_time = inputs.below.newest + 1;
   bool keep_times = executor.request.timestamps == Timestamps::kSource;
+  executor.store.layers().need(inputs.below.refs());
   store::RootfsView view = executor.store.layers().view(inputs.below.refs());
   TempDir place = executor.store.temporary("run");
   const store::Owners owners = body_owners(executor);

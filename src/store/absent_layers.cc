@@ -133,13 +133,14 @@ void Layers::need(const std::vector<Digest>& ids) {
 }
 
 void Layers::need_for(const Rootfs& rootfs, const std::vector<RootfsPath>& paths) {
+  const RootfsView stack = view(rootfs);
   std::vector<Digest> wanted;
-  for (const LayerRef& layer : rootfs) {
-    if (is_whole(layer.id)) continue;
-    auto manifest = load(layer.id);
-    if (std::any_of(paths.begin(), paths.end(),
-                    [&](const RootfsPath& path) { return manifest->find(path) != nullptr; }))
-      wanted.push_back(layer.id);
+  for (const RootfsPath& path : paths) {
+    const RootfsPath file = resolve_links(stack, path);
+    auto layer = std::find_if(rootfs.rbegin(), rootfs.rend(), [&](const LayerRef& one) {
+      return load(one.id)->find(file) != nullptr;
+    });
+    if (layer != rootfs.rend()) wanted.push_back(layer->id);
   }
   need(wanted);
 }
