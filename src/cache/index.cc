@@ -24,12 +24,6 @@ constexpr size_t kManyEntries = 512;  // from here on there are sixteen shards
 constexpr size_t kMaxBlobs = 8'000;   // of a manifest: about 2 MB, where registries take 4
 constexpr size_t kMaxBlobRecords = 16;
 
-class StringSink : public archive::ByteSink {
- public:
-  void write(std::string_view bytes) override { text.append(bytes); }
-  std::string text;
-};
-
 NewBlob blob_of(const oci::Descriptor& descriptor, const std::string& bytes) {
   return {descriptor, [&bytes](uint64_t offset) {
             return std::make_unique<archive::StringSource>(std::string_view(bytes).substr(offset));
@@ -117,11 +111,11 @@ Json to_json(const std::string& id, const MountEntry& mount) {
 }  // namespace
 
 std::string compress(std::string_view bytes) {
-  StringSink sink;
+  archive::StringSink sink;
   archive::ZstdWriter writer(sink);
   writer.write(bytes);
   writer.finish();
-  return std::move(sink.text);
+  return sink.take();
 }
 
 std::string expand(std::string_view bytes, size_t max_bytes, std::string_view what) {
