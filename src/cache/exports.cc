@@ -138,6 +138,8 @@ void Export::put(const oci::Descriptor& blob,
   }
 }
 
+void Export::send_mount(const std::string&) {}
+
 void Export::put_bytes(const oci::Descriptor& blob, const std::string& bytes) {
   put(blob, [&bytes](uint64_t offset) {
     return std::make_unique<archive::StringSource>(std::string_view(bytes).substr(offset));
@@ -209,13 +211,15 @@ void Export::write(Exported& result) {
   uint32_t random = static_cast<uint32_t>(getpid()) * 2654435761u;
   for (int tried = 0; tried < kTries; tried++) {
     auto index = Index::read(*place_);
-    Contents contents = index ? index->all() : Contents();
+    const Contents there = index ? index->all() : Contents();
+    Contents contents = there;
     contents.add(made_);
     contents.shrink(options_.max_bytes);
+    result.entries = contents.entries.size();
+    if (index && contents == there) return;
     const std::string bytes = write_index(contents, *place_, [&](const Digest& blob) {
       return (index && index->names(blob)) || !put.insert(blob).second;
     });
-    result.entries = contents.entries.size();
     // An entry that another writer took out again would name blobs that may be gone.
     const auto now = place_->manifest();
     if (now && *now == bytes) break;

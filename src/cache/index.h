@@ -62,6 +62,7 @@ struct MountEntry {
 struct Contents {
   std::map<Digest, Entry> entries;
   std::map<std::string, MountEntry> mounts;
+  bool operator==(const Contents&) const = default;
 
   // The union. Of two entries for one key the one that is here stays, unless the other alone has blobs; of
   // two states of a mount the later one.
@@ -79,6 +80,7 @@ class Index {
   // Nothing when the place has no manifest. Error(kInvalid) for one that is no cache of ours.
   static std::optional<Index> read(Place& place);
   Index(Index&&) noexcept = default;
+  Index& operator=(Index&&) noexcept = default;
 
   std::optional<Entry> find(const Digest& key);
   const std::map<std::string, MountEntry>& mounts() const { return mounts_; }

@@ -23,6 +23,7 @@ namespace corten::store {
 struct LayerDiff {
   DiffId diff_id;
   uint64_t tar_bytes = 0;
+  bool operator==(const LayerDiff&) const = default;
 };
 
 // A compressed form of a tar, lying in blobs/ (or remembered as known elsewhere).
