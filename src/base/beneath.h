@@ -21,11 +21,12 @@ std::optional<UniqueFd> open_no_links(int root, std::string_view path, int flags
 // O_PATH|O_DIRECTORY.
 UniqueFd make_directories(int root, std::string_view path, mode_t mode = 0755);
 
-// Removes everything below and the directory itself, following no links, never crossing into another file
 // Renames, unless the name is taken: false. An empty directory is taken too, which rename(2) would replace
 // under whoever has it open.
 bool rename_if_free(const std::string& from, const std::string& to);
-// system; directories without permission bits are opened up first. Missing is fine.
+// Removes everything below and the directory itself, following no links, never crossing into another file
+// system; directories without permission bits are opened up first. Missing is fine, also when another one
+// removes it at the same moment.
 void remove_tree(const std::string& path);
 void remove_tree_at(int dir, const std::string& name);
 void make_directories_on_host(const std::string& path, mode_t mode = 0755);

@@ -141,7 +141,7 @@ TEST(Beneath, RemovesWhatIsNestedVeryDeep) {
 TEST(Beneath, TwoMayRemoveATree) {
   TempDir dir = TempDir::for_test();
   for (int round = 0; round < 200; round++) {
-    for (const char* name : {"tree/work/work", "tree/a/b/c", "tree/d/e", "tree/f"})
+    for (const char* name : {"tree/upper/upper", "tree/a/b/c", "tree/d/e", "tree/f"})
       make_directories_on_host(dir / name);
     std::atomic<int> failed = 0;
     auto remove = [&] {

@@ -462,18 +462,9 @@ source::BaseImage CommandLineSources::pulled_image(const oci::Reference& referen
   }();
   source::BaseImage image = images.image(exact, platform);
   image.name = reference.familiar();
-  image.layers = [this, reference, fetch = image.layers, config = image.config.raw] {
+  image.layers = [this, reference, fetch = image.layers, config = image.config] {
     store::Rootfs layers = fetch();
-    if (!reference.digest()) {
-      store::Image kept;
-      kept.config = config;
-      kept.id = Digest::of(config);
-      kept.layers = layers;
-      kept.tags = {reference.to_string()};
-      for (const store::LayerRef& layer : layers)
-        kept.size += store_.layers().load(layer.id)->content_bytes();
-      store_.save_image(kept);
-    }
+    if (!reference.digest()) source::keep_image(config, layers, {reference.to_string()}, store_);
     return layers;
   };
   return image;

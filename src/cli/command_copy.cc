@@ -59,15 +59,6 @@ bool is_exact(PlaceKind kind) {
   return kind != PlaceKind::kStore && kind != PlaceKind::kDockerArchive;
 }
 
-store::Image image_of(const oci::ImageConfig& config, const store::Rootfs& layers, store::Store& store) {
-  store::Image image;
-  image.config = config.raw;
-  image.id = Digest::of(image.config);
-  image.layers = layers;
-  for (const store::LayerRef& layer : layers) image.size += store.layers().load(layer.id)->content_bytes();
-  return image;
-}
-
 struct CopyFlags {
   std::string from, to, platform, recompress, authfile, digest_file;
   bool with_referrers = false, quiet = false;
@@ -190,7 +181,7 @@ class CopyCommand {
     image::ImageSet set;
     set.is_index = found.is_index;
     for (source::BaseImage& image : found.images)
-      set.images.push_back(image_of(image.config, image.layers(), store_));
+      set.images.push_back(source::image_to_store(image.config, image.layers(), store_));
     if (set.images.empty()) fail(ErrorCode::kInvalid, "{}: there is no image in it", flags_.from);
     return set;
   }
@@ -218,7 +209,7 @@ class CopyCommand {
                                                                    : "no image " + quote(from_.name)))
           .with_hint("it has " + join(names, ", "));
     const source::LoadedImage loaded = source::load_docker_image(*chosen, directory, store_);
-    return {{image_of(loaded.config, loaded.layers, store_)}, false, {}};
+    return {{source::image_to_store(loaded.config, loaded.layers, store_)}, false, {}};
   }
 
   image::ExportOptions form() const {

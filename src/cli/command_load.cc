@@ -24,19 +24,6 @@ namespace corten::cli {
 
 namespace {
 
-Digest keep(Session& session, const oci::ImageConfig& config, const store::Rootfs& layers,
-            std::vector<std::string> tags) {
-  store::Image image;
-  image.config = config.raw;
-  image.id = Digest::of(image.config);
-  image.layers = layers;
-  image.tags = std::move(tags);
-  for (const store::LayerRef& layer : layers)
-    image.size += session.store().layers().load(layer.id)->content_bytes();
-  session.store().save_image(image);
-  return image.id;
-}
-
 void tell(const Digest& id, const std::vector<std::string>& tags, const std::string& what) {
   if (tags.empty()) printf("Loaded image ID: %s%s\n", id.to_string().c_str(), printable(what).c_str());
   for (const std::string& tag : tags)
@@ -50,13 +37,14 @@ void keep_all(Session& session, source::LayoutImages& found, const std::vector<s
   if (found.images.empty()) fail(ErrorCode::kInvalid, "the archive holds no image of its index");
   if (!found.is_index) {
     source::BaseImage& image = found.images.front();
-    tell(keep(session, image.config, image.layers(), names), names, "");
+    tell(source::keep_image(image.config, image.layers(), names, session.store()), names, "");
     return;
   }
   std::vector<store::ImageIndex::Member> members;
   for (size_t i = 0; i < found.images.size(); i++) {
     source::BaseImage& image = found.images[i];
-    members.push_back({found.platforms[i].normalized(), keep(session, image.config, image.layers(), {})});
+    members.push_back({found.platforms[i].normalized(),
+                       source::keep_image(image.config, image.layers(), {}, session.store())});
   }
   store::ImageIndex index = session.store().save_index(members, names);
   tell(index.id, names, fmt::format(" (an index of the platforms {})", index.platforms()));
@@ -91,7 +79,7 @@ void load_docker(Session& session, const std::string& directory, const std::stri
     std::vector<std::string> tags;
     for (const std::string& tag : item.tags) tags.push_back(full_name(tag));
     if (!wanted.empty()) tags = {full_name(wanted)};
-    tell(keep(session, image.config, image.layers, tags), tags, "");
+    tell(source::keep_image(image.config, image.layers, tags, session.store()), tags, "");
   }
 }
 

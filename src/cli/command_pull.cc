@@ -26,18 +26,6 @@ namespace corten::cli {
 
 namespace {
 
-Digest keep(store::Store& store, source::BaseImage& pulled, std::vector<std::string> tags) {
-  store::Image image;
-  image.config = pulled.config.raw;
-  image.id = Digest::of(image.config);
-  image.layers = pulled.layers();
-  image.tags = std::move(tags);
-  for (const store::LayerRef& layer : image.layers)
-    image.size += store.layers().load(layer.id)->content_bytes();
-  store.save_image(image);
-  return image.id;
-}
-
 oci::Reference reference_of(const std::string& text) {
   try {
     return oci::Reference::parse(text).with_default_tag();
@@ -122,12 +110,13 @@ int command_pull(const Arguments& arguments) {
     if (found.is_index) {
       std::vector<store::ImageIndex::Member> members;
       for (size_t i = 0; i < found.images.size(); i++)
-        members.push_back({found.platforms[i].normalized(), keep(store, found.images[i], {})});
+        members.push_back({found.platforms[i].normalized(),
+                           source::keep_image(found.images[i].config, found.images[i].layers(), {}, store)});
       id = store.save_index(members, tags).id.to_string();
     } else {
       const oci::Platform wanted = platform.empty() ? oci::host_platform() : oci::parse_platform(platform);
       source::BaseImage image = images.image(exact, wanted);
-      id = keep(store, image, tags).to_string();
+      id = source::keep_image(image.config, image.layers(), tags, store).to_string();
     }
     progress.finish();
     if (!quiet) printf("Digest: %s\n", root.to_string().c_str());

@@ -23,9 +23,6 @@ bool is_worth_a_retry(unsigned status);
 // Retry-After (RFC 9110, section 10.2.3): a number of seconds, or a date in one of its three forms. How long
 // that is from now, 0 for what is past; nothing for what is neither.
 std::optional<int64_t> parse_retry_after(std::string_view value, int64_t now_s);
-// Seconds since 1970 of an HTTP date (section 5.6.7): "Sun, 06 Nov 1994 08:49:37 GMT", and the obsolete
-// forms.
-std::optional<int64_t> parse_http_date(std::string_view text, int64_t now_s);
 
 // How long to wait after the failed attempt number `attempt` (from 1), in milliseconds. `random`: any number.
 int64_t pause_after(int attempt, const RetryRules& rules, uint32_t random);

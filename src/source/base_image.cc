@@ -226,4 +226,22 @@ BaseImage image_from_store(const store::Image& stored, std::string_view name) {
   return image;
 }
 
+store::Image image_to_store(const oci::ImageConfig& config, store::Rootfs layers, store::Store& store) {
+  store::Image image;
+  image.config = config.raw;
+  image.id = Digest::of(image.config);
+  image.layers = std::move(layers);
+  for (const store::LayerRef& layer : image.layers)
+    image.size += store.layers().load(layer.id)->content_bytes();
+  return image;
+}
+
+Digest keep_image(const oci::ImageConfig& config, store::Rootfs layers, std::vector<std::string> names,
+                  store::Store& store) {
+  store::Image image = image_to_store(config, std::move(layers), store);
+  image.tags = std::move(names);
+  store.save_image(image);
+  return image.id;
+}
+
 }  // namespace corten::source

@@ -38,6 +38,12 @@ struct LayoutImages {
 };
 LayoutImages images_from_layout(const HostPath& directory, std::string_view name, store::Store& store);
 BaseImage image_from_store(const store::Image& image, std::string_view name);
+// The way back: how the store keeps an image whose layers it has; its id is the digest of the config's bytes.
+// It is not saved yet, and has no names.
+store::Image image_to_store(const oci::ImageConfig& config, store::Rootfs layers, store::Store& store);
+// The same, saved under these names; gives its id.
+Digest keep_image(const oci::ImageConfig& config, store::Rootfs layers, std::vector<std::string> names,
+                  store::Store& store);
 
 // Reads one layer blob (any compression) onto the layers below and remembers diff id and blob; gives the
 // layer.

@@ -56,6 +56,24 @@ TEST_F(LayoutTest, AllImagesOfAnIndexAndWhatIsMissing) {
   }
 }
 
+TEST_F(LayoutTest, AnImageThatIsKeptIsTheOneThatWasRead) {
+  store::Entry file;
+  file.path = RootfsPath("file");
+  file.size = 5;
+  file.content = store_.contents().add_bytes("bytes");
+  const store::Rootfs layers = {{store_.layers().save(store::Manifest({file})), 0}};
+  const oci::ImageConfig config = oci::parse_config(R"({"os":"linux","architecture":"arm64"})").config;
+  const Digest id = keep_image(config, layers, {"docker.io/library/kept:1"}, store_);
+  EXPECT_EQ(id, Digest::of(config.raw));
+  const auto found = store_.find_image("docker.io/library/kept:1", {"linux", "arm64", "", "", {}});
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->size, 5u);
+  const BaseImage again = image_from_store(*found, "kept:1");
+  EXPECT_EQ(again.identity, id);
+  EXPECT_EQ(again.config.raw, config.raw);
+  EXPECT_EQ(again.layers(), layers);
+}
+
 TEST_F(LayoutTest, IndexesInIndexesAreBounded) {
   oci::Descriptor inner = image("amd64");
   for (int depth = 0; depth < 3; depth++) {

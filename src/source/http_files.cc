@@ -1,15 +1,16 @@
 #include "source/http_files.h"
 
 #include <sys/stat.h>
-#include <time.h>
 
 #include <fmt/core.h>
 
 #include "archive/compression.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/strings.h"
 #include "base/wait_lock.h"
+#include "http/date.h"
 
 namespace corten::source {
 
@@ -70,17 +71,6 @@ std::string http_file_name(std::string_view url) {
   return name.size() <= 255 ? name : "download";
 }
 
-std::optional<int64_t> parse_http_date(std::string_view text) {
-  std::string copy(trim(text));
-  for (const char* form :
-       {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"}) {
-    struct tm broken {};
-    const char* end = strptime(copy.c_str(), form, &broken);
-    if (end && *end == '\0') return timegm(&broken);
-  }
-  return std::nullopt;
-}
-
 HttpFiles::HttpFiles(store::Store& store, http::ClientOptions options, HttpAccess access)
     : store_(store),
       cancellation_(options.cancellation),
@@ -100,7 +90,7 @@ std::optional<HttpFiles::Known> HttpFiles::recall(const Digest& key) {
   known.file.size = entry.size;
   known.etag = record.get_string("etag");
   known.last_modified = record.get_string("last_modified");
-  known.file.modified = parse_http_date(known.last_modified);
+  known.file.modified = http::parse_date(known.last_modified, SystemClock().now_s());
   return known;
 }
 
@@ -165,7 +155,7 @@ HttpFiles::Known HttpFiles::ask(const std::string& url, const Digest& key, const
     found.file.size = added.size;
     found.etag = short_field(response.etag);
     found.last_modified = short_field(response.last_modified);
-    found.file.modified = parse_http_date(found.last_modified);
+    found.file.modified = http::parse_date(found.last_modified, SystemClock().now_s());
   });
   if (!known || known->file.content != found.file.content || known->etag != found.etag ||
       known->last_modified != found.last_modified)

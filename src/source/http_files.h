@@ -65,7 +65,4 @@ class HttpFiles {
 // has none, `download` when it holds control characters.
 std::string http_file_name(std::string_view url);
 
-// The three forms of RFC 9110, 5.6.7; seconds since 1970.
-std::optional<int64_t> parse_http_date(std::string_view text);
-
 }  // namespace corten::source

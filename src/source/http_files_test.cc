@@ -155,13 +155,5 @@ TEST(HttpFileName, FromTheAddress) {
   EXPECT_EQ(http_file_name("http://e.com/..%2f..%2fetc%2fpasswd"), "passwd");
 }
 
-TEST(HttpDate, ThreeForms) {
-  EXPECT_EQ(parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), 784111777);
-  EXPECT_EQ(parse_http_date("Sunday, 06-Nov-94 08:49:37 GMT"), 784111777);
-  EXPECT_EQ(parse_http_date("Sun Nov  6 08:49:37 1994"), 784111777);
-  EXPECT_EQ(parse_http_date("yesterday"), std::nullopt);
-  EXPECT_EQ(parse_http_date(""), std::nullopt);
-}
-
 }  // namespace
 }  // namespace corten::source
