@@ -184,8 +184,12 @@ int64_t start_time(const std::string& marker) {
 
 }  // namespace
 
+store::Owners body_owners(const sandbox::Entered& entered) {
+  return {.mapping = entered.mapping.to_string(), .recorded = entered.records_owners()};
+}
+
 store::Owners body_owners(const Executor& executor) {
-  return {.mapping = executor.entered.mapping.to_string(), .recorded = executor.entered.records_owners()};
+  return body_owners(executor.entered);
 }
 
 store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Executor& executor) {

@@ -65,6 +65,7 @@ struct Executor {
 };
 
 // How the bodies that this executor makes have their owners.
+store::Owners body_owners(const sandbox::Entered& entered);
 store::Owners body_owners(const Executor& executor);
 
 // A source of a mount, resolved: the files, and the layers when it is a root file system.

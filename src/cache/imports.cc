@@ -85,7 +85,7 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry) {
   const bool is_here = layers.has(entry.layer.id);
   {
     std::lock_guard lock(mutex_);
-    if (!given_.insert(entry.layer.id).second && !is_here) return std::nullopt;  // it was lost
+    if (given_.contains(entry.layer.id) && !is_here) return std::nullopt;  // it was lost
   }
   std::vector<store::LayerPlace> places;
   for (const LayerBlobRecord& record : entry.blobs)
@@ -110,8 +110,10 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry) {
                        .layer = entry.layer,
                        .record = Json::object({{"step", entry.step}, {"cache", source.place->name()}}).dump()};
   store_.record_action(action);
-  if (layers.is_absent(entry.layer.id)) {
-    std::lock_guard lock(mutex_);
+  const bool is_absent = layers.is_absent(entry.layer.id);
+  std::lock_guard lock(mutex_);
+  given_.insert(entry.layer.id);
+  if (is_absent) {
     absent_bytes_.emplace(entry.layer.id, entry.blobs.empty() ? 0 : entry.blobs.front().blob.size);
   }
   return action;

@@ -185,7 +185,10 @@ std::vector<Store::Damage> Store::check(bool repair) {
       whole.insert(*id);
     } catch (const Error& error) {
       known.erase(*id);
-      damages.push_back({"layer " + name, error.what()});
+      // One that was to come from elsewhere and did not is nobody's any more.
+      const bool is_left = !layers_->is_whole(*id) && !layers_->is_absent(*id);
+      if (is_left && !repair) return;
+      if (!is_left) damages.push_back({"layer " + name, error.what()});
       if (repair) remove_tree(path_ + "/layers/" + name.substr(0, 2) + "/" + name);
     }
   });
