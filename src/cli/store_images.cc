@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/strings.h"
 #include "base/subprocess.h"
 #include "oci/reference.h"
@@ -16,7 +17,7 @@ constexpr size_t kMostFound = 1000;
 std::string run_ourselves(const std::vector<std::string>& words) {
   std::vector<std::string> argv{"/proc/self/exe"};
   argv.insert(argv.end(), words.begin(), words.end());
-  const SubprocessResult result = run_subprocess(argv, {.max_output_bytes = 1 << 20});
+  const SubprocessResult result = run_subprocess(argv, {.max_output_bytes = 64 << 20});
   if (result.exit_code != 0)
     fail(ErrorCode::kFailed, "corten {} ended with {}: {}", words.front(), result.exit_code,
          trim(result.error_output));
@@ -73,6 +74,30 @@ void StoreImages::write_layout(const std::string& host, const std::string& repos
   const Found found = look(host, repository, tag);
   if (found.id.empty()) fail(ErrorCode::kNotFound, "{}:{} is not in the store any more", repository, tag);
   run_ourselves({"save", "--format", "oci-dir", "-o", directory, found.name});
+}
+
+StoreImages::Names StoreImages::list(const std::string& host) {
+  std::lock_guard lock(list_mutex_);
+  const std::string now = stamp();
+  if (now.empty()) return {};
+  if (now != list_stamp_) {
+    names_.clear();
+    for (const std::string& line : split(run_ourselves({"images", "--format", "json"}), '\n')) {
+      if (line.empty()) continue;
+      const Json row = Json::parse(line);
+      const auto name = oci::Reference::try_parse(row.get_string("Repository") + ":" + row.get_string("Tag"));
+      if (name) names_.push_back(*name);  // but for those without a name
+    }
+    list_stamp_ = now;
+  }
+  Names names;
+  for (const oci::Reference& name : names_) {
+    if (name.registry() == host)
+      names[name.repository()].insert(name.tag());
+    else if (name.registry() == "docker.io")
+      names[name.repository_only().familiar()].insert(name.tag());
+  }
+  return names;
 }
 
 }  // namespace corten::cli

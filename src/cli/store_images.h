@@ -3,8 +3,11 @@
 // a user namespace can be entered only by a process without threads.
 #pragma once
 #include <map>
+#include <mutex>
 #include <string>
+#include <vector>
 
+#include "oci/reference.h"
 #include "registry/server/image_provider.h"
 
 namespace corten::cli {
@@ -15,6 +18,7 @@ class StoreImages : public registry::serving::ImageProvider {
   std::string find(const std::string& host, const std::string& repository, const std::string& tag) override;
   void write_layout(const std::string& host, const std::string& repository, const std::string& tag,
                     const std::string& directory) override;
+  Names list(const std::string& host) override;
 
  private:
   struct Found {
@@ -26,6 +30,9 @@ class StoreImages : public registry::serving::ImageProvider {
   const std::string store_;
   std::string stamp_;  // of the store's index, when `found_` was filled
   std::map<std::string, Found> found_;
+  std::mutex list_mutex_;
+  std::string list_stamp_;  // when `names_` was filled
+  std::vector<oci::Reference> names_;
 };
 
 }  // namespace corten::cli

@@ -126,9 +126,20 @@ first=$(curl -sf -o /dev/null -D - "$URL/v2/local/page/manifests/v1" | grep -i '
 echo 'LABEL new=yes' >>Dockerfile
 build . --build-context bb=bb -t local/page:v1
 differ "$(curl -sf -o /dev/null -D - "$URL/v2/local/page/manifests/v1" | grep -i '^docker-content')" "$first" "built anew"
+
+# Lists have it, also when nobody asked for it before.
+build . --build-context bb=bb -t "$HOST/here/page:v2" -t elsewhere.example/page:v1 -t plain
+equal "$(curl -sf "$URL/v2/here/page/tags/list")" '{"name":"here/page","tags":["v2"]}' "tags of an image that nobody asked for"
+equal "$(curl -sf "$URL/v2/plain/tags/list")" '{"name":"plain","tags":["latest"]}' "a name without a registry"
+catalog=$(curl -sf "$URL/v2/_catalog")
+for name in here/page plain local/page team/page; do holds "$catalog" "\"$name\""; done
+case "$catalog" in *elsewhere* | *none*) fail "in the catalog: $catalog" ;; esac
+"$CORTEN" rmi plain >/dev/null
+equal "$(status "$URL/v2/plain/tags/list")" 404 "removed from the store"
 stop TERM
 serve --no-store
 equal "$(status "$URL/v2/local/other/manifests/v1")" 404 "--no-store"
+equal "$(status "$URL/v2/here/page/tags/list")" 404 "--no-store lists nothing of it"
 
 # It ends cleanly, and says what is wrong with its flags.
 stop TERM

@@ -6,13 +6,9 @@
 
 namespace corten::registry::serving {
 
-namespace {
-
 Answer unknown_blob(const std::string& digest) {
   return refuse(404, "BLOB_UNKNOWN", "blob unknown to registry", digest);
 }
-
-}  // namespace
 
 std::unique_ptr<Call> Service::get_blob(const RequestHead& head, const std::string& repository,
                                         const std::string& text) {
@@ -20,10 +16,7 @@ std::unique_ptr<Call> Service::get_blob(const RequestHead& head, const std::stri
   if (!digest) return answer_now(refuse(400, "DIGEST_INVALID", "invalid digest", text));
   if (upstream_ && !tree_.exists(Tree::link_path(repository, *digest)))
     return answer_with([this, head, repository, digest](Reply reply) {
-      run_on(fetchers_, std::move(reply), [this, head, repository, digest] {
-        fetch_blob(repository, *digest);
-        return blob_answer(head, repository, *digest);
-      });
+      join_flight(head, repository, *digest, std::move(reply));
     });
   return answer_with(
       [answer = blob_answer(head, repository, *digest)](const Reply& reply) { reply(answer); });
@@ -38,6 +31,13 @@ Answer Service::blob_answer(const RequestHead& head, const std::string& reposito
   if (!is_there) return unknown_blob(text);
   std::optional<OpenedFile> content = tree_.open(Tree::content_path(digest));
   if (!content) return unknown_blob(text);
+  return content_answer(head, digest, std::make_shared<const UniqueFd>(std::move(content->fd)),
+                        content->size);
+}
+
+Answer Service::content_answer(const RequestHead& head, const ContentDigest& digest,
+                               std::shared_ptr<const UniqueFd> file, uint64_t size) const {
+  const std::string text = digest.to_string();
   const std::string tag = "\"" + text + "\"";
   Answer answer{200,
                 {{"Content-Type", "application/octet-stream"},
@@ -51,20 +51,20 @@ Answer Service::blob_answer(const RequestHead& head, const std::string& reposito
   }
   RangeRequest range;
   if (const std::string_view condition = head.field("If-Range"); condition.empty() || condition == tag)
-    range = parse_range(head.field("Range"), content->size);
+    range = parse_range(head.field("Range"), size);
   if (range.kind == RangeRequest::Kind::kUnsatisfied) {
     Answer refused = refuse(416, "SIZE_INVALID", "the range is not within the blob");
-    refused.fields.emplace_back("Content-Range", fmt::format("bytes */{}", content->size));
+    refused.fields.emplace_back("Content-Range", fmt::format("bytes */{}", size));
     return refused;
   }
-  ByteRange part{0, content->size};
+  ByteRange part{0, size};
   if (range.kind == RangeRequest::Kind::kPart) {
     part = range.part;
     answer.status = 206;
     answer.fields.emplace_back("Content-Range",
-                               fmt::format("bytes {}-{}/{}", part.begin, part.end - 1, content->size));
+                               fmt::format("bytes {}-{}/{}", part.begin, part.end - 1, size));
   }
-  answer.file = FileBody{std::make_shared<const UniqueFd>(std::move(content->fd)), part.begin, part.size()};
+  answer.file = FileBody{std::move(file), part.begin, part.size()};
   return answer;
 }
 

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "registry/server/coming_blob.h"
 
 namespace corten::registry::serving {
 
@@ -31,6 +32,7 @@ constexpr int kReadsInTurn = 16;
 constexpr size_t kSentInTurn = 4 << 20;
 constexpr size_t kSendStep = 1 << 20;
 constexpr unsigned kGone = 499;  // in the log: the client went away before its answer
+constexpr unsigned kCut = 502;   // in the log: an answer that could not be ended, since its source failed
 constexpr int64_t kLingerNs = 2'000'000'000;
 
 // Hands a body's bytes on as they come.
@@ -149,6 +151,7 @@ void Connection::check_time(int64_t now_ns) {
       if (now_ns - since_ns_ > kLingerNs) close();
       break;
     case State::kWaiting:
+    case State::kStarving:
     case State::kClosed:
       break;
   }
@@ -170,7 +173,7 @@ void Connection::wait(bool for_write) {
 void Connection::on_ready() {
   if (state_ == State::kAnswering)
     write_more();
-  else if (state_ != State::kWaiting)
+  else if (state_ != State::kWaiting && state_ != State::kStarving)
     read_more();
 }
 
@@ -407,9 +410,11 @@ void Connection::write_more() {
       return;
     }
     const bool is_file = out_at_ == out_.size();
-    const Moved moved =
-        is_file ? channel_->send_file(file_->file->get(), file_->offset, std::min(file_->size, kSendStep))
-                : channel_->write(std::string_view(out_).substr(out_at_), file_.has_value());
+    const std::optional<size_t> step = is_file ? file_step() : std::nullopt;
+    if (is_file && !step) return;
+    const Moved moved = is_file ? channel_->send_file(file_->file->get(), file_->offset, *step)
+                                : channel_->write(std::string_view(out_).substr(out_at_),
+                                                  file_.has_value() && !file_->coming);
     if (moved.state == Moved::State::kWantRead || moved.state == Moved::State::kWantWrite)
       return wait(moved.state == Moved::State::kWantWrite);
     if (moved.state != Moved::State::kSome) return close();
@@ -424,6 +429,31 @@ void Connection::write_more() {
     }
   }
   finish_answer();
+}
+
+std::optional<size_t> Connection::file_step() {
+  if (!file_->coming) return std::min(file_->size, kSendStep);
+  const uint64_t end = file_->offset + file_->size;
+  const std::optional<uint64_t> ready = file_->coming->ready(file_->offset, end);
+  if (!ready) {
+    record(kCut);
+    close();
+    return std::nullopt;
+  }
+  if (*ready > 0) return std::min<uint64_t>(*ready, kSendStep);
+  enter(State::kStarving);
+  file_->coming->when_ready(file_->offset, end, [weak = weak_from_this(), &context = loop_.context] {
+    asio::post(context, [weak] {
+      if (const std::shared_ptr<Connection> self = weak.lock()) self->go_on_fed();
+    });
+  });
+  return std::nullopt;
+}
+
+void Connection::go_on_fed() {
+  if (state_ != State::kStarving) return;
+  enter(State::kAnswering);
+  write_more();
 }
 
 void Connection::finish_answer() {

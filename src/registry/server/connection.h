@@ -37,7 +37,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close();
 
  private:
-  enum class State { kIdle, kHead, kBody, kWaiting, kAnswering, kLingering, kClosed };
+  enum class State {
+    kIdle,
+    kHead,
+    kBody,
+    kWaiting,
+    kAnswering,
+    kStarving,  // in the midst of an answer whose bytes still come from elsewhere
+    kLingering,
+    kClosed
+  };
   struct Parsing;  // the parser of Beast, and the call
 
   void wait(bool for_write);
@@ -59,6 +68,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Reply reply();
   void answer(Answer answer);
   void write_more();
+  // What may be sent of the file now; nothing when it waits for that, or the connection was closed.
+  std::optional<size_t> file_step();
+  void go_on_fed();
   void finish_answer();
   void enter(State state);
   bool is_reading() const { return state_ <= State::kBody; }

@@ -29,6 +29,10 @@ class FakeImages : public ImageProvider {
     write_file_atomic(directory + "/index.json", fmt::format(R"({{"schemaVersion":2,"manifests":[{}]}})",
                                                              descriptor_text(kManifestType, manifest)));
   }
+  Names list(const std::string& host) override {
+    if (state.empty()) return {};
+    return {{"page", {"latest"}}, {host + "-only", {"v1", "v2"}}};
+  }
   std::string state = "one", layer = std::string(200'000, 'l'), host_;
   bool is_damaged = false;
   std::atomic<int> made = 0;
@@ -70,6 +74,29 @@ TEST_F(ServerTest, ImagesOfTheStore) {
   EXPECT_EQ(ask("GET", path).body, first);
   EXPECT_EQ(ask("DELETE", path).status, 202u);
   EXPECT_EQ(ask("GET", path).body, manifest_text("{}", images->layer));
+}
+
+TEST_F(ServerTest, ImagesOfTheStoreAreListed) {
+  const auto images = std::make_shared<FakeImages>();
+  options_.service.images = images;
+  EXPECT_EQ(ask("GET", "/v2/_catalog").body, R"({"repositories":["page","test-only"]})");
+  EXPECT_EQ(ask("GET", "/v2/page/tags/list").body, R"({"name":"page","tags":["latest"]})");
+  EXPECT_EQ(images->made, 0) << "nothing is made for a list";
+  EXPECT_EQ(ask("GET", "/v2/none/tags/list").status, 404u);
+  // Together with what was pushed, each once, in pages.
+  push_image("page", "a");
+  push_image("page", "latest");
+  push_image("other", "v1");
+  EXPECT_EQ(ask("GET", "/v2/page/tags/list").body, R"({"name":"page","tags":["a","latest"]})");
+  EXPECT_EQ(ask("GET", "/v2/test-only/tags/list?n=1").body, R"({"name":"test-only","tags":["v1"]})");
+  EXPECT_EQ(ask("GET", "/v2/test-only/tags/list?n=1").field("Link"),
+            "</v2/test-only/tags/list?n=1&last=v1>; rel=\"next\"");
+  EXPECT_EQ(ask("GET", "/v2/test-only/tags/list?n=1&last=v1").body, R"({"name":"test-only","tags":["v2"]})");
+  EXPECT_EQ(ask("GET", "/v2/_catalog").body, R"({"repositories":["other","page","test-only"]})");
+  EXPECT_EQ(ask("GET", "/v2/_catalog?n=2&last=other").body, R"({"repositories":["page","test-only"]})");
+  images->state = "";
+  EXPECT_EQ(ask("GET", "/v2/test-only/tags/list").status, 404u);
+  EXPECT_EQ(ask("GET", "/v2/_catalog").body, R"({"repositories":["other","page"]})");
 }
 
 TEST_F(ServerTest, AnImageOfTheStoreThatIsDamaged) {

@@ -1,4 +1,6 @@
 // Lists: tags, referrers, repositories (distribution-spec, "Content Discovery"), in pages.
+#include <set>
+
 #include <fmt/core.h>
 
 #include "base/error.h"
@@ -52,6 +54,12 @@ Json::Array take_page(const std::vector<std::string>& names, const Page& page, c
   return taken;
 }
 
+// Both are sorted, and so is what comes of them.
+void add_names(std::vector<std::string>& names, std::set<std::string> more) {
+  more.insert(std::make_move_iterator(names.begin()), std::make_move_iterator(names.end()));
+  names.assign(more.begin(), more.end());
+}
+
 Answer invalid_page() {
   return refuse(400, "PAGINATION_NUMBER_INVALID", "n is a number from 0");
 }
@@ -61,9 +69,12 @@ Answer invalid_page() {
 std::unique_ptr<Call> Service::list_tags(const RequestHead& head, const std::string& repository) {
   const std::optional<Page> page = read_page(head);
   if (!page) return answer_now(invalid_page());
-  return answer_with([this, repository, page](Reply reply) {
-    on_worker(std::move(reply), [this, repository, page] {
-      const std::vector<std::string> tags = tree_.names(Tree::repository_path(repository, "_tags"));
+  return answer_with([this, repository, page, host = std::string(head.field("Host"))](Reply reply) {
+    on_worker(std::move(reply), [this, repository, page, host] {
+      std::vector<std::string> tags = tree_.names(Tree::repository_path(repository, "_tags"));
+      if (options_.images)
+        if (auto names = options_.images->list(host); names.contains(repository))
+          add_names(tags, std::move(names[repository]));
       if (tags.empty() && !tree_.has_repository(repository))
         return refuse(404, "NAME_UNKNOWN", "repository name not known to registry", repository);
       Answer answer = json_answer("");
@@ -120,9 +131,14 @@ std::unique_ptr<Call> Service::list_referrers(const RequestHead& head, const std
 std::unique_ptr<Call> Service::list_repositories(const RequestHead& head) {
   const std::optional<Page> page = read_page(head);
   if (!page) return answer_now(invalid_page());
-  return answer_with([this, page](Reply reply) {
-    on_worker(std::move(reply), [this, page] {
-      const std::vector<std::string> found = repositories_of(tree_);
+  return answer_with([this, page, host = std::string(head.field("Host"))](Reply reply) {
+    on_worker(std::move(reply), [this, page, host] {
+      std::vector<std::string> found = repositories_of(tree_);
+      if (options_.images) {
+        std::set<std::string> more;
+        for (const auto& [name, tags] : options_.images->list(host)) more.insert(name);
+        add_names(found, std::move(more));
+      }
       Answer answer = json_answer("");
       Json::Array taken = take_page(found, *page, "/v2/_catalog", answer);
       answer.body = Json::object({{"repositories", Json(std::move(taken))}}).dump();

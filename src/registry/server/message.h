@@ -31,10 +31,13 @@ struct RequestHead {
   std::string_view field(std::string_view name) const;
 };
 
+class ComingBlob;
+
 // A part of a file, sent by sendfile(2) where the connection is plain.
 struct FileBody {
   std::shared_ptr<const UniqueFd> file;
   uint64_t offset = 0, size = 0;
+  std::shared_ptr<ComingBlob> coming = {};  // set: the file still grows
 };
 
 struct Answer {

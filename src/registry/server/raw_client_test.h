@@ -84,7 +84,7 @@ class RawClient {
     return receive(method == "HEAD");
   }
 
- private:
+  // Waits for bytes; false at the end.
   bool more() {
     char buffer[65536];
     const ssize_t n = recv(socket_.get(), buffer, sizeof buffer, 0);
@@ -92,6 +92,9 @@ class RawClient {
     read_.append(buffer, static_cast<size_t>(n));
     return true;
   }
+  const std::string& unread() const { return read_; }
+
+ private:
   UniqueFd socket_;
   std::string read_;
 };

@@ -13,7 +13,7 @@ namespace corten::registry::serving {
 
 namespace {
 
-constexpr unsigned kWorkers = 4, kFetchers = 8;
+constexpr unsigned kWorkers = 4, kFetchers = 8, kBlobFetchers = 16;
 
 class Deferred : public Call {
  public:
@@ -61,6 +61,7 @@ Service::Service(ServiceOptions options)
       workers_(kWorkers),
       upstream_(options_.proxy.empty() ? nullptr : std::make_unique<Upstream>(options_.proxy)),
       fetchers_(kFetchers),
+      blob_fetchers_(kBlobFetchers),
       importers_(1),
       passwords_(1),
       collector_(
@@ -71,7 +72,9 @@ Service::Service(ServiceOptions options)
   if (usage_.is_on()) count_usage();
 }
 
-Service::~Service() = default;
+Service::~Service() {
+  if (upstream_) upstream_->cancel();  // or a slow one would have to be waited for
+}
 
 void Service::count_usage() {
   const auto add = [&](const std::string& directory) {

@@ -15,6 +15,7 @@
 #include "registry/server/access_log.h"
 #include "registry/server/authorizer.h"
 #include "registry/server/collector.h"
+#include "registry/server/coming_blob.h"
 #include "registry/server/content_digest.h"
 #include "registry/server/image_provider.h"
 #include "registry/server/journal.h"
@@ -84,6 +85,9 @@ class Service {
   CallPtr get_blob(const RequestHead& head, const std::string& repository, const std::string& digest);
   CallPtr delete_blob(const std::string& repository, const std::string& digest);
   Answer blob_answer(const RequestHead& head, const std::string& repository, const ContentDigest& digest);
+  // All of it, or the part that was asked for.
+  Answer content_answer(const RequestHead& head, const ContentDigest& digest,
+                        std::shared_ptr<const UniqueFd> file, uint64_t size) const;
   // upload_calls.cc
   CallPtr start_upload(const RequestHead& head, const std::string& repository);
   CallPtr mount_blob(const RequestHead& head, const std::string& repository, const ContentDigest& digest);
@@ -95,6 +99,8 @@ class Service {
                        const ContentDigest& digest);
   void finish_upload(const std::shared_ptr<Upload>& upload, uint64_t token, const ContentDigest& digest,
                      Reply reply);
+  // The answer that refuses them, if it does.
+  std::optional<Answer> take_bytes(Upload& upload, uint64_t token, std::string_view bytes);
   // manifest_calls.cc
   CallPtr get_manifest(const RequestHead& head, const std::string& repository, const std::string& reference);
   CallPtr put_manifest(const RequestHead& head, const std::string& repository, const std::string& reference);
@@ -120,7 +126,12 @@ class Service {
   void keep_manifest(const std::string& repository, const std::string& tag,
                      const std::optional<Upstream::Manifest>& manifest,
                      const std::optional<ContentDigest>& wanted);
-  void fetch_blob(const std::string& repository, const ContentDigest& digest);
+  void join_flight(const RequestHead& head, const std::string& repository, const ContentDigest& digest,
+                   Reply reply);
+  // False when the other registry does not have it.
+  bool fetch_blob(const std::string& repository, const ContentDigest& digest, ComingBlob& coming);
+  void receive_blob_of_other(const std::string& repository, const ContentDigest& digest, Upload& upload,
+                             uint64_t token, Upstream::Blob blob, ComingBlob& coming);
   // list_calls.cc
   CallPtr list_tags(const RequestHead& head, const std::string& repository);
   CallPtr list_referrers(const RequestHead& head, const std::string& repository, const std::string& digest);
@@ -149,14 +160,16 @@ class Service {
   std::unique_ptr<Upstream> upstream_;
   std::mutex flights_mutex_;
   std::condition_variable landed_;
-  std::set<std::string> flights_;
+  std::set<std::string> flights_;  // of tags and manifests
+  std::map<std::string, std::shared_ptr<ComingBlob>> coming_;
   std::map<std::string, int64_t> fresh_until_ns_;
-  ThreadPool fetchers_;   // wait for another registry
-  ThreadPool importers_;  // one thread: makes layouts of the store's images
+  ThreadPool fetchers_, blob_fetchers_;  // wait for another registry
+  ThreadPool importers_;                 // one thread: makes layouts of the store's images
   ThreadPool passwords_;  // one thread: trying passwords must not take the processor from everybody else
   Collector collector_;
 };
 
+Answer unknown_blob(const std::string& digest);
 // A call without a body, or whose body counts for nothing.
 std::unique_ptr<Call> answer_with(std::function<void(Reply)> work);
 std::unique_ptr<Call> answer_now(Answer answer);  // before the body comes

@@ -89,10 +89,7 @@ class ChunkPatch : public Call {
       cut();
       return refuse(400, "SIZE_INVALID", "more bytes came than Content-Range says");
     }
-    if (!service_.usage_.take(bytes.size())) return full();
-    if (upload_->write(token_, bytes)) return std::nullopt;
-    service_.usage_.give_back(bytes.size());
-    return taken_over();
+    return service_.take_bytes(*upload_, token_, bytes);
   }
   void on_end(Reply reply) override {
     if (chunk_.size && came_ != *chunk_.size) {
@@ -175,6 +172,19 @@ class SmallBlobPut : public Call {
   const ContentDigest digest_;
   std::string bytes_;
 };
+
+std::optional<Answer> Service::take_bytes(Upload& upload, uint64_t token, std::string_view bytes) {
+  if (!usage_.take(bytes.size())) return full();
+  const uint64_t before = upload.size();
+  try {
+    if (upload.write(token, bytes)) return std::nullopt;
+  } catch (...) {
+    usage_.give_back(bytes.size() - (upload.size() - before));  // what was written counts until it is dropped
+    throw;
+  }
+  usage_.give_back(bytes.size());
+  return taken_over();
+}
 
 std::unique_ptr<Call> Service::start_upload(const RequestHead& head, const std::string& repository) {
   if (const std::optional<std::string> mount = head.target.query_value("mount")) {

@@ -13,9 +13,15 @@ namespace corten::registry::serving {
 
 struct Upstream::Inside {
   Endpoint endpoint;
+  Cancellation cancellation;
   Access access;
 
-  // Nothing for 404; Error for every other refusal.
+  explicit Inside(Endpoint given)
+      : endpoint(std::move(given)),
+        access({.http = {.timeouts = {.cancellation = cancellation}, .cancellation = cancellation},
+                .credentials = Credentials::from_system()}) {}
+
+  // Nothing for 404; Error for every other refusal. 206 is an answer to who sends a Range.
   std::optional<http::Response> ask(const std::string& method, const std::string& repository,
                                     const std::string& rest, http::Fields fields) {
     const std::vector<std::string> scopes{repository_scope(repository, "pull")};
@@ -23,7 +29,7 @@ struct Upstream::Inside {
         endpoint,
         {.url = "/" + repository + rest, .fields = std::move(fields), .method = method, .any_status = true},
         scopes);
-    if (response.status == 200) return response;
+    if (response.status == 200 || response.status == 206) return response;
     if (response.status == 404) return std::nullopt;
     std::string text;
     if (response.body) {
@@ -60,9 +66,16 @@ http::Fields accepting_manifests() {
 
 }  // namespace
 
-Upstream::Upstream(const std::string& address)
-    : inside_(new Inside{endpoint_of(address), Access({.credentials = Credentials::from_system()})}) {}
+Upstream::Upstream(const std::string& address) : inside_(std::make_unique<Inside>(endpoint_of(address))) {}
 Upstream::~Upstream() = default;
+
+void Upstream::cancel() {
+  inside_->cancellation.cancel();
+}
+
+const Cancellation& Upstream::cancellation() const {
+  return inside_->cancellation;
+}
 
 std::optional<ContentDigest> Upstream::resolve(const std::string& repository, const std::string& tag) const {
   const std::optional<http::Response> response =
@@ -80,11 +93,23 @@ std::optional<Upstream::Manifest> Upstream::manifest(const std::string& reposito
                   archive::read_rest(*response->body, oci::kMaxManifestBytes)};
 }
 
-std::unique_ptr<archive::ByteSource> Upstream::blob(const std::string& repository,
-                                                    const ContentDigest& digest) const {
+std::optional<Upstream::Blob> Upstream::blob(const std::string& repository, const ContentDigest& digest,
+                                             uint64_t offset) const {
+  http::Fields fields;
+  if (offset > 0) fields.emplace_back("Range", fmt::format("bytes={}-", offset));
   std::optional<http::Response> response =
-      inside_->ask("GET", repository, "/blobs/" + digest.to_string(), {});
-  return response ? std::move(response->body) : nullptr;
+      inside_->ask("GET", repository, "/blobs/" + digest.to_string(), std::move(fields));
+  if (!response) return std::nullopt;
+  Blob blob{std::move(response->body), 0, response->size};
+  if (response->status == 206) {
+    const std::string range = response->field("Content-Range");
+    if (!range.starts_with(fmt::format("bytes {}-", offset)))
+      fail(ErrorCode::kIo, "{}: bytes from {} on were asked for, these are {}", inside_->endpoint.authority,
+           offset, quote(range));
+    blob.offset = offset;
+    if (blob.size) *blob.size += offset;
+  }
+  return blob;
 }
 
 }  // namespace corten::registry::serving
