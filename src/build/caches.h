@@ -20,8 +20,8 @@ class Caches {
   virtual std::optional<store::Action> find(const Digest& key) = 0;
   // The layers of an image that lies in a registry, without its bytes.
   virtual std::optional<store::Rootfs> base(const source::BaseImage& image) = 0;
-  // A cache mount as it was elsewhere, for a store that does not have it: makes `data` and `seen` in the empty
-  // directory. False: there is none.
+  // A cache mount as it was elsewhere, for a store that does not have it: makes `data` and `seen` in the
+  // empty directory. False: there is none.
   virtual bool fill_mount(const std::string& id, const std::string& directory,
                           const store::Owners& owners) = 0;
   // A step has its layer, made here or found. `exported`: as images of this build will have it.

@@ -64,8 +64,9 @@ PreparedStep StepWork::prepare_workdir(const Step& step, const WorkdirStep& work
     const bool has_owner = !workdir.user.empty();
     if (has_owner) need_accounts(rootfs, executor_.store.layers());
     make_workdir(workdir.path,
-                 has_owner ? workdir_owner(store::Accounts::load(view, executor_.store.contents()), workdir.user)
-                           : Owner(),
+                 has_owner
+                     ? workdir_owner(store::Accounts::load(view, executor_.store.contents()), workdir.user)
+                     : Owner(),
                  builder);
     return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())),
                            rootfs.newest + 1};

@@ -265,7 +265,8 @@ class Solver : public Inputs {
     if (is_made && executor_.layer_made)
       for (const store::LayerRef& ref : exported) executor_.layer_made(ref);
     if (executor_.caches)
-      executor_.caches->step_ended({.key = key, .kind = "exact", .layer = *layer, .record = step.name}, exported);
+      executor_.caches->step_ended({.key = key, .kind = "exact", .layer = *layer, .record = step.name},
+                                   exported);
     life.enter(is_made ? StepState::kDone : StepState::kCached);
   }
 

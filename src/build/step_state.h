@@ -49,7 +49,7 @@ constexpr bool may_follow(StepState from, StepState to) {
 }
 
 constexpr std::string_view state_name(StepState state) {
-  constexpr std::string_view kNames[] = {"waiting", "keying", "keyed",  "queued",   "leading",
+  constexpr std::string_view kNames[] = {"waiting", "keying", "keyed",  "queued",    "leading",
                                          "cached",  "done",   "failed", "cancelled", "lost"};
   return kNames[static_cast<int>(state)];
 }

@@ -99,7 +99,8 @@ void Export::add(const Digest& key, const std::string& step, const store::LayerR
 void Export::add_base(const Digest& key, const store::LayerRef& layer, const LayerBlobRecord& record) {
   pool_.submit([this, key, layer, record] {
     try {
-      Entry entry{.key = key, .step = "FROM", .layer = layer, .manifest = {}, .blobs = {record}, .used_day = today()};
+      Entry entry{
+          .key = key, .step = "FROM", .layer = layer, .manifest = {}, .blobs = {record}, .used_day = today()};
       send_layer(entry, {});
     } catch (const std::exception&) {
       failed(std::current_exception());

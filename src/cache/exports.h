@@ -21,10 +21,10 @@ struct ExportOptions {
   bool is_max = false;  // blobs of all steps; else of the layers that images of the build have
   bool has_mounts = false;
   image::Compression compression;
-  uint64_t max_bytes = 0;    // 0: no limit
-  int64_t timeout_s = 600;   // after finish() was called
-  unsigned transfers = 2;    // at once, beside the steps
-  unsigned threads = 1;      // that compress
+  uint64_t max_bytes = 0;     // 0: no limit
+  int64_t timeout_s = 600;    // after finish() was called
+  unsigned transfers = 2;     // at once, beside the steps
+  unsigned threads = 1;       // that compress
   store::Owners owners = {};  // of cache mounts
   Cancellation cancellation = {};
 };
@@ -62,7 +62,8 @@ class Export {
   void send_mount(const std::string& id);
   // The form's record, once its blob is over there.
   std::optional<LayerBlobRecord> send_blob(const store::LayerRef& form, const std::optional<Entry>& before);
-  void put(const oci::Descriptor& blob, const std::function<std::unique_ptr<archive::ByteSource>(uint64_t)>& open);
+  void put(const oci::Descriptor& blob,
+           const std::function<std::unique_ptr<archive::ByteSource>(uint64_t)>& open);
   void put_bytes(const oci::Descriptor& blob, const std::string& bytes);
   bool is_late() const { return is_late_; }
   Index* before();  // what is there; null: nothing, or it cannot be read

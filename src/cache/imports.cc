@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include "archive/compression.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/temp_dir.h"
@@ -28,8 +29,8 @@ Imports::Imports(store::Store& store, std::vector<std::shared_ptr<Place>> places
     sources_.push_back(std::make_unique<Source>());
     Source& source = *sources_.back();
     source.place = std::move(place);
+    source.began_ns = monotonic_ns();
     source.index = std::async(std::launch::async, [this, &source]() -> std::optional<Index>* {
-      if (watch_.began) watch_.began(source.place->name());
       std::string error;
       try {
         TraceSpan span("read a cache's index");
@@ -62,10 +63,24 @@ void Imports::failed(Place& place, const std::string& what) {
   if (watch_.warn) watch_.warn(fmt::format("cache {}: {}; building without it", place.name(), what));
 }
 
+Index* Imports::index_of(Source& source) {
+  constexpr auto kLook = std::chrono::milliseconds(50);
+  while (source.index.wait_for(kLook) != std::future_status::ready) {
+    watch_.cancellation.check();
+    if (source.is_given_up) return nullptr;
+    if (monotonic_ns() - source.began_ns < int64_t{watch_.patience_ms} * 1'000'000) continue;
+    if (!source.is_given_up.exchange(true))
+      failed(*source.place, fmt::format("no answer in {} s", watch_.patience_ms / 1000));
+    return nullptr;
+  }
+  std::optional<Index>* index = source.index.get();
+  return *index ? &**index : nullptr;
+}
+
 std::optional<store::Action> Imports::find(const Digest& key) {
   TraceSpan span("ask caches for a step");
   for (auto& source : sources_) {
-    std::optional<Index>& index = *source->index.get();
+    Index* index = index_of(*source);
     if (!index) continue;
     try {
       auto entry = index->find(key);
@@ -92,8 +107,8 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry) {
     places.push_back({record.place.empty() ? source.place->name() : record.place, record.blob.media_type,
                       record.blob.digest, record.blob.size});
   if (!is_here) {
-    const std::string bytes = expand(source.place->read_blob(entry.manifest, kMaxPackedManifest), kMaxManifest,
-                                     "a layer's manifest");
+    const std::string bytes = expand(source.place->read_blob(entry.manifest, kMaxPackedManifest),
+                                     kMaxManifest, "a layer's manifest");
     if (Digest::of(bytes) != entry.layer.id)
       fail(ErrorCode::kCorrupt, "the manifest of layer {} has another digest", entry.layer.id.short_hex());
     layers.save_absent(store::Manifest::parse(bytes), places);
@@ -105,10 +120,11 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry) {
     if (!layers.find_blob(record.diff.diff_id, record.format))
       layers.remember_blob(record.diff.diff_id, record.format, {record.blob.digest, record.blob.size});
   }
-  store::Action action{.key = entry.key,
-                       .kind = "exact",
-                       .layer = entry.layer,
-                       .record = Json::object({{"step", entry.step}, {"cache", source.place->name()}}).dump()};
+  store::Action action{
+      .key = entry.key,
+      .kind = "exact",
+      .layer = entry.layer,
+      .record = Json::object({{"step", entry.step}, {"cache", source.place->name()}}).dump()};
   store_.record_action(action);
   const bool is_absent = layers.is_absent(entry.layer.id);
   std::lock_guard lock(mutex_);
@@ -122,7 +138,7 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry) {
 std::optional<Imports::Mount> Imports::find_mount(const std::string& id) {
   std::optional<Mount> latest;
   for (auto& source : sources_) {
-    std::optional<Index>& index = *source->index.get();
+    Index* index = index_of(*source);
     if (!index) continue;
     auto mount = index->mounts().find(id);
     if (mount == index->mounts().end()) continue;

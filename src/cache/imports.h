@@ -2,6 +2,7 @@
 //
 // Whatever goes wrong is a miss, and one warning for each cache: who cannot read a cache builds without it.
 #pragma once
+#include <atomic>
 #include <functional>
 #include <future>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "cache/index.h"
 #include "cache/place.h"
 #include "store/store.h"
@@ -19,7 +21,8 @@ namespace corten::cache {
 
 // Told once a cache: how its index was read, and what went wrong. From any thread.
 struct ImportWatch {
-  std::function<void(const std::string& place)> began;
+  Cancellation cancellation = {};  // of the build
+  int patience_ms = 15'000;        // with a place that does not show its index
   std::function<void(const std::string& place, const std::string& error)> ended;  // "" is well
   std::function<void(const std::string&)> warn;
 };
@@ -53,8 +56,12 @@ class Imports {
     std::shared_ptr<Place> place;
     std::optional<Index> read;
     bool is_told = false;
+    std::atomic<bool> is_given_up = false;
+    int64_t began_ns = 0;
     std::shared_future<std::optional<Index>*> index;  // the last member: its thread uses the others
   };
+  // Waits until it has been read; null: there is none.
+  Index* index_of(Source& source);
   std::optional<store::Action> take(Source& source, const Entry& entry);
 
   store::Store& store_;
@@ -68,8 +75,8 @@ class Imports {
 // Opens a place by the name that a layer's row has; null for one that cannot be opened here.
 using OpenPlace = std::function<std::shared_ptr<Place>(const std::string& name)>;
 
-// What fetches absent layers, for store::Layers::set_supply. The blob stays in the store: an image that has the
-// layer carries it as it came.
+// What fetches absent layers, for store::Layers::set_supply. The blob stays in the store: an image that has
+// the layer carries it as it came.
 store::LayerSupply make_supply(store::Store& store, OpenPlace open, std::shared_ptr<Imports> imports);
 
 }  // namespace corten::cache

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kVersion = 1;
 constexpr size_t kMaxConfigBytes = 8 << 20;
-constexpr size_t kMaxShardBytes = 64 << 20;   // compressed
+constexpr size_t kMaxShardBytes = 64 << 20;     // compressed
 constexpr size_t kMaxEntriesBytes = 256 << 20;  // of one shard, expanded
 constexpr size_t kMaxEntries = 200'000;         // of one shard
 constexpr size_t kMaxShards = 256;

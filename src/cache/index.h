@@ -109,7 +109,8 @@ bool is_cache_manifest(const oci::Manifest& manifest);
 
 // Puts shards, config and manifest; all other blobs are there. `known` are blobs that need not be put. Gives
 // the manifest's bytes.
-std::string write_index(const Contents& contents, Place& place, const std::function<bool(const Digest&)>& known);
+std::string write_index(const Contents& contents, Place& place,
+                        const std::function<bool(const Digest&)>& known);
 
 // Entries as the bytes of a shard, and back. Error(kInvalid), Error(kCorrupt).
 std::string pack_entries(const std::vector<const Entry*>& entries);

@@ -6,12 +6,13 @@
 
 namespace corten::cache {
 
-std::vector<Digest> base_keys(const std::vector<oci::Descriptor>& blobs, const std::vector<DiffId>& diff_ids) {
+std::vector<Digest> base_keys(const std::vector<oci::Descriptor>& blobs,
+                              const std::vector<DiffId>& diff_ids) {
   std::vector<Digest> keys;
   std::string below;
   for (size_t i = 0; i < blobs.size() && i < diff_ids.size(); i++) {
-    keys.push_back(Digest::of(fmt::format("corten-base-1\n{}\n{}\n{}\n", below, blobs[i].digest.hex(),
-                                          diff_ids[i].digest.hex())));
+    keys.push_back(Digest::of(
+        fmt::format("corten-base-1\n{}\n{}\n{}\n", below, blobs[i].digest.hex(), diff_ids[i].digest.hex())));
     below = keys.back().hex();
   }
   return keys;

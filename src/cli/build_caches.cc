@@ -17,7 +17,12 @@ constexpr std::string_view kRegistryPrefix = "registry ";
 }  // namespace
 
 BuildCaches::BuildCaches(store::Store& store, RegistrySession& registry, Options options)
-    : store_(store), registry_(registry), options_(std::move(options)) {
+    : store_(store),
+      registry_(registry),
+      reading_(options.cancellation.child()),
+      read_from_(reading_, print_warning, {},
+                 {.attempts = 3, .first_pause_ms = 200, .longest_pause_ms = 2000, .longest_wait_s = 10}),
+      options_(std::move(options)) {
   std::vector<std::shared_ptr<cache::Place>> sources;
   for (const cache::Spec& spec : options_.from) {
     std::shared_ptr<cache::Place> place = open(spec, false);
@@ -29,7 +34,7 @@ BuildCaches::BuildCaches(store::Store& store, RegistrySession& registry, Options
     imports_ = std::make_shared<cache::Imports>(
         store_, std::move(sources),
         cache::ImportWatch{
-            .began = {},
+            .cancellation = options_.cancellation,
             .ended = [this](const std::string& place, const std::string& error) { told(place, error); },
             .warn =
                 [this](const std::string& text) {
@@ -38,16 +43,18 @@ BuildCaches::BuildCaches(store::Store& store, RegistrySession& registry, Options
                 }});
   std::vector<std::unique_ptr<cache::Export>> exports;
   for (const cache::Spec& spec : options_.to) {
-    if (spec.type == cache::Spec::Type::kInline) continue;
-    exports.push_back(std::make_unique<cache::Export>(store_, open(spec, true),
-                                                      cache::ExportOptions{.is_max = spec.is_max,
-                                                                           .has_mounts = spec.has_mounts,
-                                                                           .compression = spec.compression,
-                                                                           .max_bytes = spec.max_bytes,
-                                                                           .timeout_s = spec.timeout_s,
-                                                                           .threads = options_.threads,
-                                                                           .owners = options_.owners,
-                                                                           .cancellation = options_.cancellation}));
+    if (spec.type == cache::Spec::Type::kInline)
+      fail(ErrorCode::kUnsupported, "--cache-to type=inline is not executed yet");
+    exports.push_back(
+        std::make_unique<cache::Export>(store_, open(spec, true),
+                                        cache::ExportOptions{.is_max = spec.is_max,
+                                                             .has_mounts = spec.has_mounts,
+                                                             .compression = spec.compression,
+                                                             .max_bytes = spec.max_bytes,
+                                                             .timeout_s = spec.timeout_s,
+                                                             .threads = options_.threads,
+                                                             .owners = options_.owners,
+                                                             .cancellation = options_.cancellation}));
   }
   // Layers of earlier builds may lie elsewhere, whatever this one was given.
   store_.layers().set_supply(cache::make_supply(
@@ -56,17 +63,23 @@ BuildCaches::BuildCaches(store::Store& store, RegistrySession& registry, Options
     travel_ = std::make_unique<cache::Travel>(store_, imports_, std::move(exports));
 }
 
+BuildCaches::~BuildCaches() {
+  reading_.cancel();
+  store_.layers().set_supply({});
+}
+
 std::shared_ptr<cache::Place> BuildCaches::open(const cache::Spec& spec, bool is_written) {
   switch (spec.type) {
     case cache::Spec::Type::kLocal:
-      return std::make_shared<cache::LocalPlace>(
-          spec.directory, cache::LocalOptions{.tag = spec.tag,
-                                              .digest = spec.digest,
-                                              .is_written = is_written,
-                                              .is_reset = spec.is_reset,
-                                              .cancellation = options_.cancellation});
+      return std::make_shared<cache::LocalPlace>(spec.directory,
+                                                 cache::LocalOptions{.tag = spec.tag,
+                                                                     .digest = spec.digest,
+                                                                     .is_written = is_written,
+                                                                     .is_reset = spec.is_reset,
+                                                                     .cancellation = options_.cancellation});
     case cache::Spec::Type::kRegistry:
-      return std::make_shared<cache::RegistryPlace>(registry_.remote(), spec.reference);
+      return std::make_shared<cache::RegistryPlace>((is_written ? registry_ : read_from_).remote(),
+                                                    spec.reference);
     default:
       fail(ErrorCode::kUnsupported, "cache {}: not executed yet", spec.name());
   }
@@ -80,7 +93,7 @@ std::shared_ptr<cache::Place> BuildCaches::open_by_name(const std::string& name)
   if (!name.starts_with(kRegistryPrefix)) return nullptr;
   auto reference = oci::Reference::try_parse(std::string_view(name).substr(kRegistryPrefix.size()));
   if (!reference) return nullptr;
-  auto place = std::make_shared<cache::RegistryPlace>(registry_.remote(), *reference);
+  auto place = std::make_shared<cache::RegistryPlace>(read_from_.remote(), *reference);
   std::lock_guard lock(mutex_);
   return places_.emplace(name, std::move(place)).first->second;
 }
@@ -141,10 +154,11 @@ void BuildCaches::finish() {
   if (imports_) {
     const cache::Imports::Traffic traffic = imports_->traffic();
     if (traffic.fetched_layers + traffic.left_layers > 0 && !readings_.empty())
-      events_->remark(readings_.begin()->second.id,
-                      fmt::format("fetched {} layer{}, {}; left {} where they are, {}", traffic.fetched_layers,
-                                  traffic.fetched_layers == 1 ? "" : "s", human_size(traffic.fetched_bytes),
-                                  traffic.left_layers, human_size(traffic.left_bytes)));
+      events_->remark(
+          readings_.begin()->second.id,
+          fmt::format("fetched {} layer{}, {}; left {} where they are, {}", traffic.fetched_layers,
+                      traffic.fetched_layers == 1 ? "" : "s", human_size(traffic.fetched_bytes),
+                      traffic.left_layers, human_size(traffic.left_bytes)));
   }
   std::lock_guard lock(mutex_);
   for (const std::string& warning : warnings_) print_warning(warning);

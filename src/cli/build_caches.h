@@ -26,6 +26,7 @@ class BuildCaches {
     Cancellation cancellation = {};
   };
   BuildCaches(store::Store& store, RegistrySession& registry, Options options);
+  ~BuildCaches();
 
   // Null without --cache-from and --cache-to.
   build::Caches* caches() { return travel_.get(); }
@@ -47,7 +48,10 @@ class BuildCaches {
   void told(const std::string& place, const std::string& error);
 
   store::Store& store_;
-  RegistrySession& registry_;
+  RegistrySession& registry_;  // that is written to
+  // What is read can be done without: it is asked for less patiently, and given up with the build.
+  Cancellation reading_;
+  RegistrySession read_from_;
   Options options_;
   std::mutex mutex_;  // guards what follows
   build::Events* events_ = nullptr;

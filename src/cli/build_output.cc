@@ -327,7 +327,8 @@ static bool reads_layers(const BuildFlags& flags) {
   for (const OutputSpec& output : flags.outputs) {
     if (output.rewrite_timestamp) return true;
     if (output.goes_to_store()) is_kept = false;
-    if (output.goes_to_store() ? output.is_stored && !output.is_pushed : output.type != "cacheonly") return true;
+    if (output.goes_to_store() ? output.is_stored && !output.is_pushed : output.type != "cacheonly")
+      return true;
   }
   return is_kept;
 }
@@ -378,7 +379,8 @@ FinishedBuild write_outputs(const build::BuildResult& result, const build::Reque
     is_kept = false;
     // An image in the store has all its layers; what is pushed need not have them here.
     const bool is_whole =
-        !output.is_pushed || std::all_of(finished.images.begin(), finished.images.end(), [&](const auto& image) {
+        !output.is_pushed ||
+        std::all_of(finished.images.begin(), finished.images.end(), [&](const auto& image) {
           return std::none_of(image.layers.begin(), image.layers.end(), [&](const store::LayerRef& layer) {
             return store.layers().is_absent(layer.id);
           });

@@ -1,8 +1,9 @@
 // Layers that are known, and not here.
 //
 // A cache that came from elsewhere says what a step gave: the layer's manifest, and where its bytes lie. Most
-// steps of a build need no more of the layers below them, so the bytes stay where they are until somebody asks
-// for a file. Then they are fetched, and the layer is like any other; or they cannot be, and it never was.
+// steps of a build need no more of the layers below them, so the bytes stay where they are until somebody
+// asks for a file. Then they are fetched, and the layer is like any other; or they cannot be, and it never
+// was.
 //
 // The rows of `absent` say which layers these are. A layer is whole from the moment its rows go, in the
 // transaction that also makes it one that a crash of the machine may have damaged (layers.boot).
@@ -64,7 +65,8 @@ Digest Layers::save_absent(Manifest manifest, const std::vector<LayerPlace>& pla
     if (!was_here)
       database_
           .prepare(
-              "INSERT INTO layers(id,entries,bytes,boot,used) VALUES(?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
+              "INSERT INTO layers(id,entries,bytes,boot,used) VALUES(?,?,?,?,?) ON CONFLICT(id) DO UPDATE "
+              "SET "
               "boot=excluded.boot, used=excluded.used")
           .bind(id)
           .bind(static_cast<int64_t>(manifest.entries().size()))
@@ -137,9 +139,8 @@ void Layers::need_for(const Rootfs& rootfs, const std::vector<RootfsPath>& paths
   std::vector<Digest> wanted;
   for (const RootfsPath& path : paths) {
     const RootfsPath file = resolve_links(stack, path);
-    auto layer = std::find_if(rootfs.rbegin(), rootfs.rend(), [&](const LayerRef& one) {
-      return load(one.id)->find(file) != nullptr;
-    });
+    auto layer = std::find_if(rootfs.rbegin(), rootfs.rend(),
+                              [&](const LayerRef& one) { return load(one.id)->find(file) != nullptr; });
     if (layer != rootfs.rend()) wanted.push_back(layer->id);
   }
   need(wanted);

@@ -133,10 +133,11 @@ TEST_F(AbsentLayersTest, AWholeLayerIsNotMadeAbsent) {
 
 TEST_F(AbsentLayersTest, OnlyLayersThatHaveTheFilesAreFetched) {
   std::vector<Digest> fetched;
-  store_.layers().set_supply([&](const Digest& layer, const Manifest& manifest, const std::vector<LayerPlace>&) {
-    fetched.push_back(layer);
-    store_.contents().add_bytes(manifest.find(RootfsPath("1")) ? "one" : "two");
-  });
+  store_.layers().set_supply(
+      [&](const Digest& layer, const Manifest& manifest, const std::vector<LayerPlace>&) {
+        fetched.push_back(layer);
+        store_.contents().add_bytes(manifest.find(RootfsPath("1")) ? "one" : "two");
+      });
   Digest one = store_.layers().save_absent(Manifest({file("1", "one")}), {place("cache")});
   Digest two = store_.layers().save_absent(Manifest({file("2", "two")}), {place("cache")});
   Rootfs stack = {{one, 1}, {two, 2}};

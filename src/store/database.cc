@@ -41,7 +41,8 @@ static constexpr const char* kSchema6 =
     "ALTER TABLE blobs ADD COLUMN used INTEGER;"
     "ALTER TABLE cache_mounts ADD COLUMN sharing TEXT;"
     "ALTER TABLE cache_mounts ADD COLUMN owner TEXT;";
-// Layers whose contents may be missing, and where they lie: a row with the place "" for each, and one a place.
+// Layers whose contents may be missing, and where they lie: a row with the place "" for each, and one a
+// place.
 static constexpr const char* kSchema7 =
     "CREATE TABLE absent(layer BLOB, place TEXT, media_type TEXT, blob BLOB, size INTEGER, "
     "PRIMARY KEY(layer, place)) WITHOUT ROWID;";

@@ -85,11 +85,11 @@ int64_t changed_at(const std::string& path) {
 // Columns that hold digests. A row in which one is something else is found by nobody, and stops whoever lists
 // the rows.
 constexpr std::pair<const char*, const char*> kDigestColumns[] = {
-    {"layers", "id"},      {"bodies", "layer"},       {"diffs", "layer"},         {"diffs", "diff_id"},
-    {"blobs", "diff_id"},  {"blobs", "digest"},       {"actions", "key"},         {"actions", "layer"},
-    {"images", "id"},      {"tags", "image"},         {"indexes", "id"},          {"lineages", "family"},
-    {"lineages", "layer"}, {"predecessors", "layer"}, {"predecessors", "earlier"},
-    {"absent", "layer"},   {"absent", "blob"}};
+    {"layers", "id"},      {"bodies", "layer"},       {"diffs", "layer"},          {"diffs", "diff_id"},
+    {"blobs", "diff_id"},  {"blobs", "digest"},       {"actions", "key"},          {"actions", "layer"},
+    {"images", "id"},      {"tags", "image"},         {"indexes", "id"},           {"lineages", "family"},
+    {"lineages", "layer"}, {"predecessors", "layer"}, {"predecessors", "earlier"}, {"absent", "layer"},
+    {"absent", "blob"}};
 
 std::string no_digest(std::string_view column) {
   return fmt::format("(typeof({0})<>'blob' OR length({0})<>32)", column);
