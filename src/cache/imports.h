@@ -34,8 +34,9 @@ class Imports {
   Imports(store::Store& store, std::vector<std::shared_ptr<Place>> places, ImportWatch watch);
   ~Imports();
 
-  // The entry is in the store then. Not the same layer again once it was lost.
-  std::optional<store::Action> find(const Digest& key);
+  // The entry is in the store then. Not the same layer again once it was lost. `below`: the layers on which it
+  // lies, for a cache that has it as a tar alone.
+  std::optional<store::Action> find(const Digest& key, const store::Rootfs& below = {});
   struct Mount {
     Place* place;
     MountEntry entry;
@@ -62,7 +63,8 @@ class Imports {
   };
   // Waits until it has been read; null: there is none.
   Index* index_of(Source& source);
-  std::optional<store::Action> take(Source& source, const Entry& entry);
+  std::optional<store::Action> take(Source& source, const Entry& entry, const store::Rootfs& below);
+  void rebuild(Source& source, const Entry& entry, const store::Rootfs& below);
 
   store::Store& store_;
   ImportWatch watch_;

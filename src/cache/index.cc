@@ -8,6 +8,7 @@
 #include "archive/zstd_writer.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "oci/config.h"
 #include "oci/media_type.h"
 
 namespace corten::cache {
@@ -220,6 +221,13 @@ std::optional<Index> Index::read(Place& place) {
   const auto bytes = place.manifest();
   if (!bytes) return std::nullopt;
   const oci::Manifest manifest = oci::parse_manifest(*bytes, oci::detect_manifest_type(*bytes));
+  if (manifest.is_image()) {
+    auto contents = read_inline_cache(manifest, place.read_blob(manifest.config, oci::kMaxConfigBytes));
+    if (!contents) fail(ErrorCode::kInvalid, "{}: the image carries no cache of ours", place.name());
+    std::optional<Index> index(Index{place});
+    index->shards_.push_back({{}, "", std::move(contents->entries)});
+    return index;
+  }
   if (!is_cache_manifest(manifest))
     fail(ErrorCode::kInvalid, "{}: it is no cache of ours, but {}", place.name(),
          quote(manifest.config.media_type));

@@ -47,6 +47,8 @@ struct Entry {
   oci::Descriptor manifest;            // the layer's, compressed
   std::vector<LayerBlobRecord> blobs;  // none: the layer is known here and lies nowhere
   int64_t used_day = 0;                // days since 1970
+  // Of an image's own config, which has no room for layers' manifests.
+  bool is_inline() const { return manifest.size == 0; }
   bool operator==(const Entry&) const = default;
 };
 
@@ -77,7 +79,8 @@ struct Contents {
 // A manifest of a cache as it lies in a place: the shards are read when a key is asked for. Thread-safe.
 class Index {
  public:
-  // Nothing when the place has no manifest. Error(kInvalid) for one that is no cache of ours.
+  // Nothing when the place has no manifest. Error(kInvalid) for one that is no cache of ours, nor an image that
+  // carries one.
   static std::optional<Index> read(Place& place);
   Index(Index&&) noexcept = default;
   Index& operator=(Index&&) noexcept = default;
@@ -103,6 +106,19 @@ class Index {
   std::map<std::string, MountEntry> mounts_;
   std::set<Digest> named_;
 };
+
+// --- Inline: the steps of an image, in its own config (inline.cc) ---
+inline constexpr std::string_view kInlineMember = "corten.cache.v1";
+// The member's value; `layers` are the image's, lowest first, each with its step unless it is of the base.
+struct InlineStep {
+  Digest key;
+  std::string step;
+  store::LayerRef layer;
+  int64_t exported_time = 0;
+};
+Json inline_cache(const std::vector<std::optional<InlineStep>>& layers);
+// Of an image: entries over its blobs. Nothing when it carries none.
+std::optional<Contents> read_inline_cache(const oci::Manifest& manifest, std::string_view config);
 
 // Whether a manifest's bytes are a cache's of ours.
 bool is_cache_manifest(const oci::Manifest& manifest);

@@ -18,8 +18,8 @@ std::vector<Digest> base_keys(const std::vector<oci::Descriptor>& blobs,
   return keys;
 }
 
-std::optional<store::Action> Travel::find(const Digest& key) {
-  return imports_ ? imports_->find(key) : std::nullopt;
+std::optional<store::Action> Travel::find(const Digest& key, const store::Rootfs& below) {
+  return imports_ ? imports_->find(key, below) : std::nullopt;
 }
 
 // All of them, or the image is pulled as usual.
@@ -32,7 +32,7 @@ std::optional<store::Rootfs> Travel::base(const source::BaseImage& image) {
   for (size_t i = 0; i < keys.size(); i++) {
     auto here = source::imported_layer(image.remote->layers[i], diff_ids[i], store_);
     if (!here) {
-      auto action = imports_->find(keys[i]);
+      auto action = imports_->find(keys[i], layers);
       // Of a layer that came with an image the times are all its own.
       if (!action || action->layer.time != 0) return std::nullopt;
       here = action->layer;

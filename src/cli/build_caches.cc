@@ -43,8 +43,7 @@ BuildCaches::BuildCaches(store::Store& store, RegistrySession& registry, Options
                 }});
   std::vector<std::unique_ptr<cache::Export>> exports;
   for (const cache::Spec& spec : options_.to) {
-    if (spec.type == cache::Spec::Type::kInline)
-      fail(ErrorCode::kUnsupported, "--cache-to type=inline is not executed yet");
+    if (spec.type == cache::Spec::Type::kInline) continue;
     exports.push_back(
         std::make_unique<cache::Export>(store_, open(spec, true),
                                         cache::ExportOptions{.is_max = spec.is_max,
