@@ -189,9 +189,15 @@ void Imports::note_fetched(const Digest& layer, uint64_t bytes) {
   fetched_[layer] += bytes;
 }
 
+void Imports::note_mount(uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  mount_bytes_ += bytes;
+}
+
 Imports::Traffic Imports::traffic() const {
   std::lock_guard lock(mutex_);
   Traffic traffic;
+  traffic.mount_bytes = mount_bytes_;
   for (const auto& [layer, bytes] : fetched_) traffic.fetched_layers++, traffic.fetched_bytes += bytes;
   for (const auto& [layer, bytes] : absent_bytes_)
     if (!fetched_.contains(layer)) traffic.left_layers++, traffic.left_bytes += bytes;

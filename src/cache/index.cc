@@ -100,7 +100,7 @@ Entry entry_from(const Json& json) {
   return entry;
 }
 
-Json to_json(const std::string& id, const MountEntry& mount) {
+Json to_json(const std::string& id, const MountState& mount) {
   Json chunks = Json::array();
   for (const oci::Descriptor& chunk : mount.chunks) chunks.push_back(to_json(chunk));
   return Json::object({{"id", id},
@@ -155,7 +155,8 @@ void Contents::add(const Contents& other) {
   }
   for (const auto& [id, theirs] : other.mounts) {
     auto [here, is_new] = mounts.emplace(id, theirs);
-    if (!is_new && theirs.packed > here->second.packed) here->second = theirs;
+    if (!is_new && theirs.packed > here->second.packed && theirs.recipe != here->second.recipe)
+      here->second = theirs;
   }
 }
 
@@ -245,7 +246,7 @@ std::optional<Index> Index::read(Place& place) {
     }
   if (const Json* mounts = config.find("mounts"))
     for (const Json& one : mounts->as_array()) {
-      MountEntry mount;
+      MountState mount;
       mount.packed = one.get_int("packed");
       mount.recipe = blob_from(one, "recipe");
       if (const Json* chunks = one.find("chunks"))

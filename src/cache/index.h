@@ -52,18 +52,18 @@ struct Entry {
   bool operator==(const Entry&) const = default;
 };
 
-// A cache mount, as mount_pack.h takes it apart.
-struct MountEntry {
+// A cache mount as it was once, taken apart by mount_pack.h.
+struct MountState {
   oci::Descriptor recipe;
   std::vector<oci::Descriptor> chunks;
   int64_t packed = 0;  // seconds since 1970
-  bool operator==(const MountEntry&) const = default;
+  bool operator==(const MountState&) const = default;
 };
 
 // A value: all of a cache, or what a build adds to it.
 struct Contents {
   std::map<Digest, Entry> entries;
-  std::map<std::string, MountEntry> mounts;
+  std::map<std::string, MountState> mounts;
   bool operator==(const Contents&) const = default;
 
   // The union. Of two entries for one key the one that is here stays, unless the other alone has blobs; of
@@ -86,7 +86,7 @@ class Index {
   Index& operator=(Index&&) noexcept = default;
 
   std::optional<Entry> find(const Digest& key);
-  const std::map<std::string, MountEntry>& mounts() const { return mounts_; }
+  const std::map<std::string, MountState>& mounts() const { return mounts_; }
   Contents all();
   // Of the manifest's blobs.
   bool names(const Digest& blob) const { return named_.contains(blob); }
@@ -103,7 +103,7 @@ class Index {
   Place* place_;
   std::unique_ptr<std::mutex> mutex_;
   std::vector<Shard> shards_;
-  std::map<std::string, MountEntry> mounts_;
+  std::map<std::string, MountState> mounts_;
   std::set<Digest> named_;
 };
 
