@@ -9,6 +9,7 @@
 
 #include <fmt/core.h>
 
+#include "base/beneath.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
@@ -156,14 +157,15 @@ void Export::send_mount(const std::string& id) {
         known.clear();  // of a later version, or damaged: all of it is sent
       }
     }
-  PackedMount packed = pack_mount(directory, {.owners = options_.owners,
-                                              .known = known,
-                                              .put =
-                                                  [&](const oci::Descriptor& chunk, const std::string& bytes) {
-                                                    if (is_late()) fail(ErrorCode::kCancelled, "no time is left");
-                                                    put_bytes(chunk, bytes);
-                                                  },
-                                              .cancellation = options_.cancellation});
+  PackedMount packed =
+      pack_mount(directory, {.owners = options_.owners,
+                             .known = known,
+                             .put =
+                                 [&](const oci::Descriptor& chunk, const std::string& bytes) {
+                                   if (is_late()) fail(ErrorCode::kCancelled, "no time is left");
+                                   put_bytes(chunk, bytes);
+                                 },
+                             .cancellation = options_.cancellation});
   MountState state{.recipe = oci::describe(kRecipeMediaType, packed.recipe),
                    .chunks = std::move(packed.chunks),
                    .packed = time(nullptr)};

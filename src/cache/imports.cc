@@ -95,8 +95,7 @@ std::optional<store::Action> Imports::find(const Digest& key, const store::Rootf
   return std::nullopt;
 }
 
-std::optional<store::Action> Imports::take(Source& source, const Entry& entry,
-                                           const store::Rootfs& below) {
+std::optional<store::Action> Imports::take(Source& source, const Entry& entry, const store::Rootfs& below) {
   store::Layers& layers = store_.layers();
   const bool is_here = layers.has(entry.layer.id);
   {
@@ -140,7 +139,8 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry,
 }
 
 // An image's config has no room for layers' manifests, so the layer is read from its tar, whole. What the tar
-// does not say, which times were set and which are the layer's, shows in the id: only the right answer gives it.
+// does not say, which times were set and which are the layer's, shows in the id: only the right answer gives
+// it.
 void Imports::rebuild(Source& source, const Entry& entry, const store::Rootfs& below) {
   const LayerBlobRecord& record = entry.blobs.at(0);
   TempDir directory = store_.temporary("layer-");

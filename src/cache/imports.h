@@ -34,8 +34,8 @@ class Imports {
   Imports(store::Store& store, std::vector<std::shared_ptr<Place>> places, ImportWatch watch);
   ~Imports();
 
-  // The entry is in the store then. Not the same layer again once it was lost. `below`: the layers on which it
-  // lies, for a cache that has it as a tar alone.
+  // The entry is in the store then. Not the same layer again once it was lost. `below`: the layers on which
+  // it lies, for a cache that has it as a tar alone.
   std::optional<store::Action> find(const Digest& key, const store::Rootfs& below = {});
   struct Mount {
     Place* place;

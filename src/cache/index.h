@@ -79,8 +79,8 @@ struct Contents {
 // A manifest of a cache as it lies in a place: the shards are read when a key is asked for. Thread-safe.
 class Index {
  public:
-  // Nothing when the place has no manifest. Error(kInvalid) for one that is no cache of ours, nor an image that
-  // carries one.
+  // Nothing when the place has no manifest. Error(kInvalid) for one that is no cache of ours, nor an image
+  // that carries one.
   static std::optional<Index> read(Place& place);
   Index(Index&&) noexcept = default;
   Index& operator=(Index&&) noexcept = default;

@@ -30,8 +30,7 @@ class TravelTest : public testing::Test {
   Exported export_steps(const std::vector<std::string>& names, ExportOptions options = {.is_max = true}) {
     store::Store& from = *stores_.emplace_back(std::make_unique<store::Store>(next_store()));
     Export out(from, place_, options);
-    for (const std::string& name : names)
-      out.add(key(name), "RUN " + name, make_layer(from, name), {});
+    for (const std::string& name : names) out.add(key(name), "RUN " + name, make_layer(from, name), {});
     return out.finish();
   }
   std::shared_ptr<Imports> import(store::Store& into) {
@@ -40,7 +39,8 @@ class TravelTest : public testing::Test {
         ImportWatch{.ended = [this](const std::string&, const std::string& error) { read_error_ = error; },
                     .warn = [this](const std::string& text) { warnings_.push_back(text); }});
     into.layers().set_supply(make_supply(
-        into, [this](const std::string& name) { return name == place_->name() ? place_ : nullptr; }, imports));
+        into, [this](const std::string& name) { return name == place_->name() ? place_ : nullptr; },
+        imports));
     return imports;
   }
   std::string next_store() { return dir_ / ("store-" + std::to_string(stores_.size())); }
@@ -97,7 +97,11 @@ TEST_F(TravelTest, TwoThatWriteAtOnceLoseNothing) {
     if (std::exchange(has_met, true)) return;
     // It had read the state before ours.
     Contents other;
-    Entry entry{.key = key("theirs"), .step = "RUN theirs", .layer = {Digest::of("l"), 1}, .manifest = {}, .blobs = {}};
+    Entry entry{.key = key("theirs"),
+                .step = "RUN theirs",
+                .layer = {Digest::of("l"), 1},
+                .manifest = {},
+                .blobs = {}};
     entry.manifest = oci::describe(kLayerManifestType, "m");
     place_->blobs[entry.manifest.digest] = "m";
     other.entries.emplace(entry.key, entry);
@@ -181,7 +185,8 @@ TEST_F(TravelTest, WhenTheTimeIsOverWhatIsThereIsWritten) {
   place_->fault = [](const std::string& what) {
     if (what == "put_blob") usleep(30'000);
   };
-  const Exported exported = export_steps({"a", "b", "c", "d"}, {.is_max = true, .timeout_s = 0, .transfers = 1});
+  const Exported exported =
+      export_steps({"a", "b", "c", "d"}, {.is_max = true, .timeout_s = 0, .transfers = 1});
   place_->fault = {};
   EXPECT_EQ(exported.entries, 4u);
   EXPECT_GT(exported.late, 0u);
@@ -192,7 +197,8 @@ TEST_F(TravelTest, WhenTheTimeIsOverWhatIsThereIsWritten) {
 TEST_F(TravelTest, TheLeastUsedGoFirst) {
   Contents contents;
   for (int i = 0; i < 10; i++) {
-    Entry entry{.key = key(std::to_string(i)), .step = "", .layer = {}, .manifest = {}, .blobs = {}, .used_day = i};
+    Entry entry{
+        .key = key(std::to_string(i)), .step = "", .layer = {}, .manifest = {}, .blobs = {}, .used_day = i};
     entry.manifest = {.media_type = "x/y", .digest = Digest::of(std::to_string(i)), .size = 100};
     contents.entries.emplace(entry.key, entry);
   }
@@ -205,7 +211,11 @@ TEST_F(TravelTest, ManyEntriesLieInShardsAndAreReadWhenAskedFor) {
   Contents contents;
   const oci::Descriptor blob = oci::describe("x/y", "m");
   for (int i = 0; i < 2000; i++) {
-    Entry entry{.key = key(std::to_string(i)), .step = "s", .layer = {Digest::of("l"), i}, .manifest = blob, .blobs = {}};
+    Entry entry{.key = key(std::to_string(i)),
+                .step = "s",
+                .layer = {Digest::of("l"), i},
+                .manifest = blob,
+                .blobs = {}};
     contents.entries.emplace(entry.key, entry);
   }
   write_index(contents, *place_, [](const Digest&) { return false; });

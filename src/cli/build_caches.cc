@@ -167,9 +167,11 @@ void BuildCaches::finish() {
     if (traffic.fetched_layers + traffic.left_layers + traffic.mount_bytes > 0 && !readings_.empty())
       events_->remark(
           readings_.begin()->second.id,
-          fmt::format("fetched {} layer{}, {}; left {} where they are, {}", traffic.fetched_layers,
-                      traffic.fetched_layers == 1 ? "" : "s", human_size(traffic.fetched_bytes), human_size(traffic.mount_bytes),
-                      traffic.left_layers, human_size(traffic.left_bytes)));
+          fmt::format("fetched {} layer{}, {}, and {} of cache mounts; left {} layer{} where {}, {}",
+                      traffic.fetched_layers, traffic.fetched_layers == 1 ? "" : "s",
+                      human_size(traffic.fetched_bytes), human_size(traffic.mount_bytes), traffic.left_layers,
+                      traffic.left_layers == 1 ? "" : "s", traffic.left_layers == 1 ? "it is" : "they are",
+                      human_size(traffic.left_bytes)));
   }
   std::lock_guard lock(mutex_);
   for (const std::string& warning : warnings_) print_warning(warning);

@@ -57,7 +57,7 @@ class BuildCaches {
   Options options_;
   SystemClock clock_;
   std::unique_ptr<http::Client> http_;  // of buckets
-  std::mutex mutex_;  // guards what follows
+  std::mutex mutex_;                    // guards what follows
   build::Events* events_ = nullptr;
   int next_id_ = 0;
   std::vector<std::string> warnings_;
