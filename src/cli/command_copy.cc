@@ -14,10 +14,9 @@
 #include "cli/commands.h"
 #include "cli/flags.h"
 #include "cli/output_spec.h"
-#include "cli/registry_session.h"
 #include "cli/remote_sources.h"
 #include "cli/session.h"
-#include "cli/transfer_progress.h"
+#include "cli/transfer.h"
 #include "image/copy.h"
 #include "source/base_image.h"
 #include "source/image_archive.h"
@@ -60,8 +59,9 @@ bool is_exact(PlaceKind kind) {
 }
 
 struct CopyFlags {
-  std::string from, to, platform, recompress, authfile, digest_file;
-  bool with_referrers = false, quiet = false;
+  std::string from, to, platform, recompress, digest_file;
+  bool with_referrers = false;
+  TransferFlags transfer;
 };
 
 class CopyCommand {
@@ -73,15 +73,10 @@ class CopyCommand {
         from_(from),
         to_(to),
         scratch_(store_.temporary("copy-")),
-        progress_("copying", flags.quiet),
-        registry_(
-            {}, [this](const std::string& text) { progress_.say("WARNING: " + text); }, flags.authfile) {
+        transfer_("copying", flags.transfer) {
     options_.with_referrers = flags.with_referrers;
     if (!flags.platform.empty()) options_.platform = oci::parse_platform(flags.platform).normalized();
-    options_.watch = [this](const oci::Descriptor& blob, uint64_t at,
-                            std::optional<registry::Placed> placed) {
-      progress_.moved(blob, at, placed.has_value());
-    };
+    options_.watch = transfer_.watch();
   }
 
   void run() {
@@ -96,8 +91,8 @@ class CopyCommand {
              : to_.kind == PlaceKind::kRegistry      ? push(set)
                                                      : by_layout(set);
     }
-    progress_.finish();
-    if (!flags_.quiet && to_.kind != PlaceKind::kStore && to_.kind != PlaceKind::kDockerArchive)
+    transfer_.progress.finish();
+    if (!flags_.transfer.quiet && to_.kind != PlaceKind::kStore && to_.kind != PlaceKind::kDockerArchive)
       fprintf(stderr, "%s\n", printable(image::summary_of(done, monotonic_ns() - began)).c_str());
     const std::string digest = done.root.digest.to_string();
     if (!flags_.digest_file.empty()) write_file_atomic(flags_.digest_file, digest);
@@ -118,14 +113,15 @@ class CopyCommand {
 
   std::unique_ptr<image::CopySource> source() {
     if (from_.kind == PlaceKind::kRegistry)
-      return image::copy_from_registry(registry_.remote(), remote_name(from_.name).with_default_tag(),
-                                       scratch_.path());
+      return image::copy_from_registry(transfer_.registry.remote(),
+                                       remote_name(from_.name).with_default_tag(), scratch_.path());
     return image::copy_from_layout(from_.kind == PlaceKind::kLayout ? from_.path : unpacked(), from_.name);
   }
 
   image::Pushed copy_exact(image::CopySource& from) {
     if (to_.kind == PlaceKind::kRegistry)
-      return image::copy(from, *image::copy_to_registry(registry_.remote(), target_reference()), options_);
+      return image::copy(from, *image::copy_to_registry(transfer_.registry.remote(), target_reference()),
+                         options_);
     if (to_.kind == PlaceKind::kLayout)
       return image::copy(from, *image::copy_to_layout(to_.path, to_.name), options_);
     const std::string directory = scratch_ / "layout";
@@ -215,9 +211,7 @@ class CopyCommand {
   image::ExportOptions form() const {
     image::ExportOptions form;
     form.threads = available_processors();
-    if (!flags_.recompress.empty())
-      form.compression =
-          parse_output("type=registry,force-compression=true,compression=" + flags_.recompress).compression;
+    if (!flags_.recompress.empty()) form.compression = parse_forced_compression(flags_.recompress);
     return form;
   }
 
@@ -249,7 +243,7 @@ class CopyCommand {
     image::PushOptions options;
     options.form = form();
     options.watch = options_.watch;
-    return image::push(set, {target_reference()}, options, registry_.remote(), store_);
+    return image::push(set, {target_reference()}, options, transfer_.registry.remote(), store_);
   }
 
   image::Pushed by_layout(image::ImageSet set) {
@@ -265,8 +259,7 @@ class CopyCommand {
   store::Store& store_;
   const Place &from_, &to_;
   TempDir scratch_;
-  TransferProgress progress_;
-  RegistrySession registry_;
+  Transfer transfer_;
   image::CopyOptions options_;
 };
 
@@ -285,8 +278,7 @@ int command_copy(const Arguments& arguments) {
                  "layers anew as gzip, zstd or uncompressed: other digests");
   app.add_flag("--with-referrers", flags.with_referrers, "what refers to it too: signatures, attestations");
   app.add_option("--digestfile", flags.digest_file, "write the digest there");
-  app.add_option("--authfile", flags.authfile, "file with credentials");
-  app.add_flag("-q,--quiet", flags.quiet, "print the result alone");
+  flags.transfer.add_to(app);
   parse_flags(app, arguments);
   const Place from = parse_place(flags.from), to = parse_place(flags.to);
   if (from.kind == PlaceKind::kRegistry) remote_name(from.name);

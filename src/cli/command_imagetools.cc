@@ -15,7 +15,7 @@
 #include "cli/flags.h"
 #include "cli/registry_session.h"
 #include "cli/session.h"
-#include "cli/transfer_progress.h"
+#include "cli/transfer.h"
 #include "image/annotations.h"
 #include "image/copy.h"
 
@@ -138,17 +138,14 @@ int inspect(const Arguments& arguments) {
 
 struct CreateFlags {
   std::vector<std::string> sources, files, tags, annotations, platforms;
-  std::string authfile, metadata_file, progress, builder;
-  bool append = false, dry_run = false, prefer_index = true, quiet = false;
+  std::string metadata_file, progress, builder;
+  bool append = false, dry_run = false, prefer_index = true;
+  TransferFlags transfer;
 };
 
 class Create {
  public:
-  explicit Create(const CreateFlags& flags)
-      : flags_(flags),
-        progress_("copying", flags.quiet || flags.dry_run),
-        registry_(
-            {}, [this](const std::string& text) { progress_.say("WARNING: " + text); }, flags.authfile) {
+  explicit Create(const CreateFlags& flags) : flags_(flags), transfer_("copying", flags.transfer) {
     for (const std::string& tag : flags.tags) targets_.push_back(remote_name(tag).with_default_tag());
     for (const std::string& platform : flags.platforms)
       for (const std::string& one : split(platform, ','))
@@ -175,7 +172,7 @@ class Create {
     Session session = Session::open({.needs_bodies = false});
     const TempDir scratch = session.store().temporary("copy-");
     for (const oci::Reference& target : targets_) push(target, scratch.path());
-    progress_.finish();
+    transfer_.progress.finish();
     const std::string digest = root_.digest.to_string();
     if (!flags_.metadata_file.empty()) {
       std::vector<std::string> names;
@@ -238,7 +235,7 @@ class Create {
   }
 
   void add(const oci::Reference& reference, const oci::Descriptor& given) {
-    sources_.push_back({reference.repository_only(), registry_.remote().manifest(reference), given});
+    sources_.push_back({reference.repository_only(), transfer_.registry.remote().manifest(reference), given});
   }
 
   bool is_wanted(const oci::Descriptor& entry) const {
@@ -279,8 +276,8 @@ class Create {
     entry.platform = source.given.platform;
     const oci::Manifest manifest = oci::parse_manifest(found.bytes, entry.media_type);
     if (!entry.platform && manifest.is_image())
-      entry.platform = oci::parse_config(registry_.remote().read_blob(source.repository, manifest.config,
-                                                                      oci::kMaxConfigBytes))
+      entry.platform = oci::parse_config(transfer_.registry.remote().read_blob(
+                                             source.repository, manifest.config, oci::kMaxConfigBytes))
                            .config.platform;
     if (is_wanted(entry)) add_entry(std::move(entry), source.repository);
   }
@@ -325,10 +322,8 @@ class Create {
 
   void push(const oci::Reference& target, const std::string& scratch) {
     image::CopyOptions options;
-    options.watch = [this](const oci::Descriptor& blob, uint64_t at, std::optional<registry::Placed> placed) {
-      progress_.moved(blob, at, placed.has_value());
-    };
-    registry::Remote& remote = registry_.remote();
+    options.watch = transfer_.watch();
+    registry::Remote& remote = transfer_.registry.remote();
     for (const Entry& entry : entries_) {
       if (entry.repository.name() == target.name()) continue;
       const auto from =
@@ -339,8 +334,7 @@ class Create {
   }
 
   const CreateFlags& flags_;
-  TransferProgress progress_;
-  RegistrySession registry_;
+  Transfer transfer_;
   std::vector<oci::Reference> targets_;
   std::vector<oci::Platform> platforms_;
   std::vector<image::AnnotationRule> rules_;
@@ -366,12 +360,13 @@ int create(const Arguments& arguments) {
   app.add_option("--prefer-index", flags.prefer_index,
                  "false: a single image stays an image (default: true)");
   app.add_option("--metadata-file", flags.metadata_file, "write digest and names there, as JSON");
-  app.add_option("--progress", flags.progress, "taken for scripts")->group("");
+  app.add_option("--progress", flags.progress, "quiet: none is shown")->group("");
   app.add_option("--builder", flags.builder, "taken for scripts")->group("");
-  app.add_option("--authfile", flags.authfile, "file with credentials");
+  app.add_option("--authfile", flags.transfer.authfile, "file with credentials");
   parse_flags(app, arguments);
   if (flags.tags.empty() && !flags.dry_run)
     fail(ErrorCode::kUsage, "can't push with no tags specified, please set --tag or --dry-run");
+  flags.transfer.quiet = flags.dry_run || flags.progress == "quiet" || flags.progress == "none";
   Create(flags).run();
   return 0;
 }

@@ -16,9 +16,8 @@
 #include "cli/flags.h"
 #include "cli/output_spec.h"
 #include "cli/platforms.h"
-#include "cli/registry_session.h"
 #include "cli/session.h"
-#include "cli/transfer_progress.h"
+#include "cli/transfer.h"
 #include "image/push.h"
 #include "oci/layout.h"
 
@@ -82,23 +81,20 @@ void check_moves(const std::vector<oci::Reference>& names, const std::vector<std
 int command_pull(const Arguments& arguments) {
   CLI::App app("Pull images from a registry into the store.", "pull");
   std::vector<std::string> names;
-  std::string platform, authfile;
-  bool quiet = false, all_platforms = false;
+  std::string platform;
+  TransferFlags flags;
+  bool all_platforms = false;
   app.add_option("images", names, "NAME[:TAG] or NAME@DIGEST")->required();
   app.add_option("--platform", platform, "of an index this one (default: this machine's)");
   app.add_flag("--all-platforms", all_platforms, "the whole index");
-  app.add_option("--authfile", authfile, "file with credentials");
-  app.add_flag("-q,--quiet", quiet, "print the reference alone");
+  flags.add_to(app);
   parse_flags(app, arguments);
   Session session = Session::open();
   store::Store& store = session.store();
-  TransferProgress progress("pulling", quiet);
-  RegistrySession registry(
-      {}, [&](const std::string& text) { progress.say("WARNING: " + text); }, authfile);
-  registry.set_watch([&](const oci::Descriptor& blob, uint64_t at) { progress.moved(blob, at); });
+  Transfer transfer("pulling", flags);
   for (const std::string& name : names) {
     const oci::Reference reference = reference_of(name);
-    source::RegistryImages& images = registry.images(store);
+    source::RegistryImages& images = transfer.registry.images(store);
     const std::vector<std::string> tags =
         reference.tag().empty() ? std::vector<std::string>()
                                 : std::vector<std::string>{reference.without_digest().to_string()};
@@ -118,18 +114,19 @@ int command_pull(const Arguments& arguments) {
       source::BaseImage image = images.image(exact, wanted);
       id = source::keep_image(image.config, image.layers(), tags, store).to_string();
     }
-    progress.finish();
-    if (!quiet) printf("Digest: %s\n", root.to_string().c_str());
-    printf("%s\n", quiet ? id.c_str() : reference.familiar().c_str());
+    transfer.progress.finish();
+    if (!flags.quiet) printf("Digest: %s\n", root.to_string().c_str());
+    printf("%s\n", flags.quiet ? id.c_str() : reference.familiar().c_str());
   }
   return 0;
 }
 
 int command_push(const Arguments& arguments) {
   CLI::App app("Push an image of the store to the registry of its name.", "push");
-  std::string name, to, compression, authfile, digest_file;
+  std::string name, to, compression, digest_file;
   std::vector<std::string> immutable;
-  bool quiet = false, force = false, docker_types = false;
+  TransferFlags flags;
+  bool force = false, docker_types = false;
   app.add_option("image", name, "name or id of the image")->required();
   app.add_option("to", to, "where to (default: its name): HOST/NAME[:TAG]");
   app.add_option("--immutable", immutable, "PATTERN of tags that must not move to another digest (sha-*)")
@@ -138,8 +135,7 @@ int command_push(const Arguments& arguments) {
   app.add_option("--compression", compression, "of layers that were built here: gzip, zstd, uncompressed");
   app.add_flag("--docker-types", docker_types, "Docker's media types instead of OCI's");
   app.add_option("--digestfile", digest_file, "write the digest there");
-  app.add_option("--authfile", authfile, "file with credentials");
-  app.add_flag("-q,--quiet", quiet, "print the reference alone");
+  flags.add_to(app);
   parse_flags(app, arguments);
   Session session = Session::open();
   store::Store& store = session.store();
@@ -151,26 +147,20 @@ int command_push(const Arguments& arguments) {
         .with_hint("say where to: corten push ID HOST/NAME:TAG");
   const std::vector<oci::Reference> names = {reference_of(target)};
   image::PushOptions options;
-  if (!compression.empty()) {
-    const OutputSpec spec = parse_output("type=registry,force-compression=true,compression=" + compression);
-    options.form.compression = spec.compression;
-  }
+  if (!compression.empty()) options.form.compression = parse_forced_compression(compression);
   options.form.docker_media_types = docker_types;
   options.form.threads = available_processors();
-  TransferProgress progress("pushing", quiet);
-  RegistrySession registry(
-      {}, [&](const std::string& text) { progress.say("WARNING: " + text); }, authfile);
-  options.watch = [&](const oci::Descriptor& blob, uint64_t at, std::optional<registry::Placed> placed) {
-    progress.moved(blob, at, placed.has_value());
-  };
+  Transfer transfer("pushing", flags);
+  options.watch = transfer.watch();
   check_moves(
       names, immutable, force, *set,
-      [&] { return image::make_exported(*set, options.form, store).root.digest; }, registry, store);
+      [&] { return image::make_exported(*set, options.form, store).root.digest; }, transfer.registry, store);
   const int64_t began = monotonic_ns();
-  const image::Pushed pushed = image::push(*set, names, options, registry.remote(), store);
-  progress.finish();
+  const image::Pushed pushed = image::push(*set, names, options, transfer.registry.remote(), store);
+  transfer.progress.finish();
   const std::string exact = names.front().with_digest(pushed.root.digest).familiar();
-  if (!quiet) fprintf(stderr, "%s\n", printable(image::summary_of(pushed, monotonic_ns() - began)).c_str());
+  if (!flags.quiet)
+    fprintf(stderr, "%s\n", printable(image::summary_of(pushed, monotonic_ns() - began)).c_str());
   if (!digest_file.empty()) write_file_atomic(digest_file, pushed.root.digest.to_string());
   printf("%s\n", exact.c_str());
   return 0;

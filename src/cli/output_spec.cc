@@ -224,4 +224,11 @@ OutputSpec parse_output(std::string_view text) {
   return output;
 }
 
+image::Compression parse_forced_compression(const std::string& text) {
+  image::Compression compression;
+  compression.kind = parse_compression(text);
+  compression.force = true;
+  return compression;
+}
+
 }  // namespace corten::cli

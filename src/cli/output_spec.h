@@ -40,6 +40,9 @@ struct OutputSpec {
 // what is not executed.
 OutputSpec parse_output(std::string_view text);
 
+// "zstd": all layers in this form, also those that came in another. Error(kUsage).
+image::Compression parse_forced_compression(const std::string& text);
+
 // key=value[,key=value]; CSV quoting as buildx has it.
 std::map<std::string, std::string> parse_attributes(std::string_view text);
 

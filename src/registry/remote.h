@@ -2,8 +2,7 @@
 // drop, stall and lie.
 //
 // What is asked goes to the mirrors of a registry first and to itself last; a mirror that fails is told once
-// and passed over. Every request that may be sent again is, after a pause, when the connection fails or the
-// answer is one that may pass (retry.h); a Retry-After is obeyed. Mirrors are tried twice: the next is there.
+// and passed over. What may pass is tried again (asker.h).
 // A blob that is cut goes on where it stood (Range), an upload where the server says that it stands. Digests
 // and sizes are verified while they stream; what a server says of itself (Content-Length,
 // Docker-Content-Digest, Range) is compared, never trusted.
@@ -19,20 +18,15 @@
 #include <vector>
 
 #include "archive/source.h"
-#include "base/thread_pool.h"
 #include "oci/index.h"
 #include "oci/reference.h"
 #include "registry/access.h"
+#include "registry/asker.h"
 #include "registry/hosts.h"
-#include "registry/retry.h"
 
 namespace corten::registry {
 
-struct RemoteOptions {
-  RetryRules retry;
-  Cancellation cancellation;
-  std::function<void(const std::string&)> warn;  // a line for people; from any thread
-};
+using RemoteOptions = Asker::Options;
 
 struct RemoteManifest {
   oci::Descriptor descriptor;  // the media type as the registry and the document agree on it
@@ -86,45 +80,23 @@ class Remote {
   // By tag (where the registry can) or digest. False when there was none.
   bool remove_manifest(const oci::Reference& reference);
 
-  // The answer's body, read to its end, at most `max_bytes`: Error(kInvalid) beyond.
-  static std::string body_of(http::Response& response, size_t max_bytes);
-
  private:
   class BlobStream;
   struct Sending;
   struct Upload;
-  // A request with retries; every status that is final is an answer.
-  http::Response ask(const Endpoint& endpoint, const http::Request& request,
-                     const std::vector<std::string>& scopes);
-  // The same, once more when a connection ends in the middle of the body.
-  std::string ask_whole(const Endpoint& endpoint, const http::Request& request,
-                        const std::vector<std::string>& scopes, size_t max_bytes, http::Response& response);
-  void pause(int64_t milliseconds) const;
-  uint32_t random() const;
-  // What a status means that is no success.
-  Error refused(const Endpoint& endpoint, const std::string& what, http::Response& response,
-                const std::vector<std::string>& scopes) const;
-  void hear_warnings(const http::Response& response);
-  void warn_once(const std::string& text);
   // Calls f with each endpoint until it does not throw.
   void from_any(const oci::Reference& reference, const std::function<void(const Endpoint&)>& f);
   Endpoint to_push(const oci::Reference& reference) const;
   void add_fallback_referrer(const oci::Reference& repository, const Digest& subject,
                              const oci::Descriptor& entry);
-  std::vector<std::string> all_pages(const Endpoint& endpoint, const std::string& path,
-                                     const std::vector<std::string>& scopes, bool& is_there,
-                                     http::Fields* fields = nullptr);
 
   Access& access_;
   const Hosts& hosts_;
-  RemoteOptions options_;
+  Asker asker_;
   std::mutex mutex_;
-  std::set<std::string> warned_;
   std::set<std::string> failing_mirrors_;
 };
 
-// What an answer's Link field names as the next page (RFC 8288), or "".
-std::string next_link(const http::Response& response);
 // "sha256:<hex>" to "sha256-<hex>".
 std::string fallback_tag(const Digest& subject);
 

@@ -37,7 +37,7 @@ class Remote::BlobStream : public archive::ByteSource {
 
   size_t read(void* data, size_t size) override {
     while (at_ < blob_.size) {
-      remote_.options_.cancellation.check();
+      remote_.asker_.options().cancellation.check();
       try {
         if (!body_) open();
         const size_t n = body_->read(data, static_cast<size_t>(std::min<uint64_t>(size, blob_.size - at_)));
@@ -50,9 +50,9 @@ class Remote::BlobStream : public archive::ByteSource {
         if (at_ >= counted_ + kProgress) failures_ = 0;
         counted_ = at_;
         connections_++;
-        if (++failures_ >= remote_.options_.retry.attempts || connections_ > kMostConnections) throw;
+        if (++failures_ >= remote_.asker_.options().retry.attempts || connections_ > kMostConnections) throw;
       }
-      remote_.pause(pause_after(failures_, remote_.options_.retry, remote_.random()));
+      remote_.asker_.pause(remote_.asker_.pause_after(failures_));
     }
     return 0;
   }
@@ -64,7 +64,7 @@ class Remote::BlobStream : public archive::ByteSource {
     request.any_status = true;
     if (at_ > 0 && has_ranges_) request.fields.emplace_back("Range", fmt::format("bytes={}-", at_));
     is_given_up_ = true;  // what ask() tried in vain is not tried more often
-    http::Response response = remote_.ask(endpoint_, request, scopes_);
+    http::Response response = remote_.asker_.ask(endpoint_, request, scopes_);
     if (response.status == 416 && at_ > 0 && has_ranges_) {
       has_ranges_ = false;
       return open();
@@ -82,7 +82,7 @@ class Remote::BlobStream : public archive::ByteSource {
              endpoint_.authority, *response.size, blob_.size);
       skipped = at_;
     } else {
-      throw remote_.refused(endpoint_, what_, response, scopes_);
+      throw remote_.asker_.refused(endpoint_, what_, response, scopes_);
     }
     is_given_up_ = false;
     body_ = std::move(response.body);

@@ -108,7 +108,7 @@ struct Remote::Upload {
 
   // Another failure; whether this session is worth another try. Throws when nothing is.
   bool is_worth_more() {
-    if (++all.failures >= remote.options_.retry.attempts) {
+    if (++all.failures >= remote.asker_.options().retry.attempts) {
       if (all.last) throw Error(*all.last);
       fail(ErrorCode::kIo, "{}: {} loses what it is sent", what(), endpoint.authority);
     }
@@ -120,15 +120,15 @@ struct Remote::Upload {
     error.add_context(what());
     all.last = std::move(error);
     if (!is_worth_more()) return Step::kAnew;
-    return look(pause_after(all.failures, remote.options_.retry, remote.random()));
+    return look(remote.asker_.pause_after(all.failures));
   }
 
   // Where does it stand?
   Step look(int64_t wait_ms) {
-    remote.pause(wait_ms);
+    remote.asker_.pause(wait_ms);
     http::Request request{.url = location, .method = "GET"};
     request.any_status = true;
-    http::Response response = remote.ask(endpoint, request, scopes);
+    http::Response response = remote.asker_.ask(endpoint, request, scopes);
     // A session that ended without our hearing of it has left the blob.
     if (response.status >= 400) return Step::kAnew;
     take_location(response);
@@ -145,16 +145,14 @@ struct Remote::Upload {
     if (response.status == 413) {
       while (all.too_large < std::size(kPieces) && kPieces[all.too_large] >= size) all.too_large++;
       if (all.too_large == std::size(kPieces) || kPieces[all.too_large] < least_piece)
-        throw remote.refused(endpoint, what(), response, scopes);
+        throw remote.asker_.refused(endpoint, what(), response, scopes);
       all.piece = kPieces[all.too_large++];
       return look(0);
     }
     // 409: the server still hears the request that was cut.
     const bool may_pass = is_worth_a_retry(response.status) || response.status == 409;
-    const int64_t wait_ms = may_pass ? pause_after(response, all.failures + 1, remote.options_.retry,
-                                                   SystemClock().now_s(), remote.random())
-                                     : 0;
-    Error error = remote.refused(endpoint, what(), response, scopes);
+    const int64_t wait_ms = may_pass ? remote.asker_.pause_after(response, all.failures + 1) : 0;
+    Error error = remote.asker_.refused(endpoint, what(), response, scopes);
     const unsigned status = response.status;
     // The session vanished, or has lost or damaged what it was given. What is refused as wrong twice is.
     const bool is_lost = status == 404 || status == 416 || (status == 400 && ++all.rejections < 2);
@@ -207,7 +205,7 @@ struct Remote::Upload {
 
   Step run() {
     while (true) {
-      remote.options_.cancellation.check();
+      remote.asker_.options().cancellation.check();
       const bool is_small = all.piece == 0 && blob.descriptor.size - at <= kOneRequest;
       const Step step = at == blob.descriptor.size || is_small ? put() : patch();
       if (step != Step::kGoOn) return step;
@@ -223,7 +221,7 @@ Placed Remote::push_blob(const oci::Reference& repository, const OutgoingBlob& b
   auto is_there = [&] {
     http::Request request{.url = fmt::format("/{}/blobs/{}", endpoint.repository, digest), .method = "HEAD"};
     request.any_status = true;
-    const http::Response response = ask(endpoint, request, scopes);
+    const http::Response response = asker_.ask(endpoint, request, scopes);
     return response.status == 200 && (!response.size || *response.size == blob.descriptor.size);
   };
   if (is_there()) return Placed::kThere;
@@ -239,7 +237,7 @@ Placed Remote::push_blob(const oci::Reference& repository, const OutgoingBlob& b
     both.push_back(repository_scope(source, "pull"));
     http::Response response;
     try {
-      response = ask(endpoint, request, both);
+      response = asker_.ask(endpoint, request, both);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kPermission) throw;
       continue;  // not ours to read: then it is sent
@@ -255,9 +253,9 @@ Placed Remote::push_blob(const oci::Reference& repository, const OutgoingBlob& b
     if (!opened) {
       http::Request request{.url = uploads, .method = "POST"};
       request.any_status = true;
-      opened = ask(endpoint, request, scopes);
+      opened = asker_.ask(endpoint, request, scopes);
     }
-    if (opened->status != 202) throw refused(endpoint, what, *opened, scopes);
+    if (opened->status != 202) throw asker_.refused(endpoint, what, *opened, scopes);
     if (opened->field("Location").empty())
       fail(ErrorCode::kFailed, "{}: {} opened an upload without saying where", what, endpoint.authority);
     Upload upload{*this, endpoint, blob, scopes, meter, all, access_.resolve_location(endpoint, *opened)};
@@ -266,7 +264,7 @@ Placed Remote::push_blob(const oci::Reference& repository, const OutgoingBlob& b
     opened.reset();
     if (upload.run() == Upload::Step::kDone) return Placed::kSent;
     if (is_there()) return Placed::kSent;  // it was finished without our hearing of it
-    pause(pause_after(session + 1, options_.retry, random()));
+    asker_.pause(asker_.pause_after(session + 1));
   }
   throw Error(ErrorCode::kIo,
               fmt::format("{}: {} gave up {} uploads of it{}", what, endpoint.authority, kMostSessions,

@@ -2,6 +2,7 @@
 // journal.
 #include "base/json.h"
 #include "fuzz/fuzz.h"
+#include "http/url.h"
 #include "registry/server/byte_range.h"
 #include "registry/server/journal.h"
 #include "registry/server/manifest_facts.h"
@@ -20,7 +21,7 @@ FUZZ_TARGET(request_target, "/v2/a/b/manifests/v1?tag=a&tag=b", "/v2/%61/tags/li
   if (!target) return;
   REQUIRE(target->path.starts_with('/') && target->query.size() <= serving::kMaxQueryParts);
   std::string again;
-  for (char c : target->path) again += c == '/' ? "/" : serving::percent_encode(std::string(1, c));
+  for (char c : target->path) again += c == '/' ? "/" : http::percent_encode(std::string(1, c));
   char between = '?';
   const auto is_clean = [](const std::string& text) {
     for (char c : text)
@@ -30,7 +31,7 @@ FUZZ_TARGET(request_target, "/v2/a/b/manifests/v1?tag=a&tag=b", "/v2/%61/tags/li
   REQUIRE(is_clean(target->path));
   for (const auto& [key, value] : target->query) {
     REQUIRE(is_clean(key) && is_clean(value));
-    again += between + serving::percent_encode(key) + "=" + serving::percent_encode(value);
+    again += between + http::percent_encode(key) + "=" + http::percent_encode(value);
     between = '&';
   }
   if (again.size() > serving::kMaxTargetBytes) return;

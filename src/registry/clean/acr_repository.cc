@@ -12,17 +12,14 @@ namespace corten::registry::clean {
 namespace {
 
 constexpr int kMaxPages = 5000, kPageSize = 100;
-constexpr size_t kMaxListBytes = 16 << 20;
 
 }  // namespace
 
 http::Response AcrRepository::send_own(const std::string& method, const std::string& path,
                                        const std::string& actions) {
-  http::Request request{
-      .url = fmt::format("{}://{}/acr/v1/{}{}", endpoint().scheme, endpoint().authority, repository(), path),
-      .method = method,
-      .any_status = true};
-  return access().send(endpoint(), request, {repository_scope(repository(), actions)});
+  const http::Request request = request_of(method, fmt::format("{}://{}/acr/v1/{}{}", endpoint().scheme,
+                                                               endpoint().authority, repository(), path));
+  return asker().ask(endpoint(), request, scopes(actions));
 }
 
 Listing AcrRepository::list() {
@@ -34,7 +31,7 @@ Listing AcrRepository::list() {
     http::Response response = send_own("GET", path, "metadata_read");
     if (response.status == 404 && page == 0) return listing;
     if (response.status != 200) throw refused("list of manifests", response, "metadata_read");
-    Json json = Json::parse(archive::read_rest(*response.body, kMaxListBytes), kMaxListBytes);
+    Json json = Json::parse(body_of(response, kMaxListBytes), kMaxListBytes);
     const Json* manifests = json.find("manifests");
     if (!manifests || manifests->size() == 0) return listing;
     for (const Json& manifest : manifests->as_array()) {

@@ -1,10 +1,10 @@
 // A repository by the distribution protocol alone. It has no list of untagged manifests, so what no tag leads
-// to is neither seen nor deleted.
+// to is neither seen nor deleted. Mirrors are not asked: what they show is not what would be deleted.
 #pragma once
 #include <string>
 
 #include "oci/reference.h"
-#include "registry/access.h"
+#include "registry/asker.h"
 #include "registry/clean/repository.h"
 
 namespace corten::registry::clean {
@@ -12,7 +12,7 @@ namespace corten::registry::clean {
 class DistributionRepository : public Repository {
  public:
   // `access` is borrowed.
-  DistributionRepository(Access& access, Endpoint endpoint, std::string repository);
+  DistributionRepository(Access& access, Endpoint endpoint, std::string repository, RetryRules retry = {});
 
   std::string name() const override { return endpoint_.registry + "/" + repository_; }
   Listing list() override;
@@ -26,20 +26,23 @@ class DistributionRepository : public Repository {
 
  protected:
   std::vector<std::string> list_tags();
-  Error refused(const std::string& what, http::Response& response, const std::string& scope) const;
+  Error refused(const std::string& what, http::Response& response, const std::string& actions) const;
   const std::string& repository() const { return repository_; }
   const Endpoint& endpoint() const { return endpoint_; }
-  Access& access() { return access_; }
+  Asker& asker() { return asker_; }
+  std::vector<std::string> scopes(const std::string& actions) const;
 
  private:
-  http::Response send(const std::string& method, const std::string& path, const std::string& actions,
-                      const std::string& accept = {});
+  http::Request request(const std::string& method, const std::string& path,
+                        const std::string& accept = {}) const;
+  std::optional<std::string> read(const std::string& path, const std::string& accept, const std::string& what,
+                                  size_t max_bytes);
   bool delete_reference(const std::string& reference);
   std::string digest_of_tag(const std::string& tag);
 
-  Access& access_;
   Endpoint endpoint_;
   std::string repository_;
+  Asker asker_;
 };
 
 }  // namespace corten::registry::clean

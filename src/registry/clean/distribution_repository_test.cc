@@ -16,7 +16,10 @@ class Fake {
  public:
   Fake() : server_([this](const std::string& request) { return serve(request); }) {}
   DistributionRepository repository() {
-    return {access_, Hosts().origin(fmt::format("127.0.0.1:{}", server_.port())), "team/app"};
+    return {access_,
+            Hosts().origin(fmt::format("127.0.0.1:{}", server_.port())),
+            "team/app",
+            {.first_pause_ms = 1}};
   }
   std::string put(const std::string& bytes) {
     std::string digest = Digest::of(bytes).to_string();
@@ -28,12 +31,15 @@ class Fake {
         answer("200 OK", "", "Docker-Content-Digest: " + digest + "\r\n");
   }
   std::map<std::string, std::string> answers;
+  std::map<std::string, int> fails_first;  // so many times
   std::vector<std::string> seen;
 
  private:
   std::string serve(const std::string& request) {
     std::string line = request.substr(0, request.find(" HTTP"));
     seen.push_back(line);
+    if (auto at = fails_first.find(line); at != fails_first.end() && at->second-- > 0)
+      return answer("503 Service Unavailable", "");
     if (auto at = answers.find(line); at != answers.end()) return at->second;
     return answer("404 Not Found", R"({"errors":[{"code":"MANIFEST_UNKNOWN"}]})");
   }
@@ -80,6 +86,35 @@ TEST(DistributionRepository, ReferrersWhereThereIsNoSuchApi) {
   fake.answers["GET /v2/team/app/referrers/sha256:d"] =
       answer("200 OK", R"({"manifests":[{"digest":"sha256:r"}]})");
   EXPECT_EQ(fake.repository().referrers("sha256:d"), std::vector<std::string>{"sha256:r"});
+}
+
+// Whatever is on a later page must not be taken for unreferenced.
+TEST(DistributionRepository, ReferrersOfAllPages) {
+  Fake fake;
+  fake.answers["GET /v2/team/app/referrers/sha256:d"] =
+      answer("200 OK", R"({"manifests":[{"digest":"sha256:a"}]})",
+             "Link: </v2/team/app/referrers/sha256:d?last=a>; rel=\"next\"\r\n");
+  fake.answers["GET /v2/team/app/referrers/sha256:d?last=a"] =
+      answer("200 OK", R"({"manifests":[{"digest":"sha256:b"}]})");
+  fake.fails_first["GET /v2/team/app/referrers/sha256:d?last=a"] = 1;
+  EXPECT_EQ(fake.repository().referrers("sha256:d"), (std::vector<std::string>{"sha256:a", "sha256:b"}));
+}
+
+// A registry that is busy for a moment ends no cleaning half done.
+TEST(DistributionRepository, WhatMayPassIsTriedAgain) {
+  Fake fake;
+  std::string digest = fake.put(kImage);
+  fake.answers["GET /v2/team/app/tags/list?n=1000"] = answer("200 OK", R"({"tags":["a"]})");
+  fake.tag("a", digest);
+  fake.answers["DELETE /v2/team/app/manifests/" + digest] = answer("202 Accepted", "");
+  for (const char* line : {"GET /v2/team/app/tags/list?n=1000", "HEAD /v2/team/app/manifests/a"})
+    fake.fails_first[line] = 2;
+  fake.fails_first["GET /v2/team/app/manifests/" + digest] = 4;
+  fake.fails_first["DELETE /v2/team/app/manifests/" + digest] = 1;
+  DistributionRepository repository = fake.repository();
+  EXPECT_EQ(repository.list().tags["a"], digest);
+  EXPECT_EQ(repository.read_manifest(digest), kImage);
+  EXPECT_NO_THROW(repository.remove(digest));
 }
 
 TEST(DistributionRepository, DeletionsThatAreRefused) {

@@ -20,18 +20,7 @@ namespace {
 constexpr int kMetadataTimeoutMs = 1000;  // nobody is there, outside of Amazon's machines
 constexpr size_t kMaxTokenBytes = 64 << 10;
 
-// What one source says: credentials, or why not, and whether the search must end with it.
-struct Said {
-  std::optional<AwsCredentials> found = {};
-  std::string why = {};
-  bool is_final = false;
-};
-Said nothing(std::string why) {
-  return {{}, std::move(why), false};
-}
-Said broken(std::string why) {
-  return {{}, std::move(why), true};
-}
+using Said = SourceAnswer<AwsCredentials>;
 
 http::Client metadata_client() {
   return http::Client({.proxies = {}, .timeouts = {kMetadataTimeoutMs, kMetadataTimeoutMs}, .attempts = 1});
@@ -68,7 +57,7 @@ Said checked(const AwsContext& context, AwsCredentials credentials) {
   bool is_amazon = !has_own_endpoint(context.environment, "ecr");
   if (is_amazon && !may_be_access_key(credentials.access_key))
     return broken("the access key id is none: 16 to 128 letters and digits are");
-  return {std::move(credentials), "", false};
+  return credentials;
 }
 
 Said from_variables(const AwsContext& context) {
@@ -125,7 +114,7 @@ Said by_role(const AwsContext& context, const AwsProfile& profile, const std::st
   if (!said.found) return said;
   try {
     Sts sts{context.http, context.clock, context.environment, region};
-    return {sts.assume_role(*said.found, role), "", false};
+    return sts.assume_role(*said.found, role);
   } catch (const Error& error) {
     return broken(error.what());
   }
@@ -245,26 +234,18 @@ Said from_instance(const AwsContext& context) {
 
 CredentialSearch search_credentials(const AwsContext& context, const std::string& region) {
   CredentialSearch search;
-  auto take = [&](const char* name, Said said) {
-    if (said.found)
-      search.found = std::move(said.found);
-    else
-      search.tried.push_back({name, said.why});
-    return search.found || said.is_final;
-  };
-  if (take("environment", from_variables(context))) return search;
-  if (take("web identity", from_web_identity(context, region))) return search;
-  if (take("profile", from_profile(context, region))) return search;
-  if (take("container", from_container(context))) return search;
-  take("instance metadata", from_instance(context));
+  if (search.take("environment", from_variables(context))) return search;
+  if (search.take("web identity", from_web_identity(context, region))) return search;
+  if (search.take("profile", from_profile(context, region))) return search;
+  if (search.take("container", from_container(context))) return search;
+  search.take("instance metadata", from_instance(context));
   return search;
 }
 
 AwsCredentials require_credentials(const AwsContext& context, const std::string& region) {
   CredentialSearch search = search_credentials(context, region);
   if (search.found) return std::move(*search.found);
-  std::string tried = "no AWS credentials:";
-  for (const TriedSource& source : search.tried) tried += fmt::format("\n  {}: {}", source.name, source.why);
+  const std::string tried = search.told("no AWS credentials:");
   fail_invalid_credentials(tried);
 }
 

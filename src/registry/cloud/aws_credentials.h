@@ -5,25 +5,17 @@
 // is not set up gives nothing and says why; one that is set up and broken ends the search, since what a later
 // one gave would be somebody else.
 #pragma once
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "base/clock.h"
 #include "http/client.h"
 #include "registry/cloud/aws_config.h"
 #include "registry/cloud/sigv4.h"
+#include "registry/cloud/source_chain.h"
 
 namespace corten::registry::cloud {
 
-struct TriedSource {
-  std::string name, why;
-};
-
-struct CredentialSearch {
-  std::optional<AwsCredentials> found;
-  std::vector<TriedSource> tried;  // that gave nothing
-};
+using CredentialSearch = SourceSearch<AwsCredentials>;
 
 struct AwsContext {
   http::Client& http;  // for STS

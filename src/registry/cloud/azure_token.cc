@@ -17,17 +17,7 @@ namespace {
 constexpr int kMetadataTimeoutMs = 1000;
 constexpr size_t kMaxTokenBytes = 64 << 10;
 
-struct Said {
-  std::optional<AzureToken> found = {};
-  std::string why = {};
-  bool is_final = false;
-};
-Said nothing(std::string why) {
-  return {{}, std::move(why), false};
-}
-Said broken(std::string why) {
-  return {{}, std::move(why), true};
-}
+using Said = SourceAnswer<AzureToken>;
 
 std::string authority(const Environment& get) {
   std::string host = get("AZURE_AUTHORITY_HOST");
@@ -64,7 +54,7 @@ Said from_directory(const AzureContext& context, const std::string& resource, co
     if (answer.status != 200) return broken("the directory refused: " + refusal(answer));
     AzureToken token = token_in(answer.body, "access_token", source);
     token.tenant = tenant;
-    return {std::move(token)};
+    return token;
   } catch (const Error& error) {
     return broken(error.what());
   }
@@ -109,7 +99,7 @@ Said from_cli(const std::string& resource) {
     }
     AzureToken token = token_in(result.output, "accessToken", "the Azure CLI");
     token.tenant = Json::parse(result.output, kMaxAnswerBytes).get_string("tenant");
-    return {std::move(token)};
+    return token;
   } catch (const Error& error) {
     return nothing(error.what());
   }
@@ -129,7 +119,7 @@ Said from_managed_identity(const AzureContext& context, const std::string& resou
     http::Client client({.proxies = {}, .timeouts = {kMetadataTimeoutMs, kMetadataTimeoutMs}, .attempts = 1});
     Answer answer = ask(client, {.url = url, .fields = {{"Metadata", "true"}}});
     if (answer.status != 200) return nothing(fmt::format("{} answered {}", host, refusal(answer)));
-    return {token_in(answer.body, "access_token", "the managed identity")};
+    return token_in(answer.body, "access_token", "the managed identity");
   } catch (const Error& error) {
     return nothing(error.what());
   }
@@ -154,25 +144,17 @@ std::string azure_manager(const Environment& environment) {
 AzureSearch search_azure_token(const AzureContext& context, const std::string& resource,
                                bool only_variables) {
   AzureSearch search;
-  auto take = [&](const char* name, Said said) {
-    if (said.found)
-      search.found = std::move(said.found);
-    else
-      search.tried.push_back({name, said.why});
-    return search.found || said.is_final;
-  };
-  if (take("service principal", from_service_principal(context, resource))) return search;
-  if (take("workload identity", from_workload(context, resource)) || only_variables) return search;
-  if (take("Azure CLI", from_cli(resource))) return search;
-  take("managed identity", from_managed_identity(context, resource));
+  if (search.take("service principal", from_service_principal(context, resource))) return search;
+  if (search.take("workload identity", from_workload(context, resource)) || only_variables) return search;
+  if (search.take("Azure CLI", from_cli(resource))) return search;
+  search.take("managed identity", from_managed_identity(context, resource));
   return search;
 }
 
 AzureToken require_azure_token(const AzureContext& context, const std::string& resource) {
   AzureSearch search = search_azure_token(context, resource);
   if (search.found) return std::move(*search.found);
-  std::string tried = "no Azure credentials:";
-  for (const TriedSource& source : search.tried) tried += fmt::format("\n  {}: {}", source.name, source.why);
+  const std::string tried = search.told("no Azure credentials:");
   throw Error(ErrorCode::kPermission, tried)
       .with_hint("Please run: az login (or set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET)");
 }

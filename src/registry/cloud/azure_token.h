@@ -4,13 +4,12 @@
 //
 // Source: Microsoft identity platform, "OAuth 2.0 client credentials flow"; azure-sdk DefaultAzureCredential.
 #pragma once
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "http/client.h"
 #include "registry/cloud/aws_config.h"
 #include "registry/cloud/aws_credentials.h"
+#include "registry/cloud/source_chain.h"
 
 namespace corten::registry::cloud {
 
@@ -25,10 +24,7 @@ struct AzureToken {
   std::string source;
 };
 
-struct AzureSearch {
-  std::optional<AzureToken> found;
-  std::vector<TriedSource> tried;
-};
+using AzureSearch = SourceSearch<AzureToken>;
 // `resource`: "https://management.azure.com". `only_variables`: what asks no program and no metadata service.
 AzureSearch search_azure_token(const AzureContext& context, const std::string& resource,
                                bool only_variables = false);

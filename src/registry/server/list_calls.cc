@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "http/url.h"
 #include "oci/media_type.h"
 #include "oci/reference.h"
 #include "registry/server/service.h"
@@ -48,7 +49,8 @@ Json::Array take_page(const std::vector<std::string>& names, const Page& page, c
   Json::Array taken;
   for (; at != names.end() && taken.size() < count; ++at) taken.emplace_back(*at);
   if (at != names.end() && !taken.empty())
-    add_link(answer, path, fmt::format("n={}&last={}", count, percent_encode(taken.back().as_string())));
+    add_link(answer, path,
+             fmt::format("n={}&last={}", count, http::percent_encode(taken.back().as_string())));
   return taken;
 }
 
@@ -107,8 +109,8 @@ std::unique_ptr<Call> Service::list_referrers(const RequestHead& head, const std
         if (wanted && descriptor.get_string("artifactType") != *wanted) continue;
         if (manifests.size() == count || (!manifests.empty() && bytes + entry->size() > kReferrersBytes)) {
           if (count == 0) break;
-          std::string query = fmt::format("n={}&last={}", count, percent_encode(last));
-          if (wanted) query += "&artifactType=" + percent_encode(*wanted);
+          std::string query = fmt::format("n={}&last={}", count, http::percent_encode(last));
+          if (wanted) query += "&artifactType=" + http::percent_encode(*wanted);
           add_link(answer, fmt::format("/v2/{}/referrers/{}", repository, subject->to_string()), query);
           break;
         }

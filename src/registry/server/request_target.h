@@ -24,7 +24,4 @@ struct Target {
 // for what is malformed: escapes that are none, control characters (also escaped), too many parts.
 std::optional<Target> parse_target(std::string_view text);
 
-// For a path or a query of ours: everything but unreserved characters is escaped.
-std::string percent_encode(std::string_view text);
-
 }  // namespace corten::registry::serving
