@@ -38,7 +38,7 @@ std::string RegistryImages::document(const oci::Reference& reference, oci::Descr
   }
   if (!reference.digest()) {
     // HEAD counts as no pull where pulls are counted, and is answered from memory.
-    auto found = remote_.find(reference);
+    auto found = remote_().find(reference);
     if (!found)
       throw Error(ErrorCode::kNotFound,
                   fmt::format("{}: the registry has no such image", reference.familiar()))
@@ -46,7 +46,7 @@ std::string RegistryImages::document(const oci::Reference& reference, oci::Descr
                      reference.repository_only().familiar() + "'");
     return document(reference.with_digest(found->digest), descriptor);
   }
-  registry::RemoteManifest found = remote_.manifest(reference);
+  registry::RemoteManifest found = remote_().manifest(reference);
   store_.write_blob(found.bytes);
   descriptor = found.descriptor;
   return found.bytes;
@@ -58,24 +58,44 @@ Digest RegistryImages::resolve(const oci::Reference& reference) {
   return descriptor.digest;
 }
 
-BaseImage RegistryImages::image(const oci::Reference& reference, const oci::Platform& platform) {
-  TraceSpan span("ask the registry for an image");
+std::optional<RegistryImages::Found> RegistryImages::find(const oci::Reference& reference,
+                                                          const oci::Platform& platform, bool is_offline) {
   constexpr int kMaxDepth = 4;
-  oci::Descriptor descriptor;
+  Found found;
   oci::Reference asked = reference;
-  std::string bytes = document(asked, descriptor);
-  for (int depth = 0; oci::is_index_type(descriptor.media_type); depth++) {
+  for (int depth = 0;; depth++) {
+    if (is_offline && (!asked.digest() || !store_.has_blob(*asked.digest()))) return std::nullopt;
+    found.bytes = document(asked, found.descriptor);
+    if (!oci::is_index_type(found.descriptor.media_type)) return found;
     if (depth > kMaxDepth) fail(ErrorCode::kInvalid, "{}: indexes nest too deep", reference.familiar());
-    const oci::Index index = oci::parse_index(bytes, descriptor.media_type);
+    const oci::Index index = oci::parse_index(found.bytes, found.descriptor.media_type);
     const oci::Descriptor* chosen = oci::choose_manifest(index, platform);
     if (!chosen)
       throw Error(ErrorCode::kNotFound,
                   fmt::format("{}: no image for platform {}", reference.familiar(), platform.format()))
           .with_hint("it has " + platforms_of(index));
     asked = reference.repository_only().with_digest(chosen->digest);
-    bytes = document(asked, descriptor);
   }
-  return open(reference, descriptor, bytes);
+}
+
+BaseImage RegistryImages::image(const oci::Reference& reference, const oci::Platform& platform) {
+  TraceSpan span("ask the registry for an image");
+  const Found found = *find(reference, platform, false);
+  return open(reference, found.descriptor, found.bytes);
+}
+
+std::optional<BaseImage> RegistryImages::stored_image(const oci::Reference& reference,
+                                                      const oci::Platform& platform) {
+  const auto found = find(reference, platform, true);
+  if (!found) return std::nullopt;
+  const oci::Manifest manifest = oci::parse_manifest(found->bytes, found->descriptor.media_type);
+  if (!store_.has_blob(manifest.config.digest)) return std::nullopt;
+  BaseImage image = open(reference, found->descriptor, found->bytes);
+  for (size_t i = 0; i < manifest.layers.size(); i++)
+    if (!imported_layer(manifest.layers[i], image.config.diff_ids[i], store_) &&
+        !store_.has_blob(manifest.layers[i].digest))
+      return std::nullopt;
+  return image;
 }
 
 LayoutImages RegistryImages::images(const oci::Reference& reference) {
@@ -111,7 +131,7 @@ BaseImage RegistryImages::open(const oci::Reference& reference, const oci::Descr
   if (store_.has_blob(manifest.config.digest)) {
     config = store_.read_blob(manifest.config.digest, oci::kMaxConfigBytes);
   } else {
-    config = remote_.read_blob(reference, manifest.config, oci::kMaxConfigBytes);
+    config = remote_().read_blob(reference, manifest.config, oci::kMaxConfigBytes);
     store_.write_blob(config);
   }
   BaseImage image;
@@ -151,7 +171,7 @@ store::Rootfs RegistryImages::fetch_layers(const oci::Reference& reference, cons
     auto task = std::make_shared<std::packaged_task<void()>>([this, &reference, &blob, &place] {
       const std::string path = place / blob.digest.hex();
       UniqueFd file = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0644);
-      remote_.fetch_blob(reference, blob, file.get(), [&](uint64_t at) {
+      remote_().fetch_blob(reference, blob, file.get(), [&](uint64_t at) {
         if (options_.watch) options_.watch(blob, at);
       });
       file.close_checked(path);

@@ -58,9 +58,13 @@ CORTEN_STORE="$T/store5" build . -t twice
 equal "$(tail -n +$((requests_before + 1)) access | grep -c 'manifests/v1')" 1 "questions for v1"
 printf 'FROM %s/team/page@%s\nRUN cat /page >/copy\nCMD ["cat", "/copy"]\n' "$HOST" "$digest" >Dockerfile
 CORTEN_STORE="$T/store3" build . -t pinned
-requests_before=$(requests)
-CORTEN_STORE="$T/store3" build . -t pinned
-equal "$(requests)" "$requests_before" "requests for a digest that is in the store"
+for policy in missing always never; do
+  requests_before=$(requests)
+  CORTEN_STORE="$T/store3" build . -t pinned --pull=$policy
+  equal "$(requests)" "$requests_before" "requests for a digest that is in the store, with --pull=$policy"
+done
+CORTEN_STORE="$T/store6" "$CORTEN" build . --pull=never >never 2>&1 && fail "a digest that the store does not have"
+holds "$(cat never)" "Base image '$HOST/team/page@$digest' not found locally"
 
 # A tag that must not move, and latest that would go back.
 "$CORTEN" tag "$HOST/team/page:v2" "$HOST/team/page:sha-1"
@@ -107,6 +111,6 @@ if docker_registry; then
   equal "$(cat pulled)" "$id" "the id after docker-registry"
   stop_registry
 fi
-for store in store2 store3 store4 store5; do
+for store in store2 store3 store4 store5 store6; do
   [ ! -d "$T/$store" ] || CORTEN_STORE="$T/$store" "$CORTEN" prune --everything --force >/dev/null
 done
