@@ -150,15 +150,13 @@ std::optional<oci::Descriptor> known_blob(const store::LayerRef& layer, const Co
 
 oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads,
                             store::Store& store, const Cancellation& cancellation) {
-  auto diff = store.layers().find_diff(layer);
-  std::optional<store::LayerBlob> came_as = diff ? imported_blob(layer, diff->diff_id, store) : std::nullopt;
-  if (came_as && !compression.force) return descriptor_of(*came_as, compression_of(*came_as, store));
-  std::string format = format_name(compression);
-  if (diff)
-    if (auto known = store.layers().find_blob(diff->diff_id, format); known && store.has_blob(known->digest))
-      return descriptor_of(*known, compression.kind);
+  if (auto known = known_blob(layer, compression, store); known && store.has_blob(known->digest))
+    return *known;
 
   TraceSpan span("compress a layer");
+  const auto diff = store.layers().find_diff(layer);
+  const auto came_as = diff ? imported_blob(layer, diff->diff_id, store) : std::nullopt;
+  const std::string format = format_name(compression);
   if (diff && !came_as && format == archive::kGzipFormatName)
     if (auto blob = changed_blob(layer, *diff, threads, store)) return descriptor_of(*blob, compression.kind);
 
