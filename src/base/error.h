@@ -21,6 +21,7 @@ enum class ErrorCode {
   kUnsupported,  // this machine, or this version, cannot do it
   kCorrupt,      // bytes do not have the digest, size or form that they must have
   kNoSpace,      // disk, inodes or a limit is used up
+  kLost,         // what was known to lie elsewhere is not to be had there any more
   kCancelled,    // the user, or a failure elsewhere, ended it
   kIo,           // the system failed otherwise; see errno
   kFailed,       // a child process (a RUN step, a helper) failed

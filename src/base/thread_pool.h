@@ -17,11 +17,18 @@ namespace corten {
 class Cancellation {
  public:
   void cancel() { *flag_ = true; }
-  bool is_cancelled() const { return *flag_; }
+  bool is_cancelled() const { return *flag_ || (parent_ && parent_->is_cancelled()); }
+  // One that is cancelled with this one, or alone.
+  Cancellation child() const {
+    Cancellation made;
+    made.parent_ = std::make_shared<const Cancellation>(*this);
+    return made;
+  }
   void check() const;  // throws Error(kCancelled)
 
  private:
   std::shared_ptr<std::atomic<bool>> flag_ = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<const Cancellation> parent_;
 };
 
 // Threads that take tasks in the order they were given; one is made when a task finds none idle, up to a

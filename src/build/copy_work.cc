@@ -10,6 +10,11 @@ static std::string place_name(const TreeRef& ref) {
   return ref.kind == TreeRef::Kind::kScratch ? "scratch" : "stage";
 }
 
+// The files that names of users and groups are looked up in.
+static void need_accounts(const StageRootfs& rootfs, store::Layers& layers) {
+  layers.need_for(rootfs.refs(), {RootfsPath("etc/passwd"), RootfsPath("etc/group")});
+}
+
 PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) const {
   TraceSpan span("COPY and ADD: select, key");
   StageRootfs rootfs = inputs_.rootfs_of(step.base);
@@ -38,6 +43,7 @@ PreparedStep StepWork::prepare_copy(const Step& step, const CopyStep& copy) cons
     store::EmptyTree nothing;
     store::LayerBuilder builder(copy.link ? static_cast<const store::Tree&>(nothing) : view);
     // Only --chown asks for names; reading the accounts walks the whole stack.
+    if (!copy.link && copy.owner) need_accounts(rootfs, executor_.store.layers());
     store::Accounts accounts = copy.link || !copy.owner
                                    ? store::Accounts::parse("", "")
                                    : store::Accounts::load(view, executor_.store.contents());
@@ -55,8 +61,12 @@ PreparedStep StepWork::prepare_workdir(const Step& step, const WorkdirStep& work
   prepared.work = [this, &workdir, rootfs](Lead&, sandbox::ResourceUse&) {
     store::RootfsView view = executor_.store.layers().view(rootfs.refs());
     store::LayerBuilder builder(view);
+    const bool has_owner = !workdir.user.empty();
+    if (has_owner) need_accounts(rootfs, executor_.store.layers());
     make_workdir(workdir.path,
-                 workdir_owner(store::Accounts::load(view, executor_.store.contents()), workdir.user),
+                 has_owner
+                     ? workdir_owner(store::Accounts::load(view, executor_.store.contents()), workdir.user)
+                     : Owner(),
                  builder);
     return store::LayerRef{executor_.store.layers().save(with_clock_times(builder.finish())),
                            rootfs.newest + 1};

@@ -184,8 +184,12 @@ int64_t start_time(const std::string& marker) {
 
 }  // namespace
 
+store::Owners body_owners(const sandbox::Entered& entered) {
+  return {.mapping = entered.mapping.to_string(), .recorded = entered.records_owners()};
+}
+
 store::Owners body_owners(const Executor& executor) {
-  return {.mapping = executor.entered.mapping.to_string(), .recorded = executor.entered.records_owners()};
+  return body_owners(executor.entered);
 }
 
 store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Executor& executor) {
@@ -196,6 +200,7 @@ store::LayerRef execute_run(const RunStep& step, const RunInputs& inputs, Execut
         .with_hint(sandbox::main_obstacle(executor.entered).climb);
   int64_t layer_time = inputs.below.newest + 1;
   bool keep_times = executor.request.timestamps == Timestamps::kSource;
+  executor.store.layers().need(inputs.below.refs());
   store::RootfsView view = executor.store.layers().view(inputs.below.refs());
   TempDir place = executor.store.temporary("run");
   const store::Owners owners = body_owners(executor);

@@ -20,6 +20,8 @@
 
 namespace corten::build {
 
+struct BuildResult;
+class Caches;
 class Explainer;
 class Journal;
 
@@ -48,17 +50,22 @@ struct Executor {
   std::string build = "";                                    // its id
   Explainer* explainer = nullptr;                            // null: misses are not explained
   Journal* journal = nullptr;                                // null: none is kept
+  Caches* caches = nullptr;                                  // null: none came from elsewhere
   ProcessorSlots* slots = nullptr;                           // null: as many RUNs at once as there are
   const sandbox::LockKeeper* lock_keeper = nullptr;          // needed where steps run in namespaces
   // Called with each layer that this build makes and an image of it will have, with the time that it leaves
   // with.
   std::function<void(const store::LayerRef&)> layer_made;
+  // Called when every step has its layer: makes sure that what the outputs will read is here. Error(kLost)
+  // makes another pass.
+  std::function<void(const BuildResult&)> settle;
   // Where a step's writes go; asked when the first RUN is executed, and not again.
   std::function<sandbox::Uppers()> uppers = [] { return sandbox::Uppers::kOnStore; };
   std::shared_ptr<StepTrees> trees = std::make_shared<StepTrees>();
 };
 
 // How the bodies that this executor makes have their owners.
+store::Owners body_owners(const sandbox::Entered& entered);
 store::Owners body_owners(const Executor& executor);
 
 // A source of a mount, resolved: the files, and the layers when it is a root file system.

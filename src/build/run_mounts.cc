@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/wait_lock.h"
+#include "build/caches.h"
 #include "store/directory_body.h"
 #include "store/layer_builder.h"
 
@@ -241,6 +242,10 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
       // Copies, not links: a step writes to them.
       store::make_directory_body(manifest, layer_time_, executor_.store.contents(), place / "data",
                                  {.may_link = false, .owners = body_owners(executor_)});
+    } else if (executor_.caches &&
+               executor_.caches->fill_mount(use.cache_id, place.path(), body_owners(executor_))) {
+      // What it saw where it comes from is there before it is: a mount without is not taken for its own.
+      if (path_exists(place / "seen")) rename_if_free(place / "seen", directory + "/seen");
     } else if (mkdir((place / "data").c_str(), 0755) != 0) {
       fail_errno("make cache mount {}", use.cache_id);
     }
@@ -271,6 +276,7 @@ void RunMounts::add_cache(const MountUse& use, const MountSource& source) {
   descriptors_.push_back(std::move(root));
   mounts_.push_back(std::move(made));
   if (!mount.read_only) caches_.push_back({directory, data});
+  if (executor_.caches) executor_.caches->mount_used(use.cache_id);
 }
 
 void RunMounts::add_bind(const dockerfile::Mount& mount, const MountSource& source) {

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "build/caches.h"
 #include "build/explainer.h"
 #include "build/journal.h"
 #include "build/read_list.h"
@@ -42,7 +43,7 @@ class Solver : public Inputs {
         flights_(HostPath{executor.store.lock_path("x")}.parent(), executor.build, executor.cancellation) {
     result_.plan = std::move(plan);
     result_.steps.resize(steps().size());
-    waiting_.resize(steps().size());
+    told_.resize(steps().size());
     users_.resize(steps().size());
     for (const Step& step : steps()) {
       if (!std::holds_alternative<RunStep>(step.work)) continue;
@@ -61,7 +62,6 @@ class Solver : public Inputs {
     for (const Step& step : steps()) {
       VertexInfo info{step.id, step.name, step.inputs(), step.span};
       events_.planned(info);
-      waiting_[index(step.id)] = info.inputs.size();
       for (StepId input : info.inputs) users_[index(input)].push_back(step.id);
     }
     {
@@ -70,10 +70,8 @@ class Solver : public Inputs {
       work_ = &work;
       ThreadPool pool(kThreadsPerSlot * steps_at_once(executor_.request.threads));
       pool_ = &pool;
-      std::unique_lock lock(mutex_);
-      for (const Step& step : steps())
-        if (waiting_[index(step.id)] == 0) start(step.id);
-      changed_.wait(lock, [&] { return running_ == 0; });
+      // Each pass that ends with a loss has forgotten a layer for good, so there is a last one.
+      while (!pass()) continue;
     }
     if (error_) std::rethrow_exception(error_);
     executor_.cancellation.check();
@@ -84,18 +82,45 @@ class Solver : public Inputs {
   static size_t index(StepId id) { return static_cast<size_t>(id); }
   const std::vector<Step>& steps() const { return result_.plan.steps; }
 
+  // True when there is nothing more to do: all have their layers, or one failed.
+  bool pass() {
+    std::unique_lock lock(mutex_);
+    is_lost_ = false;
+    result_.cached_steps = result_.executed_steps = 0;
+    waiting_.clear();
+    for (const Step& step : steps()) waiting_.push_back(step.inputs().size());
+    for (const Step& step : steps())
+      if (waiting_[index(step.id)] == 0) start(step.id);
+    changed_.wait(lock, [&] { return running_ == 0; });
+    if (error_ || executor_.cancellation.is_cancelled()) return true;
+    if (is_lost_) return false;
+    lock.unlock();
+    try {
+      if (executor_.settle) executor_.settle(result_);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kLost) throw;
+      return false;
+    }
+    return true;
+  }
+
   // --- between steps; mutex_ is held -----------------------------------------------------------------------
 
   void start(StepId id) {
+    if (is_lost_) return;  // the next pass does
     running_++;
     pool_->submit([this, id] { work_on(id); });
   }
 
   // A step that gave a layer starts those that waited for it alone. The first failure cancels the rest.
   void ended(StepId id, StepState state, const std::exception_ptr& error) {
-    if (state == StepState::kDone || state == StepState::kCached) {
-      result_.steps[index(id)].was_cached = state == StepState::kCached;
-      (state == StepState::kCached ? result_.cached_steps : result_.executed_steps)++;
+    if (state == StepState::kLost) {
+      is_lost_ = true;
+    } else if (state == StepState::kDone || state == StepState::kCached) {
+      // What an earlier pass executed is no less executed for being found in this one.
+      const bool is_executed = state == StepState::kDone || told_[index(id)].end == StepState::kDone;
+      result_.steps[index(id)].was_cached = !is_executed;
+      (is_executed ? result_.executed_steps : result_.cached_steps)++;
       for (StepId user : users_[index(id)])
         if (--waiting_[index(user)] == 0) start(user);
     } else {
@@ -139,13 +164,17 @@ class Solver : public Inputs {
       std::string text;
       JournalStep entry{.id = id, .name = step.name, .line = step.span.line};
       entry.started_ns = executor_.clock.now_ns();
+      // A pass before may have told of it: then only what happens to it anew is told.
+      Told& told = told_[index(id)];
+      const bool was_told = told.end.has_value();
       try {
-        events_.started(id);
+        if (!told.is_begun) events_.started(id);
+        told.is_begun = true;
         life.enter(StepState::kKeying);
         solve_step(step, life, entry);
       } catch (Error& e) {
         if (!e.span()) e.set_span(step.span);
-        life.enter(e.code() == ErrorCode::kCancelled ? StepState::kCancelled : StepState::kFailed);
+        life.enter(state_of(e, life.state()));
         text = e.what();
         error = std::current_exception();
       } catch (const std::exception& e) {
@@ -153,12 +182,13 @@ class Solver : public Inputs {
         text = e.what();
         error = std::current_exception();
       }
-      entry.duration_ns = monotonic_ns() - began;
-      entry.state = state_name(life.state());
-      entry.error = text;
       try {
-        if (executor_.journal) executor_.journal->add(entry);
-        events_.finished(id, outcome_of(life.state()), text);
+        if (life.state() == StepState::kLost) {
+          events_.remark(id, text + "; what gave it runs again");
+        } else if (!was_told || life.state() != StepState::kCached) {
+          told.end = life.state();
+          tell(id, life.state(), entry, text, began);
+        }
       } catch (const std::exception&) {
         if (!error) error = std::current_exception();
         is_told = false;  // a log that cannot be written fails the build
@@ -166,6 +196,21 @@ class Solver : public Inputs {
     }
     std::lock_guard lock(mutex_);
     ended(id, is_told ? life.state() : StepState::kFailed, error);
+  }
+
+  // How a step ends with that error. What is lost while a step waits for its turn is a failure of ours.
+  static StepState state_of(const Error& error, StepState from) {
+    if (error.code() == ErrorCode::kCancelled) return StepState::kCancelled;
+    if (error.code() == ErrorCode::kLost && may_follow(from, StepState::kLost)) return StepState::kLost;
+    return StepState::kFailed;
+  }
+
+  void tell(StepId id, StepState state, JournalStep& entry, const std::string& text, int64_t began) {
+    entry.duration_ns = monotonic_ns() - began;
+    entry.state = state_name(state);
+    entry.error = text;
+    if (executor_.journal) executor_.journal->add(entry);
+    events_.finished(id, outcome_of(state), text);
   }
 
   static Outcome outcome_of(StepState state) {
@@ -204,6 +249,7 @@ class Solver : public Inputs {
       layer = find(step, key);  // of who led meanwhile
       if (!layer) {
         life.enter(StepState::kLeading);
+        if (told_[index(step.id)].end) events_.started(step.id);  // and ended, in a pass before
         tell_followed(step.id, turn.followed);
         layer = lead(step, key, prepared, *turn.lead, entry);
       }
@@ -212,15 +258,22 @@ class Solver : public Inputs {
     auto manifest = executor_.store.layers().load(layer->id);
     finish(step, with_layer(prepared.below, prepared.layer, *manifest, executor_.clock.now_ns()), key);
     const bool is_made = life.state() == StepState::kLeading;
-    if (auto image = in_images_.find(step.id); is_made && image != in_images_.end() && executor_.layer_made)
+    std::vector<store::LayerRef> exported;
+    if (auto image = in_images_.find(step.id); image != in_images_.end())
       for (bool is_below_a_run : image->second)
-        executor_.layer_made({layer->id, exported_time(prepared.layer, is_below_a_run)});
+        exported.push_back({layer->id, exported_time(prepared.layer, is_below_a_run)});
+    if (is_made && executor_.layer_made)
+      for (const store::LayerRef& ref : exported) executor_.layer_made(ref);
+    if (executor_.caches)
+      executor_.caches->step_ended({.key = key, .kind = "exact", .layer = *layer, .record = step.name},
+                                   exported);
     life.enter(is_made ? StepState::kDone : StepState::kCached);
   }
 
   std::optional<store::LayerRef> find(const Step& step, const Digest& key) {
     if (step.no_cache) return std::nullopt;
     auto action = executor_.store.find_action(key);
+    if (!action && executor_.caches) action = executor_.caches->find(key);
     return action ? std::optional(action->layer) : std::nullopt;
   }
 
@@ -246,8 +299,8 @@ class Solver : public Inputs {
     } catch (const Error& error) {
       if (beside.joinable()) beside.join();
       note_use(use, entry);
-      lead.ended(error.code() == ErrorCode::kCancelled ? Lead::End::kCancelled : Lead::End::kFailed,
-                 error.what());
+      bool is_failure = error.code() != ErrorCode::kCancelled && error.code() != ErrorCode::kLost;
+      lead.ended(is_failure ? Lead::End::kFailed : Lead::End::kCancelled, error.what());
       throw;
     }
   }
@@ -305,7 +358,10 @@ class Solver : public Inputs {
   }
 
   StageRootfs rootfs_of_image(const Step& step, const FromStep& from) {
-    store::Rootfs base = from.image.layers();
+    std::optional<store::Rootfs> elsewhere;
+    if (executor_.caches) elsewhere = executor_.caches->base(from.image);
+    store::Rootfs base = elsewhere ? *elsewhere : from.image.layers();
+    if (executor_.caches) executor_.caches->base_used(from.image, base);
     StageRootfs rootfs;
     for (const store::LayerRef& layer : base) rootfs.layers.push_back({layer, true, false, false});
     int64_t created = kScratchTime;
@@ -333,12 +389,20 @@ class Solver : public Inputs {
   StepWork* work_ = nullptr;
   ThreadPool* pool_ = nullptr;
 
+  // How each step's end was told, in whatever pass; written by the step's own thread.
+  struct Told {
+    bool is_begun = false;
+    std::optional<StepState> end;
+  };
+  std::vector<Told> told_;
+
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   BuildResult result_;
   std::vector<size_t> waiting_;             // of each step, inputs that are not done
   std::vector<std::vector<StepId>> users_;  // of each step, those that have it as an input
   size_t running_ = 0;
+  bool is_lost_ = false;  // in this pass
   std::exception_ptr error_;
   bool failed_ = false;
 };

@@ -6,7 +6,7 @@
 //                  |         `--> cached, failed
 //                  `--> failed
 //
-// and from each of them but the ends: cancelled.
+// and from each of them but the ends: cancelled; from keying and leading: lost.
 #pragma once
 #include <string_view>
 
@@ -24,6 +24,7 @@ enum class StepState {
   kDone,       // an end: a new layer, and the action is recorded
   kFailed,     // an end
   kCancelled,  // an end: the user, or another step's failure
+  kLost,       // an end of this pass: a layer that it needs was known to lie elsewhere, and is not there
 };
 
 constexpr bool is_end(StepState state) {
@@ -37,19 +38,19 @@ constexpr bool may_follow(StepState from, StepState to) {
     case StepState::kWaiting:
       return to == StepState::kKeying;
     case StepState::kKeying:
-      return to == StepState::kKeyed || to == StepState::kFailed;
+      return to == StepState::kKeyed || to == StepState::kFailed || to == StepState::kLost;
     case StepState::kKeyed:
     case StepState::kQueued:
       return to == StepState::kCached || to == StepState::kFailed ||
              to == (from == StepState::kKeyed ? StepState::kQueued : StepState::kLeading);
     default:
-      return to == StepState::kDone || to == StepState::kFailed;
+      return to == StepState::kDone || to == StepState::kFailed || to == StepState::kLost;
   }
 }
 
 constexpr std::string_view state_name(StepState state) {
-  constexpr std::string_view kNames[] = {"waiting", "keying", "keyed",  "queued",   "leading",
-                                         "cached",  "done",   "failed", "cancelled"};
+  constexpr std::string_view kNames[] = {"waiting", "keying", "keyed",  "queued",    "leading",
+                                         "cached",  "done",   "failed", "cancelled", "lost"};
   return kNames[static_cast<int>(state)];
 }
 

@@ -18,8 +18,7 @@ PreparedStep StepWork::prepare(const Step& step) const {
 std::shared_ptr<const store::Tree> StepWork::tree_of(const TreeRef& ref) const {
   switch (ref.kind) {
     case TreeRef::Kind::kStep:
-      return std::make_shared<store::RootfsView>(
-          executor_.store.layers().view(inputs_.rootfs_of(ref.step).refs()));
+      return executor_.store.layers().tree(inputs_.rootfs_of(ref.step).refs());
     case TreeRef::Kind::kScratch:
       return std::make_shared<store::EmptyTree>();
     case TreeRef::Kind::kContext:

@@ -32,6 +32,12 @@ struct OtherFlags {
         "always: ask the registry for base images; never: only those of the store; default: missing");
     app.add_flag("--push", push, "push the image to the registry of its names (-o type=registry)");
     app.add_flag("--rm,--force-rm,--compress,-D,--debug", silent, "")->group("");
+    app.add_option("--cache-from", cache_from,
+                   "take steps from there: REF, or type=registry|local|s3[,KEY=VALUE...]; may be repeated")
+        ->allow_extra_args(false);
+    app.add_option("--cache-to", cache_to,
+                   "and keep them there: REF, or type=registry|local|inline|s3[,mode=max][,mounts=true]...")
+        ->allow_extra_args(false);
     app.add_flag("--squash", squash, "")->group("");
     auto hidden = [&](const char* names, std::vector<std::string>& values) {
       app.add_option(names, values, "")->group("")->allow_extra_args(false);
@@ -39,8 +45,6 @@ struct OtherFlags {
     hidden("--provenance", provenance);
     hidden("--sbom", sbom);
     hidden("--attest", attest);
-    hidden("--cache-from", cache_from);
-    hidden("--cache-to", cache_to);
     hidden("--isolation,--security-opt", ignored);
     hidden("--policy", policy);
   }
@@ -54,8 +58,6 @@ struct OtherFlags {
       return std::any_of(values.begin(), values.end(),
                          [](const std::string& v) { return !v.empty() && v != "false"; });
     };
-    refuse(wants(cache_to), "--cache-to",
-           "steps are remembered in the store, which can be kept between builds");
     refuse(wants(sbom), "--sbom", "build without it");
     refuse(!attest.empty(), "--attest", "build without it");
     refuse(wants(provenance), "--provenance", "pass --provenance=false");
@@ -64,7 +66,6 @@ struct OtherFlags {
       if (entitlement != "network.host" && entitlement != "security.insecure")
         fail(ErrorCode::kUsage, "--allow {}: it is one of network.host, security.insecure",
              quote(entitlement));
-    if (wants(cache_from)) print_warning("--cache-from is not used: steps are remembered in the store");
     if (squash) print_warning("--squash is not used, as with buildx: COPY --from=STAGE / / makes one layer");
     if (!ignored.empty()) print_warning("--isolation and --security-opt are not used, as with buildx");
   }
@@ -83,6 +84,22 @@ struct OtherFlags {
     for (OutputSpec& output : outputs)
       if (output.type == "image") is_added = output.is_pushed = true;
     if (!is_added) outputs.push_back(parse_output("type=registry"));
+  }
+
+  static std::vector<cache::Spec> caches(const std::vector<std::string>& texts,
+                                         cache::ParsedSpec (*parse)(std::string_view,
+                                                                    const cache::Variables&)) {
+    std::vector<cache::Spec> specs;
+    for (const std::string& text : texts) {
+      if (text.empty()) continue;
+      cache::ParsedSpec parsed = parse(text, [](const std::string& name) {
+        const char* value = getenv(name.c_str());
+        return std::string(value ? value : "");
+      });
+      for (const std::string& remark : parsed.remarks) print_warning(remark);
+      if (parsed.spec) specs.push_back(std::move(*parsed.spec));
+    }
+    return specs;
   }
 
   bool allows_insecure() const {
@@ -198,6 +215,8 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   limits.read(flags);
   others.check();
   flags.allows_insecure = others.allows_insecure();
+  flags.cache_from = OtherFlags::caches(others.cache_from, cache::parse_cache_from);
+  flags.cache_to = OtherFlags::caches(others.cache_to, cache::parse_cache_to);
   flags.pull = others.pull_policy();
   if (is_check) call = "check";
   if (!call.empty()) flags.call = parse_call(call);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "build/request.h"
+#include "cache/spec.h"
 #include "cli/app.h"
 #include "cli/build_calls.h"
 #include "cli/output_spec.h"
@@ -28,6 +29,7 @@ struct BuildFlags {
   std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size,
                       size_budget, max_size, min_free;
   Pull pull = Pull::kMissing;
+  std::vector<cache::Spec> cache_from, cache_to;
   Call call;  // --call, --check
   sandbox::ResourceLimits limits;
   int64_t step_timeout_ns = 0;

@@ -320,6 +320,41 @@ void check_outputs(const build::Request& request, const BuildFlags& flags) {
     print_warning("--annotation is not used: no output has a manifest");
 }
 
+// Whether an output reads files of the layers. What is only pushed is asked for where it goes.
+static bool reads_layers(const BuildFlags& flags) {
+  if (flags.outputs.empty() || flags.load) return true;
+  bool is_kept = !flags.tags.empty();
+  for (const OutputSpec& output : flags.outputs) {
+    if (output.rewrite_timestamp) return true;
+    if (output.goes_to_store()) is_kept = false;
+    if (output.goes_to_store() ? output.is_stored && !output.is_pushed : output.type != "cacheonly")
+      return true;
+  }
+  return is_kept;
+}
+
+void settle_outputs(const build::BuildResult& result, const BuildFlags& flags, store::Store& store,
+                    const PushTo& push) {
+  std::vector<store::LayerRef> absent;
+  for (const build::TargetPlan& target : result.plan.targets) {
+    const build::StageRootfs rootfs = result.rootfs(target);
+    for (size_t i = 0; i < rootfs.layers.size(); i++)
+      if (store.layers().is_absent(rootfs.layers[i].ref.id))
+        absent.push_back({rootfs.layers[i].ref.id, build::exported_time(rootfs, i)});
+  }
+  if (absent.empty()) return;
+  if (reads_layers(flags)) return store.layers().need(absent);
+  for (const OutputSpec& output : flags.outputs) {
+    if (!output.is_pushed) continue;
+    const oci::Reference to = oci::Reference::parse(names_of(output, flags).front());
+    const std::vector<std::string> mount_from = push.mount_from(to.registry());
+    parallel_for(absent.size(), 4, [&](size_t i) {
+      image::place_layer(absent[i], to, mount_from, output.compression, push.remote(), store,
+                         push.cancellation);
+    });
+  }
+}
+
 FinishedBuild write_outputs(const build::BuildResult& result, const build::Request& request,
                             const BuildFlags& flags, store::Store& store, build::Events& events, int vertex,
                             const PushTo& push) {
@@ -342,7 +377,16 @@ FinishedBuild write_outputs(const build::BuildResult& result, const build::Reque
   for (const OutputSpec& output : flags.outputs) {
     if (!output.goes_to_store()) continue;
     is_kept = false;
-    if (output.is_stored)
+    // An image in the store has all its layers; what is pushed need not have them here.
+    const bool is_whole =
+        !output.is_pushed ||
+        std::all_of(finished.images.begin(), finished.images.end(), [&](const auto& image) {
+          return std::none_of(image.layers.begin(), image.layers.end(), [&](const store::LayerRef& layer) {
+            return store.layers().is_absent(layer.id);
+          });
+        });
+    if (output.is_stored && !is_whole) say("not kept in the store: some of its layers stay where they are");
+    if (output.is_stored && is_whole)
       keep(maker.images(form_of(output, request)), names_of(output, flags), request, store, finished, say);
   }
   if (is_kept) keep(finished.images, names_of(usual, flags), request, store, finished, say);

@@ -31,6 +31,11 @@ struct PushTo {
   image::EarlyPush* early = nullptr;
 };
 
+// Makes sure that what the outputs will read of the result's layers is here, or in the registry that an
+// output goes to. Error(kLost) when a layer that lies elsewhere is not to be had.
+void settle_outputs(const build::BuildResult& result, const BuildFlags& flags, store::Store& store,
+                    const PushTo& push);
+
 // What can be said of the outputs before anything is built. Error(kUsage), Error(kUnsupported).
 void check_outputs(const build::Request& request, const BuildFlags& flags);
 

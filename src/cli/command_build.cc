@@ -19,6 +19,7 @@
 #include "build/run_limits.h"
 #include "build/solve.h"
 #include "build/stage_state.h"
+#include "cli/build_caches.h"
 #include "cli/build_elsewhere.h"
 #include "cli/build_flags.h"
 #include "cli/build_output.h"
@@ -325,6 +326,12 @@ int command_build(const Arguments& arguments) {
   // What is only looked at is looked at here.
   if (flags.call.name != "build") flags.pull = Pull::kNever;
   RegistrySession registry(cancellation, print_warning);
+  BuildCaches caches(session.store(), registry,
+                     {.from = flags.no_cache ? std::vector<cache::Spec>() : flags.cache_from,
+                      .to = flags.call.name == "build" ? flags.cache_to : std::vector<cache::Spec>(),
+                      .threads = threads,
+                      .owners = build::body_owners(session.entered()),
+                      .cancellation = cancellation});
   CommandLineSources sources(flags, session.store(), registry, threads, cancellation);
   for (const std::string& warning : sources.warnings()) print_warning(warning);
   build::Request request = make_request(flags, sources, platforms, threads);
@@ -364,6 +371,7 @@ int command_build(const Arguments& arguments) {
                            .build = record.id,
                            .explainer = &explainer,
                            .journal = &journal,
+                           .caches = caches.caches(),
                            .slots = &slots,
                            .lock_keeper = &lock_keeper,
                            .uppers = [&session] { return session.uppers().uppers; }};
@@ -401,6 +409,19 @@ int command_build(const Arguments& arguments) {
     for (const build::TargetPlan& target : plan.targets)
       if (target.stage.result != build::kNoStep) exporting.inputs.push_back(target.stage.result);
     events.planned(exporting);
+    caches.show(events, exporting.id + 1);
+    const PushTo push_to{.remote = [&]() -> registry::Remote& { return registry.remote(); },
+                         .mount_from =
+                             [&](const std::string& host) {
+                               std::vector<std::string> names = sources.base_repositories(host);
+                               for (std::string& name : caches.repositories(host))
+                                 names.push_back(std::move(name));
+                               return names;
+                             },
+                         .cancellation = cancellation};
+    executor.settle = [&](const build::BuildResult& result) {
+      settle_outputs(result, flags, session.store(), push_to);
+    };
     // Sent as soon as they are made, while later steps run.
     std::unique_ptr<image::EarlyPush> early = push_early(flags, sources, registry, session.store());
     image::LayersAhead::Options ahead_options{
@@ -413,12 +434,11 @@ int command_build(const Arguments& arguments) {
     sources.save_stat_caches();
     ahead.finish();
     if (early) early->finish();
+    PushTo with_early = push_to;
+    with_early.early = early.get();
     FinishedBuild finished =
-        export_result(result, request, flags, session.store(), events, exporting.id,
-                      {.remote = [&]() -> registry::Remote& { return registry.remote(); },
-                       .mount_from = [&](const std::string& host) { return sources.base_repositories(host); },
-                       .cancellation = cancellation,
-                       .early = early.get()});
+        export_result(result, request, flags, session.store(), events, exporting.id, with_early);
+    caches.finish();
     progress->finish();
     std::string remarks = limits.finish(result.executed_steps > 0);
     record.status = "done";

@@ -16,8 +16,11 @@ oci::Reference remote_name(const std::string& text) {
 }
 
 RegistrySession::RegistrySession(Cancellation cancellation, std::function<void(const std::string&)> warn,
-                                 std::string authfile)
-    : cancellation_(std::move(cancellation)), warn_(std::move(warn)), authfile_(std::move(authfile)) {}
+                                 std::string authfile, registry::RetryRules retry)
+    : cancellation_(std::move(cancellation)),
+      warn_(std::move(warn)),
+      authfile_(std::move(authfile)),
+      retry_(retry) {}
 
 registry::Remote& RegistrySession::remote() {
   std::lock_guard lock(mutex_);
@@ -30,7 +33,8 @@ registry::Remote& RegistrySession::remote() {
   options.http.timeouts.silence_ms = kSilenceMs;
   access_ = std::make_unique<registry::Access>(std::move(options));
   remote_ = std::make_unique<registry::Remote>(
-      *access_, *hosts_, registry::RemoteOptions{.retry = {}, .cancellation = cancellation_, .warn = warn_});
+      *access_, *hosts_,
+      registry::RemoteOptions{.retry = retry_, .cancellation = cancellation_, .warn = warn_});
   return *remote_;
 }
 

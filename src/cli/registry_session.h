@@ -22,7 +22,7 @@ class RegistrySession {
  public:
   // `warn` is told what people should know; from any thread.
   RegistrySession(Cancellation cancellation, std::function<void(const std::string&)> warn,
-                  std::string authfile = {});
+                  std::string authfile = {}, registry::RetryRules retry = {});
   registry::Remote& remote();
   source::RegistryImages& images(store::Store& store);
   // How far downloads are; before images() is asked for.
@@ -32,6 +32,7 @@ class RegistrySession {
   Cancellation cancellation_;
   std::function<void(const std::string&)> warn_;
   std::string authfile_;
+  registry::RetryRules retry_;
   std::function<void(const oci::Descriptor&, uint64_t)> watch_;
   std::mutex mutex_;
   std::unique_ptr<registry::Hosts> hosts_;

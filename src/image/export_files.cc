@@ -25,6 +25,7 @@ namespace {
 
 // All layers as one, each entry with the time that it is exported with.
 store::Manifest flatten(const store::Image& image, store::Store& store) {
+  store.layers().need(image.layers);
   store::Manifest all = store::flattened(image.layers, store.layers().view(image.layers), store.layers());
   std::vector<Entry> entries = all.entries();
   std::erase_if(entries, [](const Entry& e) { return e.path.is_root(); });

@@ -19,6 +19,7 @@ namespace corten::image {
 namespace {
 
 constexpr int kZstdLevel = 3;
+constexpr std::string_view kAsPulled = "as-pulled";
 
 void write_own_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to,
                    archive::TarHints* hints) {
@@ -33,8 +34,19 @@ void write_own_tar(const store::LayerRef& layer, store::Store& store, archive::B
 std::optional<store::LayerBlob> imported_blob(const store::LayerRef& layer, const DiffId& diff_id,
                                               store::Store& store) {
   if (layer.time != 0) return std::nullopt;
-  auto blob = store.layers().find_blob(diff_id, "as-pulled");
+  auto blob = store.layers().find_blob(diff_id, kAsPulled);
   return blob && store.has_blob(blob->digest) ? blob : std::nullopt;
+}
+
+// Of one that lies elsewhere, by what its place says of it.
+std::optional<oci::Descriptor> absent_blob(const store::LayerRef& layer, const DiffId& diff_id,
+                                           store::Store& store) {
+  auto blob = layer.time == 0 ? store.layers().find_blob(diff_id, kAsPulled) : std::nullopt;
+  if (!blob || store.has_blob(blob->digest)) return std::nullopt;
+  for (const store::LayerPlace& place : store.layers().places(layer.id))
+    if (place.blob == blob->digest)
+      return oci::Descriptor{.media_type = place.media_type, .digest = blob->digest, .size = blob->size};
+  return std::nullopt;
 }
 
 oci::LayerCompression compression_of(const store::LayerBlob& blob, store::Store& store) {
@@ -117,6 +129,7 @@ std::optional<store::LayerBlob> changed_blob(const store::LayerRef& layer, const
 
 // A layer of others is only the same tar again when it is read from the blob that it came as.
 void write_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to) {
+  store.layers().need({layer.id});
   if (auto diff = store.layers().find_diff(layer)) {
     if (auto blob = imported_blob(layer, diff->diff_id, store)) {
       UniqueFd fd = open_file(store.blob_path(blob->digest), O_RDONLY);
@@ -132,6 +145,7 @@ void write_tar(const store::LayerRef& layer, store::Store& store, archive::ByteS
 store::LayerDiff ensure_diff(const store::LayerRef& layer, store::Store& store,
                              const Cancellation& cancellation) {
   if (auto known = store.layers().find_diff(layer)) return *known;
+  store.layers().need({layer.id});
   HashedTar tar = hash_tar(layer, store, cancellation);
   store.layers().remember_diff(layer, tar.diff, tar.checkpoints);
   return tar.diff;
@@ -141,6 +155,8 @@ std::optional<oci::Descriptor> known_blob(const store::LayerRef& layer, const Co
                                           store::Store& store) {
   auto diff = store.layers().find_diff(layer);
   if (!diff) return std::nullopt;
+  if (auto elsewhere = absent_blob(layer, diff->diff_id, store); elsewhere && !compression.force)
+    return elsewhere;
   if (auto came_as = imported_blob(layer, diff->diff_id, store); came_as && !compression.force)
     return descriptor_of(*came_as, compression_of(*came_as, store));
   if (auto known = store.layers().find_blob(diff->diff_id, format_name(compression)))
@@ -148,10 +164,23 @@ std::optional<oci::Descriptor> known_blob(const store::LayerRef& layer, const Co
   return std::nullopt;
 }
 
+std::string format_of(const store::LayerRef& layer, const Compression& compression, store::Store& store) {
+  auto diff = store.layers().find_diff(layer);
+  const bool came_so = layer.time == 0 && diff && store.layers().find_blob(diff->diff_id, kAsPulled);
+  return came_so && !compression.force ? std::string(kAsPulled) : format_name(compression);
+}
+
 oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads,
                             store::Store& store, const Cancellation& cancellation) {
-  if (auto known = known_blob(layer, compression, store); known && store.has_blob(known->digest))
-    return *known;
+  auto is_here = [&](const std::optional<oci::Descriptor>& blob) {
+    return blob && store.has_blob(blob->digest);
+  };
+  auto known = known_blob(layer, compression, store);
+  if (!is_here(known) && store.layers().is_absent(layer.id)) {
+    store.layers().need({layer.id});  // and the blob that it came as
+    known = known_blob(layer, compression, store);
+  }
+  if (is_here(known)) return *known;
 
   TraceSpan span("compress a layer");
   const auto diff = store.layers().find_diff(layer);

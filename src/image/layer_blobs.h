@@ -31,6 +31,9 @@ oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& com
 std::optional<oci::Descriptor> known_blob(const store::LayerRef& layer, const Compression& compression,
                                           store::Store& store);
 
+// The name under which the store remembers what ensure_blob() gives: of the encoder, or of nobody here.
+std::string format_of(const store::LayerRef& layer, const Compression& compression, store::Store& store);
+
 // The uncompressed tar.
 void write_tar(const store::LayerRef& layer, store::Store& store, archive::ByteSink& to);
 

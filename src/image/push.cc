@@ -185,6 +185,30 @@ Pushed push(const ImageSet& set, const std::vector<oci::Reference>& names, const
   return Push(set, options, remote, store).run(names);
 }
 
+void place_layer(const store::LayerRef& layer, const oci::Reference& to,
+                 const std::vector<std::string>& mount_from, const Compression& compression,
+                 registry::Remote& remote, store::Store& store, const Cancellation& cancellation) {
+  const auto blob = known_blob(layer, compression, store);
+  if (!blob) return store.layers().need({layer.id});
+  registry::OutgoingBlob outgoing{*blob, {}, mount_from};
+  std::exception_ptr lost;  // is no failure of the transfer
+  outgoing.open = [&](uint64_t offset) {
+    try {
+      ensure_blob(layer, compression, 1, store, cancellation);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kLost) lost = std::current_exception();
+      throw;
+    }
+    return std::make_unique<BlobFile>(store.blob_path(blob->digest), offset);
+  };
+  try {
+    remote.push_blob(to, outgoing);
+  } catch (const Error&) {
+    if (lost) std::rethrow_exception(lost);
+    throw;
+  }
+}
+
 std::string summary_of(const Pushed& pushed, int64_t took_ns) {
   if (pushed.is_unchanged)
     return fmt::format("the registry had all of it, {:.1f} s", static_cast<double>(took_ns) / 1e9);

@@ -37,6 +37,12 @@ class EarlyPush {
   ThreadPool pool_;  // the last member: its threads end first
 };
 
+// A layer into a repository: nothing is read when it is there already, or can be mounted. Error(kLost) when
+// it lies elsewhere and is not to be had.
+void place_layer(const store::LayerRef& layer, const oci::Reference& to,
+                 const std::vector<std::string>& mount_from, const Compression& compression,
+                 registry::Remote& remote, store::Store& store, const Cancellation& cancellation);
+
 struct PushOptions {
   ExportOptions form;
   bool by_digest = false;               // no tag is moved

@@ -104,7 +104,7 @@ std::optional<store::LayerRef> imported_layer(const oci::Descriptor& descriptor,
       !store.has_blob(descriptor.digest))
     return std::nullopt;
   for (const store::LayerRef& known : store.layers().find_layers(diff_id))
-    if (known.time == 0 && store.layers().has(known.id)) return known;
+    if (known.time == 0 && store.layers().has(known.id) && store.layers().is_whole(known.id)) return known;
   return std::nullopt;
 }
 

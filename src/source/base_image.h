@@ -19,6 +19,12 @@ struct BaseImage {
   std::string name;  // as it is shown
   Digest identity;   // of the manifest (layout) or the config (store): what the `from` key holds
   oci::ImageConfig config;
+  // Of one that lies in a registry: where its blobs are.
+  struct Remote {
+    std::string repository;  // "docker.io/library/debian"
+    std::vector<oci::Descriptor> layers;
+  };
+  std::optional<Remote> remote;
   // Makes sure that the layers are in the store and gives them. Thread-safe, may be called again. `progress`
   // is told the layer's number, how many there are, and bytes.
   std::function<store::Rootfs()> layers;

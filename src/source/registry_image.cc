@@ -138,6 +138,7 @@ BaseImage RegistryImages::open(const oci::Reference& reference, const oci::Descr
   image.name = reference.familiar();
   image.identity = manifest.config.digest;  // as of an image of the store: it is the same one
   image.config = oci::parse_config(config).config;
+  image.remote = {reference.name(), manifest.layers};
   const std::vector<DiffId> diff_ids = image.config.diff_ids;
   if (diff_ids.size() != manifest.layers.size())
     fail(ErrorCode::kInvalid, "{}: {} layers, but {} diff ids", reference.familiar(), manifest.layers.size(),

@@ -434,7 +434,7 @@ class Collection {
     for (const auto& [id, layer] : stock_.layers) {
       if (layer.stays) continue;
       for (const char* table : {"layers WHERE id", "bodies WHERE layer", "diffs WHERE layer",
-                                "predecessors WHERE layer", "lineages WHERE layer"})
+                                "predecessors WHERE layer", "lineages WHERE layer", "absent WHERE layer"})
         database.prepare(fmt::format("DELETE FROM {}=?", table)).bind(id).run();
     }
     database.execute("DELETE FROM blobs WHERE diff_id NOT IN (SELECT diff_id FROM diffs)");

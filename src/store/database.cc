@@ -10,7 +10,7 @@
 namespace corten::store {
 
 // docs/formats, "Index". A new version adds a step to migrate(), never edits an old one.
-static constexpr int kVersion = 6;
+static constexpr int kVersion = 7;
 static constexpr const char* kSchema1 = R"(
 CREATE TABLE layers(id BLOB PRIMARY KEY, entries INTEGER, bytes INTEGER, boot TEXT, used INTEGER) WITHOUT ROWID;
 CREATE TABLE bodies(layer BLOB, time INTEGER, mapping TEXT, used INTEGER, PRIMARY KEY(layer, time, mapping)) WITHOUT ROWID;
@@ -41,6 +41,11 @@ static constexpr const char* kSchema6 =
     "ALTER TABLE blobs ADD COLUMN used INTEGER;"
     "ALTER TABLE cache_mounts ADD COLUMN sharing TEXT;"
     "ALTER TABLE cache_mounts ADD COLUMN owner TEXT;";
+// Layers whose contents may be missing, and where they lie: a row with the place "" for each, and one a
+// place.
+static constexpr const char* kSchema7 =
+    "CREATE TABLE absent(layer BLOB, place TEXT, media_type TEXT, blob BLOB, size INTEGER, "
+    "PRIMARY KEY(layer, place)) WITHOUT ROWID;";
 
 struct Database::State {
   sqlite3* handle = nullptr;
@@ -145,6 +150,7 @@ static void migrate(Database& database) {
     if (found < 4) database.execute(kSchema4);
     if (found < 5) database.execute(kSchema5);
     if (found < 6) database.execute(kSchema6);
+    if (found < 7) database.execute(kSchema7);
     database.execute(fmt::format("PRAGMA user_version={}", kVersion));
   });
 }

@@ -85,10 +85,11 @@ int64_t changed_at(const std::string& path) {
 // Columns that hold digests. A row in which one is something else is found by nobody, and stops whoever lists
 // the rows.
 constexpr std::pair<const char*, const char*> kDigestColumns[] = {
-    {"layers", "id"},      {"bodies", "layer"},       {"diffs", "layer"},         {"diffs", "diff_id"},
-    {"blobs", "diff_id"},  {"blobs", "digest"},       {"actions", "key"},         {"actions", "layer"},
-    {"images", "id"},      {"tags", "image"},         {"indexes", "id"},          {"lineages", "family"},
-    {"lineages", "layer"}, {"predecessors", "layer"}, {"predecessors", "earlier"}};
+    {"layers", "id"},      {"bodies", "layer"},       {"diffs", "layer"},          {"diffs", "diff_id"},
+    {"blobs", "diff_id"},  {"blobs", "digest"},       {"actions", "key"},          {"actions", "layer"},
+    {"images", "id"},      {"tags", "image"},         {"indexes", "id"},           {"lineages", "family"},
+    {"lineages", "layer"}, {"predecessors", "layer"}, {"predecessors", "earlier"}, {"absent", "layer"},
+    {"absent", "blob"}};
 
 std::string no_digest(std::string_view column) {
   return fmt::format("(typeof({0})<>'blob' OR length({0})<>32)", column);
@@ -168,19 +169,26 @@ std::vector<Store::Damage> Store::check(bool repair) {
 
   // A layer without its manifest or without one of its contents is of no use, nor are actions and images that
   // need it.
-  std::set<Digest> whole;
+  // Of one that is known to lie elsewhere only the manifest has to be here; no image may need it.
+  std::set<Digest> whole, known;
   for_each_named(path_ + "/layers", [&](const std::string&, const std::string& name) {
     auto id = Digest::try_parse("sha256:" + name);
     if (!id) return;
     try {
       const auto manifest = layers_->load(*id);
+      known.insert(*id);
+      if (layers_->is_absent(*id)) return;
       for (const Entry& entry : manifest->entries())
         if (entry.type == EntryType::kFile && entry.size > 0 && !contents_->exists(entry.content))
           fail(ErrorCode::kCorrupt, "content {} of {} is missing", entry.content.short_hex(),
                entry.path.absolute());
       whole.insert(*id);
     } catch (const Error& error) {
-      damages.push_back({"layer " + name, error.what()});
+      known.erase(*id);
+      // One that was to come from elsewhere and did not is nobody's any more.
+      const bool is_left = !layers_->is_whole(*id) && !layers_->is_absent(*id);
+      if (is_left && !repair) return;
+      if (!is_left) damages.push_back({"layer " + name, error.what()});
       if (repair) remove_tree(path_ + "/layers/" + name.substr(0, 2) + "/" + name);
     }
   });
@@ -190,7 +198,7 @@ std::vector<Store::Damage> Store::check(bool repair) {
     std::string wrong = id && whole.contains(*id) ? wrong_in_body(path, *layers_->load(*id), *contents_) : "";
     if (!wrong.empty()) damages.push_back({"directory " + name, wrong});
     // What a layer left behind that is no more may be what made it so: nobody shall find it under its name.
-    bool is_left = !id || !whole.contains(*id);
+    bool is_left = !id || !known.contains(*id);
     if (repair && (is_left || !wrong.empty())) layers_->remove_body(path, homes);
   });
   check_rows(*database_, repair, damages);
@@ -199,7 +207,7 @@ std::vector<Store::Damage> Store::check(bool repair) {
     Statement row = database_->prepare(fmt::format("SELECT key, layer FROM actions WHERE NOT ({} OR {})",
                                                    no_digest("key"), no_digest("layer")));
     while (row.step())
-      if (!whole.contains(row.digest(1))) lost_actions.push_back(row.digest(0));
+      if (!known.contains(row.digest(1))) lost_actions.push_back(row.digest(0));
   }
   for (const Digest& key : lost_actions) {
     damages.push_back({"action " + key.hex(), "its layer is missing"});

@@ -381,6 +381,21 @@ Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& c
   return builder.finish();
 }
 
+void read_layer_contents(archive::ByteSource& tar, Contents& contents, uint64_t max_hole_bytes) {
+  ExtractOptions options;
+  options.max_bytes = UINT64_MAX;
+  options.max_hole_bytes = max_hole_bytes;
+  options.name = "layer";
+  uint64_t tar_bytes = 0, content_bytes = 0;
+  UnpackedSource counted(tar, options, tar_bytes);
+  archive::TarReader reader(counted);
+  while (auto header = reader.next()) {
+    if (header->type != TarType::kFile) continue;
+    UnpackedSource data(reader.data(), options, content_bytes, &tar_bytes);
+    contents.add_stream(data);
+  }
+}
+
 void extract_tar(archive::ByteSource& tar, const ExtractOptions& options, LayerBuilder& into,
                  Contents& contents) {
   into.make_directories(options.destination, options.parent_like);

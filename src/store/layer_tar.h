@@ -38,6 +38,11 @@ inline constexpr uint64_t kUsualUnpackedBytes = uint64_t{64} << 30;
 Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents,
                         uint64_t max_hole_bytes = kUsualUnpackedBytes);
 
+// The contents of a layer whose manifest is known: all that its tar holds, under their digests. Whoever asked
+// looks whether what the manifest names is there now.
+void read_layer_contents(archive::ByteSource& tar, Contents& contents,
+                         uint64_t max_hole_bytes = kUsualUnpackedBytes);
+
 struct ExtractOptions {
   RootfsPath destination;                              // a directory; made when missing
   std::optional<std::pair<uint32_t, uint32_t>> owner;  // --chown

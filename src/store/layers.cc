@@ -25,32 +25,38 @@ std::string Layers::manifest_path(const Digest& id) const {
   return root_ + "/layers/" + hex.substr(0, 2) + "/" + hex;
 }
 
+void Layers::write_manifest(const Digest& id, std::string_view bytes) {
+  std::string path = manifest_path(id);
+  lease_.hold(Held::kLayer, id);
+  if (path_exists(path)) return;
+  make_directories_on_host(HostPath{path}.parent(), 0700);
+  TempDir place = TempDir::make(lease_.temporary(), "layer-");
+  UniqueFd file = open_file(place / "manifest", O_WRONLY | O_CREAT | O_EXCL, 0600);
+  write_fully(file.get(), bytes, path);
+  file.close_checked(path);
+  if (rename((place / "manifest").c_str(), path.c_str()) != 0) fail_errno("store layer {}", id.hex());
+}
+
 Digest Layers::save(Manifest manifest) {
   TraceSpan span("write a layer's manifest");
   std::string bytes = manifest.serialize();
   Digest id = Digest::of(bytes);
-  std::string path = manifest_path(id);
-  lease_.hold(Held::kLayer, id);
-  if (!path_exists(path)) {
-    make_directories_on_host(HostPath{path}.parent(), 0700);
-    TempDir place = TempDir::make(lease_.temporary(), "layer-");
-    UniqueFd file = open_file(place / "manifest", O_WRONLY | O_CREAT | O_EXCL, 0600);
-    write_fully(file.get(), bytes, path);
-    file.close_checked(path);
-    if (rename((place / "manifest").c_str(), path.c_str()) != 0) fail_errno("store layer {}", id.hex());
-  }
+  write_manifest(id, bytes);
   // Until make_durable() has synced it, the row holds the boot in which it was written: after a crash of the
   // machine the file may be there without its bytes.
-  database_
-      .prepare(
-          "INSERT INTO layers(id,entries,bytes,boot,used) VALUES(?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
-          "boot=CASE WHEN boot IS NULL THEN NULL ELSE excluded.boot END, used=excluded.used")
-      .bind(id)
-      .bind(static_cast<int64_t>(manifest.entries().size()))
-      .bind(static_cast<int64_t>(manifest.content_bytes()))
-      .bind(boot_id())
-      .bind(static_cast<int64_t>(time(nullptr)))
-      .run();
+  database_.transaction([&] {
+    database_
+        .prepare(
+            "INSERT INTO layers(id,entries,bytes,boot,used) VALUES(?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
+            "boot=CASE WHEN boot IS NULL THEN NULL ELSE excluded.boot END, used=excluded.used")
+        .bind(id)
+        .bind(static_cast<int64_t>(manifest.entries().size()))
+        .bind(static_cast<int64_t>(manifest.content_bytes()))
+        .bind(boot_id())
+        .bind(static_cast<int64_t>(time(nullptr)))
+        .run();
+    now_whole(id);
+  });
   std::lock_guard lock(mutex_);
   loaded_.emplace(id, std::make_shared<const Manifest>(std::move(manifest)));
   return id;
@@ -114,6 +120,7 @@ HostPath Layers::directory(const LayerRef& layer, const Owners& owners) {
     used_bodies_.emplace(layer.id, layer.time, owners.mapping);
   }
   if (path_exists(path)) return {path};
+  need({layer.id});
   TraceSpan span("make a layer's directory");
   auto manifest = load(layer.id);
   TempDir place = TempDir::make(lease_.temporary(), "body-");

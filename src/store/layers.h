@@ -1,5 +1,6 @@
 // Layers and their bodies: the manifest, the directory that an overlay stands on, the tar and the blobs.
 #pragma once
+#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
@@ -22,6 +23,7 @@ namespace corten::store {
 struct LayerDiff {
   DiffId diff_id;
   uint64_t tar_bytes = 0;
+  bool operator==(const LayerDiff&) const = default;
 };
 
 // A compressed form of a tar, lying in blobs/ (or remembered as known elsewhere).
@@ -29,6 +31,19 @@ struct LayerBlob {
   Digest digest;
   uint64_t size = 0;
 };
+
+// Where a layer lies that is not here: a blob of a repository of a registry, a directory, a bucket.
+struct LayerPlace {
+  std::string place;       // as the supply knows it (cache/supply.h)
+  std::string media_type;  // of the blob
+  Digest blob;             // of its compressed tar
+  uint64_t size = 0;
+};
+
+// Fetches what a layer's manifest names and the store lacks, from one of its places, into the contents.
+// Throws when none gives it. Called from several threads, for different layers.
+using LayerSupply =
+    std::function<void(const Digest& layer, const Manifest& manifest, const std::vector<LayerPlace>& places)>;
 
 // Thread-safe.
 class Layers {
@@ -42,6 +57,26 @@ class Layers {
   // Error(kCorrupt) when it is missing or its bytes have another digest.
   std::shared_ptr<const Manifest> load(const Digest& id);
   RootfsView view(const Rootfs& rootfs);
+
+  // --- Layers that are known, and not here (absent_layers.cc; docs/decisions/0011) ---
+  // Writes the manifest of a layer whose contents may be missing. Without a place it can be compared and
+  // stood above, and is lost to whoever wants its contents. One that is whole stays so.
+  Digest save_absent(Manifest manifest, const std::vector<LayerPlace>& places);
+  // Whether all its contents are here, for a layer that is here at all.
+  bool is_whole(const Digest& id);
+  // Whether it is here, and its contents may not be.
+  bool is_absent(const Digest& id);
+  std::vector<LayerPlace> places(const Digest& id);
+  // They are whole when it returns: those that are absent are fetched, several at once. Error(kLost): one is
+  // nowhere; it has been forgotten, with all actions that gave it.
+  void need(const std::vector<Digest>& ids);
+  void need(const Rootfs& rootfs);
+  // The layers of the stack in which these paths are found.
+  void need_for(const Rootfs& rootfs, const std::vector<RootfsPath>& paths);
+  // The stack as a tree whose ingest() needs the layers that have the files.
+  std::shared_ptr<const Tree> tree(const Rootfs& rootfs);
+  // What is asked for absent layers; before the first of them is needed. Without one they are lost.
+  void set_supply(LayerSupply supply) { supply_ = std::move(supply); }
 
   // The directory body with owners as this machine has them, made from the contents when it is missing.
   HostPath directory(const LayerRef& layer, const Owners& owners);
@@ -90,11 +125,19 @@ class Layers {
   std::optional<LayerRef> base_of_delta(const LayerRef& layer, const Owners& owners);
   std::optional<size_t> depth_of_body(const std::string& body) const;
 
+  void write_manifest(const Digest& id, std::string_view bytes);
+  void now_whole(const Digest& id);  // in a transaction
+  void fetch(const Digest& id);
+  void forget(const Digest& id);
+
   std::string root_;
   Database& database_;
   Contents& contents_;
   Lease& lease_;
+  LayerSupply supply_;
   std::mutex mutex_;
+  std::condition_variable fetched_;
+  std::set<Digest> fetching_;
   std::map<Digest, std::shared_ptr<const Manifest>> loaded_;
   std::set<std::tuple<Digest, int64_t, std::string>> used_bodies_;
 };

@@ -108,6 +108,7 @@ std::vector<HostPath> Layers::lowers(const LayerRef& layer, const Owners& owners
       if (auto one = layer_of_body(lower.value)) used(*one);
     return *known;
   }
+  need({layer.id});
   if (make_delta_body(layer, owners))
     if (auto known = known_lowers(body, 0, is_below)) return *known;
   return {directory(layer, owners)};

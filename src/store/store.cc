@@ -281,6 +281,7 @@ void Store::save_image(const Image& image) {
   for (const LayerRef& layer : image.layers)
     layer_list.push_back(Json::object({{"layer", layer.id.hex()}, {"time", layer.time}}));
   const std::string layers = layer_list.dump();
+  layers_->need(image.layers);  // an image is whole
   if (!is_durable(image, layers)) {
     write_blob(image.config);
     make_durable();

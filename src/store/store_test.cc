@@ -408,7 +408,7 @@ TEST_F(StoreTest, WhatAKilledCommandLeftGoesAway) {
 
 TEST_F(StoreTest, AnIndexOfAnOlderVersionIsBroughtUp) {
   store_.database().execute(
-      "DROP TABLE facts; DROP TABLE indexes; ALTER TABLE diffs DROP COLUMN checkpoints; "
+      "DROP TABLE facts; DROP TABLE indexes; DROP TABLE absent; ALTER TABLE diffs DROP COLUMN checkpoints; "
       "ALTER TABLE blobs DROP COLUMN recipe; ALTER TABLE blobs DROP COLUMN used; "
       "ALTER TABLE cache_mounts DROP COLUMN sharing; ALTER TABLE cache_mounts DROP COLUMN owner; "
       "PRAGMA user_version=1");

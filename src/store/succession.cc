@@ -36,7 +36,7 @@ std::shared_ptr<const Manifest> Layers::latest(const Digest& family) {
     last.bind(family);
     if (last.step()) layer = last.digest(0);
   }
-  return layer && has(*layer) ? load(*layer) : nullptr;
+  return layer && has(*layer) && is_whole(*layer) ? load(*layer) : nullptr;
 }
 
 std::optional<LayerRef> Layers::predecessor(const LayerRef& layer) {

@@ -1,0 +1,33 @@
+// Caches that came from elsewhere, as the solver sees them: layers for keys, and what goes back to them. The
+// room `cache` implements this; a build without such caches has none.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "source/base_image.h"
+#include "store/owners.h"
+#include "store/store.h"
+
+namespace corten::build {
+
+// Implementations are thread-safe. No failure while reading a cache is an error: it is a miss.
+class Caches {
+ public:
+  virtual ~Caches() = default;
+  // What a step with this key gave elsewhere. It stands in the store then, its layer perhaps absent
+  // (store::Layers). One that was lost in this build is not found again.
+  virtual std::optional<store::Action> find(const Digest& key) = 0;
+  // The layers of an image that lies in a registry, without its bytes.
+  virtual std::optional<store::Rootfs> base(const source::BaseImage& image) = 0;
+  // A cache mount as it was elsewhere, for a store that does not have it: makes `data` and `seen` in the
+  // empty directory. False: there is none.
+  virtual bool fill_mount(const std::string& id, const std::string& directory,
+                          const store::Owners& owners) = 0;
+  // A step has its layer, made here or found. `exported`: as images of this build will have it.
+  virtual void step_ended(const store::Action& action, const std::vector<store::LayerRef>& exported) = 0;
+  virtual void base_used(const source::BaseImage& image, const store::Rootfs& layers) = 0;
+  virtual void mount_used(const std::string& id) = 0;
+};
+
+}  // namespace corten::build

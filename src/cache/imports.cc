@@ -1,0 +1,200 @@
+#include "cache/imports.h"
+
+#include <fcntl.h>
+
+#include <fmt/core.h>
+
+#include "archive/compression.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/temp_dir.h"
+#include "base/trace.h"
+#include "base/unique_fd.h"
+#include "store/layer_tar.h"
+
+namespace corten::cache {
+
+namespace {
+
+constexpr size_t kMaxPackedManifest = 256 << 20;  // of a layer, compressed
+constexpr size_t kMaxManifest = size_t{1} << 30;  // and expanded
+constexpr uint64_t kMaxLayerBytes = uint64_t{1} << 40;
+
+}  // namespace
+
+Imports::Imports(store::Store& store, std::vector<std::shared_ptr<Place>> places, ImportWatch watch)
+    : store_(store), watch_(std::move(watch)) {
+  for (std::shared_ptr<Place>& place : places) {
+    sources_.push_back(std::make_unique<Source>());
+    Source& source = *sources_.back();
+    source.place = std::move(place);
+    source.began_ns = monotonic_ns();
+    source.index = std::async(std::launch::async, [this, &source]() -> std::optional<Index>* {
+      std::string error;
+      try {
+        TraceSpan span("read a cache's index");
+        source.read = Index::read(*source.place);
+        if (!source.read) error = "there is no such cache yet";
+      } catch (const std::exception& e) {
+        error = e.what();
+      }
+      if (!error.empty()) {
+        std::lock_guard lock(mutex_);
+        source.is_told = true;
+      }
+      if (watch_.ended) watch_.ended(source.place->name(), error);
+      return &source.read;
+    });
+  }
+}
+
+Imports::~Imports() = default;
+
+void Imports::failed(Place& place, const std::string& what) {
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& source : sources_) {
+      if (source->place.get() != &place) continue;
+      if (source->is_told) return;
+      source->is_told = true;
+    }
+  }
+  if (watch_.warn) watch_.warn(fmt::format("cache {}: {}; building without it", place.name(), what));
+}
+
+Index* Imports::index_of(Source& source) {
+  constexpr auto kLook = std::chrono::milliseconds(50);
+  while (source.index.wait_for(kLook) != std::future_status::ready) {
+    watch_.cancellation.check();
+    if (source.is_given_up) return nullptr;
+    if (monotonic_ns() - source.began_ns < int64_t{watch_.patience_ms} * 1'000'000) continue;
+    if (!source.is_given_up.exchange(true))
+      failed(*source.place, fmt::format("no answer in {} s", watch_.patience_ms / 1000));
+    return nullptr;
+  }
+  std::optional<Index>* index = source.index.get();
+  return *index ? &**index : nullptr;
+}
+
+std::optional<store::Action> Imports::find(const Digest& key) {
+  TraceSpan span("ask caches for a step");
+  for (auto& source : sources_) {
+    Index* index = index_of(*source);
+    if (!index) continue;
+    try {
+      auto entry = index->find(key);
+      if (!entry) continue;
+      if (auto action = take(*source, *entry)) return action;
+    } catch (const std::exception& error) {
+      if (auto* known = dynamic_cast<const Error*>(&error); known && known->code() == ErrorCode::kCancelled)
+        throw;
+      failed(*source->place, error.what());
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<store::Action> Imports::take(Source& source, const Entry& entry) {
+  store::Layers& layers = store_.layers();
+  const bool is_here = layers.has(entry.layer.id);
+  {
+    std::lock_guard lock(mutex_);
+    if (given_.contains(entry.layer.id) && !is_here) return std::nullopt;  // it was lost
+  }
+  std::vector<store::LayerPlace> places;
+  for (const LayerBlobRecord& record : entry.blobs)
+    places.push_back({record.place.empty() ? source.place->name() : record.place, record.blob.media_type,
+                      record.blob.digest, record.blob.size});
+  if (!is_here) {
+    const std::string bytes = expand(source.place->read_blob(entry.manifest, kMaxPackedManifest),
+                                     kMaxManifest, "a layer's manifest");
+    if (Digest::of(bytes) != entry.layer.id)
+      fail(ErrorCode::kCorrupt, "the manifest of layer {} has another digest", entry.layer.id.short_hex());
+    layers.save_absent(store::Manifest::parse(bytes), places);
+  } else if (layers.is_absent(entry.layer.id)) {
+    layers.save_absent(*layers.load(entry.layer.id), places);
+  }
+  for (const LayerBlobRecord& record : entry.blobs) {
+    layers.remember_diff({entry.layer.id, record.time}, record.diff);
+    if (!layers.find_blob(record.diff.diff_id, record.format))
+      layers.remember_blob(record.diff.diff_id, record.format, {record.blob.digest, record.blob.size});
+  }
+  store::Action action{
+      .key = entry.key,
+      .kind = "exact",
+      .layer = entry.layer,
+      .record = Json::object({{"step", entry.step}, {"cache", source.place->name()}}).dump()};
+  store_.record_action(action);
+  const bool is_absent = layers.is_absent(entry.layer.id);
+  std::lock_guard lock(mutex_);
+  given_.insert(entry.layer.id);
+  if (is_absent) {
+    absent_bytes_.emplace(entry.layer.id, entry.blobs.empty() ? 0 : entry.blobs.front().blob.size);
+  }
+  return action;
+}
+
+std::optional<Imports::Mount> Imports::find_mount(const std::string& id) {
+  std::optional<Mount> latest;
+  for (auto& source : sources_) {
+    Index* index = index_of(*source);
+    if (!index) continue;
+    auto mount = index->mounts().find(id);
+    if (mount == index->mounts().end()) continue;
+    if (!latest || mount->second.packed > latest->entry.packed)
+      latest = Mount{source->place.get(), mount->second};
+  }
+  return latest;
+}
+
+void Imports::note_fetched(const Digest& layer, uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  fetched_[layer] += bytes;
+}
+
+Imports::Traffic Imports::traffic() const {
+  std::lock_guard lock(mutex_);
+  Traffic traffic;
+  for (const auto& [layer, bytes] : fetched_) traffic.fetched_layers++, traffic.fetched_bytes += bytes;
+  for (const auto& [layer, bytes] : absent_bytes_)
+    if (!fetched_.contains(layer)) traffic.left_layers++, traffic.left_bytes += bytes;
+  return traffic;
+}
+
+store::LayerSupply make_supply(store::Store& store, OpenPlace open, std::shared_ptr<Imports> imports) {
+  return [&store, open = std::move(open), imports](const Digest& layer, const store::Manifest&,
+                                                   const std::vector<store::LayerPlace>& places) {
+    std::string why;
+    for (const store::LayerPlace& at : places) {
+      std::shared_ptr<Place> place;
+      try {
+        place = open(at.place);
+        if (!place) fail(ErrorCode::kUnsupported, "{}: this command does not know how to reach it", at.place);
+        TempDir directory = store.temporary("layer-");
+        const std::string path = directory / "blob";
+        const oci::Descriptor blob{.media_type = at.media_type, .digest = at.blob, .size = at.size};
+        {
+          UniqueFd file = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0644);
+          place->fetch_blob(blob, file.get());
+          file.close_checked(path);
+        }
+        UniqueFd file = open_file(path, O_RDONLY);
+        archive::FdSource bytes(file.get(), path);
+        auto tar = archive::open_decompressor(bytes);
+        archive::LimitedSource limited(*tar, kMaxLayerBytes, "layer " + layer.short_hex());
+        store::read_layer_contents(limited, store.contents());
+        store.place_blob(path, at.blob);
+        if (imports) imports->note_fetched(layer, at.size);
+        return;
+      } catch (const Error& error) {
+        if (error.code() == ErrorCode::kCancelled || error.code() == ErrorCode::kNoSpace) throw;
+        why = error.what();
+        if (imports && place) imports->failed(*place, why);
+      }
+    }
+    fail(ErrorCode::kNotFound, "{}", why);
+  };
+}
+
+}  // namespace corten::cache

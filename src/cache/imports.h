@@ -1,0 +1,82 @@
+// Reading caches: entries for keys, layers when somebody wants their bytes, cache mounts.
+//
+// Whatever goes wrong is a miss, and one warning for each cache: who cannot read a cache builds without it.
+#pragma once
+#include <atomic>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "cache/index.h"
+#include "cache/place.h"
+#include "store/store.h"
+
+namespace corten::cache {
+
+// Told once a cache: how its index was read, and what went wrong. From any thread.
+struct ImportWatch {
+  Cancellation cancellation = {};  // of the build
+  int patience_ms = 15'000;        // with a place that does not show its index
+  std::function<void(const std::string& place, const std::string& error)> ended;  // "" is well
+  std::function<void(const std::string&)> warn;
+};
+
+// Thread-safe. `store` is borrowed.
+class Imports {
+ public:
+  // Reading begins at once, beside whatever the caller does next.
+  Imports(store::Store& store, std::vector<std::shared_ptr<Place>> places, ImportWatch watch);
+  ~Imports();
+
+  // The entry is in the store then. Not the same layer again once it was lost.
+  std::optional<store::Action> find(const Digest& key);
+  struct Mount {
+    Place* place;
+    MountEntry entry;
+  };
+  // The latest of all caches.
+  std::optional<Mount> find_mount(const std::string& id);
+  // Bytes for people: what was read of layers and mounts, and how much the layers have that stayed there.
+  struct Traffic {
+    uint64_t fetched_layers = 0, fetched_bytes = 0, left_layers = 0, left_bytes = 0;
+  };
+  Traffic traffic() const;
+  void note_fetched(const Digest& layer, uint64_t bytes);
+  // Something that was read is wrong: told, unless this cache has been told of.
+  void failed(Place& place, const std::string& what);
+
+ private:
+  struct Source {
+    std::shared_ptr<Place> place;
+    std::optional<Index> read;
+    bool is_told = false;
+    std::atomic<bool> is_given_up = false;
+    int64_t began_ns = 0;
+    std::shared_future<std::optional<Index>*> index;  // the last member: its thread uses the others
+  };
+  // Waits until it has been read; null: there is none.
+  Index* index_of(Source& source);
+  std::optional<store::Action> take(Source& source, const Entry& entry);
+
+  store::Store& store_;
+  ImportWatch watch_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::set<Digest> given_;    // layers
+  std::map<Digest, uint64_t> absent_bytes_, fetched_;
+  std::vector<std::unique_ptr<Source>> sources_;  // the last member: its threads use the others
+};
+
+// Opens a place by the name that a layer's row has; null for one that cannot be opened here.
+using OpenPlace = std::function<std::shared_ptr<Place>(const std::string& name)>;
+
+// What fetches absent layers, for store::Layers::set_supply. The blob stays in the store: an image that has
+// the layer carries it as it came.
+store::LayerSupply make_supply(store::Store& store, OpenPlace open, std::shared_ptr<Imports> imports);
+
+}  // namespace corten::cache

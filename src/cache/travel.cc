@@ -1,0 +1,75 @@
+#include "cache/travel.h"
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+
+namespace corten::cache {
+
+std::vector<Digest> base_keys(const std::vector<oci::Descriptor>& blobs,
+                              const std::vector<DiffId>& diff_ids) {
+  std::vector<Digest> keys;
+  std::string below;
+  for (size_t i = 0; i < blobs.size() && i < diff_ids.size(); i++) {
+    keys.push_back(Digest::of(
+        fmt::format("corten-base-1\n{}\n{}\n{}\n", below, blobs[i].digest.hex(), diff_ids[i].digest.hex())));
+    below = keys.back().hex();
+  }
+  return keys;
+}
+
+std::optional<store::Action> Travel::find(const Digest& key) {
+  return imports_ ? imports_->find(key) : std::nullopt;
+}
+
+// All of them, or the image is pulled as usual.
+std::optional<store::Rootfs> Travel::base(const source::BaseImage& image) {
+  if (!imports_ || !image.remote || image.config.diff_ids.size() != image.remote->layers.size())
+    return std::nullopt;
+  const std::vector<DiffId>& diff_ids = image.config.diff_ids;
+  const std::vector<Digest> keys = base_keys(image.remote->layers, diff_ids);
+  store::Rootfs layers;
+  for (size_t i = 0; i < keys.size(); i++) {
+    auto here = source::imported_layer(image.remote->layers[i], diff_ids[i], store_);
+    if (!here) {
+      auto action = imports_->find(keys[i]);
+      // Of a layer that came with an image the times are all its own.
+      if (!action || action->layer.time != 0) return std::nullopt;
+      here = action->layer;
+    }
+    layers.push_back(*here);
+  }
+  return layers;
+}
+
+void Travel::base_used(const source::BaseImage& image, const store::Rootfs& layers) {
+  if (exports_.empty() || !image.remote || image.remote->layers.size() != layers.size()) return;
+  const std::vector<DiffId>& diff_ids = image.config.diff_ids;
+  const std::vector<Digest> keys = base_keys(image.remote->layers, diff_ids);
+  if (keys.size() != layers.size()) return;
+  for (size_t i = 0; i < layers.size(); i++) {
+    LayerBlobRecord record;
+    auto diff = store_.layers().find_diff(layers[i]);
+    if (!diff || layers[i].time != 0) return;
+    record.diff = *diff;
+    record.format = "as-pulled";
+    record.blob = image.remote->layers[i];
+    record.blob.annotations.clear();
+    record.place = "registry " + image.remote->repository;
+    for (const auto& to : exports_) to->add_base(keys[i], layers[i], record);
+  }
+}
+
+bool Travel::fill_mount(const std::string&, const std::string&, const store::Owners&) {
+  return false;
+}
+
+void Travel::step_ended(const store::Action& action, const std::vector<store::LayerRef>& exported) {
+  for (const auto& to : exports_) to->add(action.key, action.record, action.layer, exported);
+}
+
+void Travel::mount_used(const std::string& id) {
+  for (const auto& to : exports_) to->add_mount(id);
+}
+
+}  // namespace corten::cache

@@ -1,0 +1,101 @@
+// What may come from a cache that others write, and what says where caches are.
+#include <set>
+
+#include "base/path.h"
+#include "base/strings.h"
+#include "cache/chunker.h"
+#include "cache/mount_recipe.h"
+#include "cache/spec.h"
+#include "fuzz/fuzz.h"
+
+namespace corten::fuzz {
+
+using namespace corten::cache;
+
+namespace {
+
+std::string recipe_body() {
+  using Type = MountEntry::Type;
+  MountRecipe recipe;
+  recipe.entries = {{.type = Type::kDirectory, .mode = 0755},
+                    {.type = Type::kDirectory, .path = "d", .mode = 01777, .uid = 1000, .mtime_ns = -1},
+                    {.type = Type::kFile, .path = "d/f", .size = 5},
+                    {.type = Type::kHardLink, .path = "d/g", .link = "d/f"},
+                    {.type = Type::kSymlink, .path = "d/l", .link = "../x"},
+                    {.type = Type::kGap, .size = 2},
+                    {.type = Type::kSeen, .size = 3}};
+  recipe.chunks = {{Digest::of("abcdefghij"), 10, oci::describe(kChunkMediaType, "packed")}};
+  return emit_recipe_body(recipe);
+}
+
+const std::string kKey = "5ecre7-5ecre7";
+
+}  // namespace
+
+// What is read is what would be written; no path leads out, is there twice, or lies in what is no directory.
+FUZZ_TARGET(mount_recipe, recipe_body()) {
+  tolerate({ErrorCode::kCorrupt}, [&] {
+    MountRecipe recipe = parse_recipe_body(input);
+    REQUIRE(emit_recipe_body(recipe) == input);
+    std::set<std::string> directories, files, all;
+    uint64_t bytes = 0;
+    for (const MountEntry& e : recipe.entries) {
+      bytes += e.size;
+      if (e.type == MountEntry::Type::kGap || e.type == MountEntry::Type::kSeen) continue;
+      REQUIRE(all.insert(e.path).second);
+      REQUIRE(all.size() == 1 || directories.contains(RootfsPath(e.path).parent().str()));
+      REQUIRE(!e.path.starts_with('/'));
+      for (const std::string& part : RootfsPath(e.path).components())
+        REQUIRE(part != ".." && part != "." && !part.empty() && part.find('\0') == part.npos);
+      if (e.type == MountEntry::Type::kDirectory) directories.insert(e.path);
+      if (e.type == MountEntry::Type::kHardLink) REQUIRE(files.contains(e.link));
+      if (e.type == MountEntry::Type::kFile) files.insert(e.path);
+    }
+    REQUIRE(bytes == recipe.bytes());
+    for (const MountChunk& chunk : recipe.chunks) REQUIRE(chunk.size <= kMaxChunkBytes);
+  });
+}
+
+// The same behind a compressed frame: any bytes end in an error of ours or in a recipe.
+FUZZ_TARGET(mount_recipe_blob, emit_recipe(parse_recipe_body(recipe_body()))) {
+  tolerate({ErrorCode::kCorrupt, ErrorCode::kInvalid, ErrorCode::kUnsupported}, [&] { parse_recipe(input); });
+}
+
+// Any pieces put together are the stream, and no piece is too large.
+FUZZ_TARGET(chunks, std::string(5 << 10, 'x'), "abc") {
+  std::string stream, joined;
+  for (int i = 0; i < 64; i++) stream += std::string(input) + static_cast<char>(i);
+  Chunker chunker([&](std::string_view chunk) {
+    REQUIRE(!chunk.empty() && chunk.size() <= kMaxChunkBytes);
+    joined += chunk;
+  });
+  chunker.write(stream);
+  chunker.cut();
+  REQUIRE(joined == stream);
+}
+
+// A key that stands anywhere in the value is in no error, no remark and no name; what is shown may be shown.
+FUZZ_TARGET(cache_spec, "user/app:cache", "type=registry,ref=a,mode=max,compression=zstd,compression-level=3",
+            "type=local,dest=/x,tag=a,max-size=1GB,timeout=5m", "type=gha,scope=a", "\"type=local\",src=b",
+            "type=s3,bucket=b,name=a;b,endpoint_url=http://x,use_path_style=true") {
+  const Variables none = [](const std::string&) { return std::string(); };
+  for (auto parse : {parse_cache_from, parse_cache_to})
+    for (const std::string& text :
+         {std::string(input), "type=s3,access_key_id=a,secret_access_key=" + kKey + "," + std::string(input),
+          std::string(input) + ",secret_access_key=" + kKey + "," + kKey}) {
+      std::string shown;
+      try {
+        ParsedSpec parsed = parse(text, none);
+        REQUIRE(parsed.spec || !parsed.remarks.empty());
+        if (parsed.spec) shown = parsed.spec->name();
+        for (const std::string& remark : parsed.remarks) shown += "\n" + remark;
+      } catch (const Error& error) {
+        REQUIRE(error.code() == ErrorCode::kUsage || error.code() == ErrorCode::kUnsupported);
+        shown = std::string(error.what()) + "\n" + error.hint();
+      }
+      REQUIRE(shown.find(kKey) == shown.npos || input.find("5ecre7") != input.npos);
+      REQUIRE(is_terminal_text(shown));
+    }
+}
+
+}  // namespace corten::fuzz
