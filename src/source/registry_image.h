@@ -51,7 +51,7 @@ class RegistryImages {
   BaseImage open(const oci::Reference& reference, const oci::Descriptor& descriptor,
                  const std::string& bytes);
   store::Rootfs fetch_layers(const oci::Reference& reference, const oci::Manifest& manifest,
-                             const std::vector<DiffId>& diff_ids);
+                             const std::vector<DiffId>& diff_ids, const BaseImage::Progress& progress);
 
   RemoteSource remote_;
   store::Store& store_;
