@@ -23,6 +23,7 @@ constexpr size_t kFillStep = 1 << 20;
 // What one record holds at most, unless a single request has more.
 constexpr size_t kBatchBytes = 4 << 20, kBatchRequests = 512;
 constexpr size_t kKeptBuffer = 256 << 10;
+constexpr size_t kMostUnmade = 8 << 20;
 
 template <typename T>
 void put_number(std::string& to, T value) {
@@ -64,6 +65,10 @@ std::optional<Change> take_change(std::string_view& body) {
 
 size_t bytes_of(const Change& change) {
   return kChangeHead + change.path.size() + change.data.size();
+}
+
+const std::string& target_of(const Change& change) {
+  return change.kind == Change::Kind::kMove ? change.data : change.path;
 }
 
 size_t bytes_of(const std::vector<Change>& changes) {
@@ -130,7 +135,7 @@ Journal::~Journal() {
   writer_.join();
   syncer_.join();
   // An orderly end leaves nothing to be made again. When the sync fails, the journal stays.
-  if (broken_ || syncfs(tree_.root()) != 0) return;
+  if (broken_ || !make_unmade() || syncfs(tree_.root()) != 0) return;
   for (const int i : {1 - current_, current_})
     if (ftruncate(files_[i].get(), 0) != 0 || fsync(files_[i].get()) != 0) return;
 }
@@ -192,13 +197,26 @@ void Journal::commit(std::vector<Change> changes, Done done) {
 }
 
 void Journal::commit_now(std::vector<Change> changes) {
+  wait_for({std::move(changes), {}});
+}
+
+void Journal::settle() {
+  wait_for({{}, {}, true});
+}
+
+void Journal::wait_for(Waiting waiting) {
   std::promise<void> promise;
-  commit(std::move(changes), [&](const std::exception_ptr& failure) {
+  waiting.done = [&](const std::exception_ptr& failure) {
     if (failure)
       promise.set_exception(failure);
     else
       promise.set_value();
-  });
+  };
+  {
+    std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(waiting));
+  }
+  wake_.notify_all();
   promise.get_future().get();
 }
 
@@ -237,26 +255,65 @@ std::exception_ptr Journal::write_and_make(std::vector<Waiting>& batch) {
           if ((change.kind == Change::Kind::kRemoveIfUnused) == is_conditional &&
               (!is_conditional || tree_.remove_if_unused(change.path, change.before_s)))
             changes.push_back(&change);
-    if (!changes.empty()) write_record(changes);
+    if (!make_unmade() && bytes_of(unmade_) > kMostUnmade)
+      fail(ErrorCode::kIo, "{}: {} changes cannot be made", tree_.path(), unmade_.size());
+    if (!changes.empty()) write_record(std::move(changes));
   } catch (...) {
     return std::current_exception();
   }
-  for (const Waiting& waiting : batch) {
-    std::exception_ptr failure;
-    try {
-      for (const Change& change : waiting.changes) make(change, false);
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    waiting.done(failure);
+  for (Waiting& waiting : batch) {
+    const std::exception_ptr failure = make_all(std::move(waiting.changes));
+    waiting.done(waiting.settles && !unmade_.empty() ? unmade_why_ : failure);
   }
   return nullptr;
 }
 
-void Journal::write_record(const std::vector<const Change*>& changes) {
+// What a record has to say of a path is the newest; and after a change that cannot be made none is of the
+// same request, or a tag would name a manifest that is not there.
+std::exception_ptr Journal::make_all(std::vector<Change> changes) {
+  std::exception_ptr failure;
+  for (Change& change : changes) {
+    std::erase_if(unmade_, [&](const Change& old) { return target_of(old) == target_of(change); });
+    try {
+      if (!failure) {
+        make(change, false);
+        continue;
+      }
+    } catch (const Error& error) {
+      failure = std::current_exception();
+      if (error.code() == ErrorCode::kNotFound)
+        return failure;  // what was to be moved: it will not come back
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    unmade_.push_back(std::move(change));
+    unmade_why_ = failure;
+  }
+  return failure;
+}
+
+bool Journal::make_unmade() {
+  size_t made = 0;
+  try {
+    for (; made < unmade_.size(); made++) make(unmade_[made], true);
+  } catch (...) {
+    unmade_why_ = std::current_exception();
+  }
+  unmade_.erase(unmade_.begin(), unmade_.begin() + static_cast<ptrdiff_t>(made));
+  return unmade_.empty();
+}
+
+void Journal::write_record(std::vector<const Change*> changes) {
   uint64_t size = kHead;
   for (const Change* change : changes) size += bytes_of(*change);
-  if (offset_ > 0 && offset_ + size > options_.max_file_bytes) change_files();
+  if (offset_ > 0 && offset_ + size > options_.max_file_bytes) {
+    change_files();
+    // The file that has them is not made again for much longer.
+    std::vector<const Change*> all;
+    for (const Change& change : unmade_) all.push_back(&change);
+    all.insert(all.end(), changes.begin(), changes.end());
+    changes = std::move(all);
+  }
   const std::string record = encode_record(generation_, changes);
   const int file = files_[current_].get();
   uint64_t& filled = filled_[current_];

@@ -81,19 +81,27 @@ class Journal {
   void commit(std::vector<Change> changes, Done done);
   // Waits.
   void commit_now(std::vector<Change> changes);
+  // Until the tree has all that was given before; an error when it refuses some of it still. For who decides
+  // by what the tree has.
+  void settle();
 
  private:
   struct Waiting {
     std::vector<Change> changes;
     Done done;
+    bool settles = false;
   };
+  void wait_for(Waiting waiting);
   void replay();
   void work();
   void sync_everything();  // the second thread
   std::exception_ptr write_and_make(std::vector<Waiting>& batch);
-  void write_record(const std::vector<const Change*>& changes);
+  void write_record(std::vector<const Change*> changes);
   void change_files();
   void make(const Change& change, bool again);
+  std::exception_ptr make_all(std::vector<Change> changes);
+  // What make_all() could not do; false while the tree still refuses it.
+  bool make_unmade();
 
   Tree& tree_;
   const JournalOptions options_;
@@ -107,6 +115,10 @@ class Journal {
   uint64_t filled_[2] = {0, 0};  // bytes that are not a hole
   int current_ = 0;
   uint64_t offset_ = 0, generation_ = 1;
+  // Written down, but the tree refused them (a full disk, say): tried again before each record, so that the
+  // tree comes to have all of a record.
+  std::vector<Change> unmade_;
+  std::exception_ptr unmade_why_;
   std::thread writer_, syncer_;
 };
 

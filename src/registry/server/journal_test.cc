@@ -157,6 +157,55 @@ TEST(RegistryJournal, AChangeThatCannotBeMade) {
   EXPECT_EQ(read_back(tree, "repositories/b/_tags/v1"), "x");
 }
 
+// What is written down is made as soon as the tree takes it, unless something newer is there by then.
+TEST(RegistryJournal, WhatCouldNotBeMadeIsMadeLater) {
+  const TempDir directory = TempDir::for_test();
+  const std::string blocked = "repositories/a/_tags", manifest = "repositories/c/_manifests/sha256/aa",
+                    late = "repositories/c/_tags/late";
+  {
+    Tree tree(directory / "r");
+    Journal journal(tree, {.max_file_bytes = 64 << 10});
+    journal.commit_now({Change::put(blocked, "a file where a directory must be")});
+    EXPECT_THROW(
+        journal.commit_now({Change::put(manifest, "m"), Change::put(kTag, "x"), Change::put(late, "l")}),
+        Error);
+    EXPECT_EQ(read_back(tree, manifest), "m");
+    EXPECT_EQ(read_back(tree, late), "(none)") << "none after the one that could not be made";
+    EXPECT_THROW(journal.commit_now({Change::put("repositories/a/_tags/v2", "older")}), Error);
+    EXPECT_THROW(journal.commit_now({Change::put("repositories/a/_tags/v2", "newer")}), Error);
+    // The files are used in turn meanwhile: it is not forgotten.
+    for (int i = 0; i < 100; i++)
+      journal.commit_now({Change::put(fmt::format("repositories/b/_tags/t{}", i), std::string(10'000, 'b'))});
+    copy_journal(directory / "r", directory / "crashed");
+    EXPECT_THROW(journal.settle(), Error);
+    ASSERT_EQ(unlinkat(tree.root(), blocked.c_str(), 0), 0);
+    journal.settle();
+    EXPECT_EQ(read_back(tree, kTag), "x");
+    EXPECT_EQ(read_back(tree, late), "l");
+    EXPECT_EQ(read_back(tree, "repositories/a/_tags/v2"), "newer");
+  }
+  EXPECT_EQ(read_file(directory / "r/journal/0").size(), 0u);
+  Tree tree(directory / "crashed");
+  Journal journal(tree);
+  EXPECT_EQ(read_back(tree, kTag), "x");
+  EXPECT_EQ(read_back(tree, late), "l");
+  EXPECT_EQ(read_back(tree, "repositories/a/_tags/v2"), "newer");
+}
+
+TEST(RegistryJournal, AnEndWithSomethingUnmadeLeavesTheJournal) {
+  const TempDir directory = TempDir::for_test();
+  const std::string blocked = "repositories/a/_tags";
+  {
+    Tree tree(directory / "r");
+    Journal journal(tree);
+    journal.commit_now({Change::put(blocked, "a file where a directory must be")});
+    EXPECT_THROW(journal.commit_now({Change::put(kTag, "x")}), Error);
+  }
+  ASSERT_EQ(unlink((directory / "r/" + blocked).c_str()), 0);
+  Tree tree(directory / "r");
+  EXPECT_THROW(Journal journal(tree), Error) << "its first change makes the file again";
+}
+
 TEST(RegistryJournal, RecordsComeBackAsTheyWere) {
   const Change put = Change::put("blobs/sha256/aa/x", std::string("\0\n\xff", 3)),
                remove = Change::remove(kTag),

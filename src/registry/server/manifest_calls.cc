@@ -127,11 +127,15 @@ class ManifestPut : public Call {
     std::vector<Change> changes;
     Answer answer = service_.store_manifest(media_type_, repository_, found, tags_, body_, changes);
     if (answer.status != 201) return reply(std::move(answer));
-    if (!service_.tree_.exists(Tree::manifest_path(repository_, found)) &&
-        !service_.usage_.take(body_.size()))
+    const uint64_t added = service_.tree_.exists(Tree::manifest_path(repository_, found)) ? 0 : body_.size();
+    if (!service_.usage_.take(added))
       return reply(refuse(413, "DENIED", "the registry is full (--max-size)"));
     if (digest_ && !tags_.empty()) answer.fields.emplace_back("OCI-Tag", join(tags_, ", "));
-    service_.commit(std::move(changes), std::move(answer), std::move(reply));
+    service_.commit(std::move(changes), std::move(answer),
+                    [&service = service_, added, reply = std::move(reply)](Answer end) {
+                      if (end.status != 201) service.usage_.give_back(added);
+                      reply(std::move(end));
+                    });
   }
 
  private:
@@ -227,6 +231,7 @@ std::unique_ptr<Call> Service::delete_manifest(const std::string& repository, co
 
 // With the tags that name it, and its entry among the referrers of its subject.
 Answer Service::remove_manifest(const std::string& repository, const ContentDigest& digest) {
+  journal_.settle();  // or a tag that could not be made yet would come later, and name nothing
   const std::optional<StoredManifest> stored = read_manifest(tree_, repository, digest);
   if (!stored) return unknown_manifest(digest.to_string());
   std::vector<Change> changes{Change::remove(Tree::manifest_path(repository, digest))};

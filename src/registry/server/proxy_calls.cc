@@ -169,7 +169,7 @@ bool Service::fetch_blob(const std::string& repository, const ContentDigest& dig
       fail(end.status == 507 ? ErrorCode::kNoSpace : ErrorCode::kIo, "{}: {} could not be kept", repository,
            digest.to_string());
   } catch (...) {
-    if (uploads_.find(repository, upload->id())) uploads_.drop(*upload);
+    if (uploads_.find(repository, upload->id())) end_upload(upload.get(), false);
     throw;
   }
   return true;

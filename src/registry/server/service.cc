@@ -1,5 +1,6 @@
 #include "registry/server/service.h"
 
+#include <cerrno>
 #include <exception>
 #include <map>
 
@@ -224,8 +225,12 @@ std::unique_ptr<Call> Service::begin_repository(const RequestHead& head, const s
 Answer Service::failed(const std::exception& failure) {
   if (options_.log) options_.log(failure.what());
   const auto* error = dynamic_cast<const Error*>(&failure);
-  if (error && error->code() == ErrorCode::kNoSpace)
-    return refuse(507, "DENIED", "the registry's disk is full");
+  if (error && error->code() == ErrorCode::kNoSpace) {
+    const int number = error->system_errno();
+    return refuse(507, "DENIED",
+                  number == EMFILE || number == ENFILE ? "the registry has too many files open"
+                                                       : "the registry's disk is full");
+  }
   if (upstream_ && error && error->code() == ErrorCode::kIo)
     return refuse(502, "UNKNOWN", "the other registry cannot be reached");
   return refuse(500, "UNKNOWN", "the registry failed; its log says how");

@@ -32,7 +32,9 @@ Tree::Tree(const std::string& path) : path_(path) {
   root_ = open_file(path_, O_RDONLY | O_DIRECTORY);
   if (!exists("format")) {
     for (const std::string& name : names(""))
-      if (name != "lock" && name != "lost+found")
+      if (name.starts_with("format.tmp-"))  // of a server that was killed at its first start
+        unlinkat(root_.get(), name.c_str(), 0);
+      else if (name != "lock" && name != "lost+found")
         throw Error(ErrorCode::kInvalid,
                     fmt::format("{}: holds {} and no registry of Corten", path_, quote(name)))
             .with_hint("name an empty directory with --root");

@@ -145,6 +145,7 @@ class SmallBlobPut : public Call {
     }
     const std::string content = Tree::content_path(digest_);
     std::vector<Change> changes;
+    const uint64_t size = bytes_.size();
     const bool is_new = !service_.tree_.use(content);
     if (is_new) {
       if (!service_.usage_.take(bytes_.size())) return reply(full());
@@ -157,12 +158,13 @@ class SmallBlobPut : public Call {
       if (upload_) changes.back().from = Tree::upload_path(repository_, upload_->id());
     }
     changes.push_back(Change::put(Tree::link_path(repository_, digest_), ""));
-    service_.commit(std::move(changes), created_blob(repository_, digest_),
-                    [&service = service_, upload = upload_, is_new, reply = std::move(reply)](Answer answer) {
-                      if (upload && answer.status == 201)
-                        is_new ? service.uploads_.forget(*upload) : service.uploads_.drop(*upload);
-                      reply(std::move(answer));
-                    });
+    service_.commit(
+        std::move(changes), created_blob(repository_, digest_),
+        [&service = service_, upload = upload_, is_new, size, reply = std::move(reply)](Answer answer) {
+          service.end_upload(upload.get(), is_new && answer.status == 201);
+          if (!upload && is_new && answer.status != 201) service.usage_.give_back(size);
+          reply(std::move(answer));
+        });
   }
 
  private:
@@ -265,6 +267,16 @@ std::unique_ptr<Call> Service::receive_blob(const RequestHead& head, std::shared
   return std::make_unique<BlobPut>(*this, head, std::move(upload), digest);
 }
 
+// A file that cannot be removed is the collector's.
+void Service::end_upload(const Upload* upload, bool has_become_blob) {
+  if (!upload) return;
+  try {
+    has_become_blob ? uploads_.forget(*upload) : uploads_.drop(*upload);
+  } catch (const std::exception& failure) {
+    failed(failure);
+  }
+}
+
 void Service::finish_upload(const std::shared_ptr<Upload>& upload, uint64_t token,
                             const ContentDigest& digest, Reply reply) {
   workers_.submit([this, upload, token, digest, reply = std::move(reply)] {
@@ -290,10 +302,11 @@ void Service::finish_upload(const std::shared_ptr<Upload>& upload, uint64_t toke
       changes.push_back(Change::put(Tree::link_path(repository, digest), ""));
       commit(std::move(changes), created_blob(repository, digest),
              [this, upload, is_known, reply](Answer answer) {
-               if (answer.status == 201) is_known ? uploads_.drop(*upload) : uploads_.forget(*upload);
+               end_upload(upload.get(), !is_known && answer.status == 201);
                reply(std::move(answer));
              });
     } catch (const std::exception& failure) {
+      end_upload(upload.get(), false);
       reply(failed(failure));
     }
   });

@@ -111,15 +111,9 @@ std::optional<ContentDigest> Upload::finish(uint64_t token, Algorithm algorithm)
     hasher = std::move(hasher_);
     hasher_.reset();
   }
-  try {
-    if (fdatasync(file.get()) != 0) fail_errno("sync upload {}", id_);
-    if (!hasher || hasher->algorithm() != algorithm) hasher = hash_file(file.get(), size, algorithm);
-    return hasher->finish();
-  } catch (...) {
-    std::lock_guard lock(mutex_);
-    is_sealed_ = false;
-    throw;
-  }
+  if (fdatasync(file.get()) != 0) fail_errno("sync upload {}", id_);
+  if (!hasher || hasher->algorithm() != algorithm) hasher = hash_file(file.get(), size, algorithm);
+  return hasher->finish();
 }
 
 bool Upload::write_whole(std::string_view bytes) {
@@ -216,9 +210,9 @@ void Uploads::forget(const Upload& upload) {
 
 void Uploads::drop(const Upload& upload) {
   const std::string path = Tree::upload_path(upload.repository(), upload.id());
+  forget(upload);
   tree_.remove(path);
   usage_.give_back(upload.size());
-  forget(upload);
 }
 
 size_t Uploads::open_count() const {

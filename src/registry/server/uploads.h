@@ -35,7 +35,8 @@ class Upload {
   uint64_t cut(uint64_t token, uint64_t size);
   // The digest of what has come, which is on the disk then, and to which nobody adds anything any more;
   // nothing when somebody has taken over or finishes already. Reads everything again when no running digest
-  // of that algorithm is there.
+  // of that algorithm is there. After an error it is of no use any more: after a sync that failed the kernel
+  // may have dropped what it then calls written.
   std::optional<ContentDigest> finish(uint64_t token, Algorithm algorithm);
   // Writes all of it and finishes it, without a sync; false when something else has come.
   bool write_whole(std::string_view bytes);
