@@ -133,7 +133,8 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry, c
   std::lock_guard lock(mutex_);
   given_.insert(entry.layer.id);
   for (const LayerBlobRecord& record : entry.blobs)
-    if (record.chunks.size && record.place.empty()) in_parts_.try_emplace(entry.layer.id, InParts{source.place, record});
+    if (record.chunks.size && record.place.empty())
+      in_parts_.try_emplace(entry.layer.id, InParts{source.place, record});
   if (is_absent) {
     absent_bytes_.emplace(entry.layer.id, entry.blobs.empty() ? 0 : entry.blobs.front().blob.size);
   }

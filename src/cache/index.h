@@ -36,10 +36,10 @@ struct LayerBlobRecord {
   store::LayerDiff diff;
   std::string format;    // as the store names encoders: "gz1"
   oci::Descriptor blob;  // with the media type of an image's layer
-  // Of which chunks the blob is (image/layer_records.h), so that single files can be read from it; size 0: not
-  // known.
+  // Of which chunks the blob is (image/layer_records.h), so that single files can be read from it; size 0:
+  // not known.
   oci::Descriptor chunks;
-  std::string place;     // "" is this cache; else the base image's repository: "registry docker.io/x/y"
+  std::string place;  // "" is this cache; else the base image's repository: "registry docker.io/x/y"
   bool operator==(const LayerBlobRecord&) const = default;
 };
 

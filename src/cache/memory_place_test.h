@@ -61,7 +61,7 @@ class MemoryPlace : public Place {
 
   std::map<Digest, std::string> blobs;
   int puts = 0;
-  uint64_t parts = 0;  // bytes that were asked for in parts
+  uint64_t parts = 0;                                  // bytes that were asked for in parts
   std::function<void(const std::string& call)> fault;  // may throw
   std::function<void()> after_put;
   std::map<std::string, int> calls;

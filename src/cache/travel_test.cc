@@ -137,9 +137,9 @@ TEST_F(TravelTest, SingleFilesComeWithoutTheirLayer) {
   for (const bool is_damaged : {false, true}) {
     store::Store& here = empty_store();
     auto imports = import(here);
-    here.layers().set_supply(
-        make_supply(here, [this](const std::string&) { return place_; }, imports),
-        make_file_supply(here, imports));
+    here.layers().set_supply(make_supply(
+                                 here, [this](const std::string&) { return place_; }, imports),
+                             make_file_supply(here, imports));
     ASSERT_TRUE(imports->find(key("large")));
     auto tree = here.layers().tree({layer});
     std::vector<const store::Entry*> wanted;

@@ -141,7 +141,8 @@ void Layers::need_files(const Digest& id, const std::vector<const Entry*>& files
   uint64_t bytes = 0;
   for (const Entry* file : files) {
     const Entry* first = file->is_hard_link() ? manifest->find(file->hard_link) : file;
-    if (!first || first->type != EntryType::kFile || first->size == 0 || contents_.has(first->content)) continue;
+    if (!first || first->type != EntryType::kFile || first->size == 0 || contents_.has(first->content))
+      continue;
     missing.push_back(first);
     bytes += first->size;
   }
