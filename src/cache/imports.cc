@@ -77,7 +77,8 @@ Index* Imports::index_of(Source& source) {
   return *index ? &**index : nullptr;
 }
 
-std::optional<store::Action> Imports::find(const Digest& key, const store::Rootfs& below) {
+std::optional<store::Action> Imports::find(const Digest& key, const store::Rootfs& below,
+                                           const std::string& base) {
   TraceSpan span("ask caches for a step");
   for (auto& source : sources_) {
     Index* index = index_of(*source);
@@ -85,7 +86,7 @@ std::optional<store::Action> Imports::find(const Digest& key, const store::Rootf
     try {
       auto entry = index->find(key);
       if (!entry) continue;
-      if (auto action = take(*source, *entry, below)) return action;
+      if (auto action = take(*source, *entry, below, base)) return action;
     } catch (const std::exception& error) {
       if (auto* known = dynamic_cast<const Error*>(&error); known && known->code() == ErrorCode::kCancelled)
         throw;
@@ -95,7 +96,8 @@ std::optional<store::Action> Imports::find(const Digest& key, const store::Rootf
   return std::nullopt;
 }
 
-std::optional<store::Action> Imports::take(Source& source, const Entry& entry, const store::Rootfs& below) {
+std::optional<store::Action> Imports::take(Source& source, const Entry& entry, const store::Rootfs& below,
+                                           const std::string& base) {
   store::Layers& layers = store_.layers();
   const bool is_here = layers.has(entry.layer.id);
   {
@@ -103,9 +105,11 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry, c
     if (given_.contains(entry.layer.id) && !is_here) return std::nullopt;  // it was lost
   }
   std::vector<store::LayerPlace> places;
-  for (const LayerBlobRecord& record : entry.blobs)
-    places.push_back({record.place.empty() ? source.place->name() : record.place, record.blob.media_type,
-                      record.blob.digest, record.blob.size});
+  for (const LayerBlobRecord& record : entry.blobs) {
+    const std::string& place = record.place.empty() ? source.place->name() : base;
+    if (!place.empty())
+      places.push_back({place, record.blob.media_type, record.blob.digest, record.blob.size});
+  }
   if (!is_here && entry.is_inline()) {
     rebuild(source, entry, below);
   } else if (!is_here) {

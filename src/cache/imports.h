@@ -35,8 +35,10 @@ class Imports {
   ~Imports();
 
   // The entry is in the store then. Not the same layer again once it was lost. `below`: the layers on which
-  // it lies, for a cache that has it as a tar alone.
-  std::optional<store::Action> find(const Digest& key, const store::Rootfs& below = {});
+  // it lies, for a cache that has it as a tar alone. `base`: the place of a base image's blobs, as the build
+  // itself resolved it; a cache cannot send us anywhere else.
+  std::optional<store::Action> find(const Digest& key, const store::Rootfs& below = {},
+                                    const std::string& base = {});
   struct Mount {
     Place* place;
     MountState entry;
@@ -70,7 +72,8 @@ class Imports {
   };
   // Waits until it has been read; null: there is none.
   Index* index_of(Source& source);
-  std::optional<store::Action> take(Source& source, const Entry& entry, const store::Rootfs& below);
+  std::optional<store::Action> take(Source& source, const Entry& entry, const store::Rootfs& below,
+                                    const std::string& base);
   void rebuild(Source& source, const Entry& entry, const store::Rootfs& below);
 
   store::Store& store_;

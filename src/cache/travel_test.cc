@@ -207,6 +207,24 @@ TEST_F(TravelTest, EveryFailureIsAMissAndOneWarning) {
   EXPECT_EQ(passes, 12);
 }
 
+// Who writes a cache does not say which hosts its readers ask.
+TEST_F(TravelTest, ACacheSendsNobodyElsewhere) {
+  export_steps({"a"});
+  Contents contents = Index::read(*place_)->all();
+  contents.entries.at(key("a")).blobs.at(0).place = "registry metadata.internal/x";
+  write_index(contents, *place_, [](const Digest&) { return false; });
+  store::Store& here = empty_store();
+  auto imports = import(here);
+  auto action = imports->find(key("a"));
+  ASSERT_TRUE(action);
+  EXPECT_TRUE(here.layers().places(action->layer.id).empty());
+  store::Store& other = empty_store();
+  imports = import(other);
+  action = imports->find(key("a"), {}, "registry docker.io/library/debian");
+  ASSERT_EQ(other.layers().places(action->layer.id).size(), 1u);
+  EXPECT_EQ(other.layers().places(action->layer.id)[0].place, "registry docker.io/library/debian");
+}
+
 TEST_F(TravelTest, WrongBytesAreAMiss) {
   export_steps({"a"});
   auto index = Index::read(*place_);
