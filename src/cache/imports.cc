@@ -132,6 +132,9 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry, c
   const bool is_absent = layers.is_absent(entry.layer.id);
   std::lock_guard lock(mutex_);
   given_.insert(entry.layer.id);
+  for (const LayerBlobRecord& record : entry.blobs)
+    if (record.chunks.size && record.place.empty())
+      in_parts_.try_emplace(entry.layer.id, InParts{source.place, record});
   if (is_absent) {
     absent_bytes_.emplace(entry.layer.id, entry.blobs.empty() ? 0 : entry.blobs.front().blob.size);
   }
@@ -189,6 +192,12 @@ void Imports::note_fetched(const Digest& layer, uint64_t bytes) {
   fetched_[layer] += bytes;
 }
 
+std::optional<Imports::InParts> Imports::in_parts(const Digest& layer) const {
+  std::lock_guard lock(mutex_);
+  auto found = in_parts_.find(layer);
+  return found == in_parts_.end() ? std::nullopt : std::optional(found->second);
+}
+
 void Imports::note_mount(uint64_t bytes) {
   std::lock_guard lock(mutex_);
   mount_bytes_ += bytes;
@@ -226,7 +235,10 @@ store::LayerSupply make_supply(store::Store& store, OpenPlace open, std::shared_
         auto tar = archive::open_decompressor(bytes);
         archive::LimitedSource limited(*tar, kMaxLayerBytes, "layer " + layer.short_hex());
         store::read_layer_contents(limited, store.contents());
-        store.place_blob(path, at.blob);
+        // An image carries a layer of its base as it came; what was built here can be made again.
+        const auto diff = store.layers().find_diff({layer, 0});
+        const auto came_as = diff ? store.layers().find_blob(diff->diff_id, "as-pulled") : std::nullopt;
+        if (came_as && came_as->digest == at.blob) store.place_blob(path, at.blob);
         if (imports) imports->note_fetched(layer, at.size);
         return;
       } catch (const Error& error) {
