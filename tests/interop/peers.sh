@@ -36,7 +36,7 @@ if has crane; then
   holds "$(crane validate --remote "$HOST/corten/page:1")" "PASS"
   holds "$(crane validate --remote "$HOST/corten/page:both")" "PASS"
   crane pull --format oci "$HOST/corten/page:both" crane-layout
-  crane push --index crane-layout "$HOST/crane/page:both" >/dev/null
+  crane push --index crane-layout "$HOST/crane/page:both" >crane.log 2>&1 || fail "crane push: $(cat crane.log)"
   crane copy "$HOST/corten/page:1" "$HOST/crane/page:1" 2>crane.log || fail "crane copy: $(cat crane.log)"
   equal "$(crane ls "$HOST/crane/page" | sort | tr '\n' ' ')" "1 both " "crane ls"
   holds "$(crane catalog "$HOST")" "crane/page"
