@@ -223,7 +223,7 @@ std::optional<LayerBlobRecord> Export::send_blob(const store::LayerRef& form,
   // One that lies elsewhere and was not needed here is fetched only if this place lacks it.
   auto blob = image::known_blob(form, options_.compression, store_);
   auto diff = store_.layers().find_diff(form);
-  if (!blob || !diff || !store_.layers().is_absent(form.id)) {
+  if (!blob || !diff || store_.layers().is_whole(form.id)) {
     blob = image::ensure_blob(form, options_.compression, options_.threads, store_, options_.cancellation);
     diff = store_.layers().find_diff(form);
   }
@@ -253,6 +253,10 @@ void Export::write(Exported& result) {
   for (int tried = 0; tried < kTries; tried++) {
     auto index = Index::read(*place_);
     const Contents there = index ? index->all() : Contents();
+    if (!there.entries.empty() && there.entries.begin()->second.is_inline())
+      throw Error(ErrorCode::kUsage,
+                  fmt::format("{}: an image is there, which carries a cache of its own", place_->name()))
+          .with_hint("give the cache a name of its own");
     Contents contents = there;
     contents.add(made_);
     contents.shrink(options_.max_bytes);

@@ -121,9 +121,12 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry, c
   } else if (layers.is_absent(entry.layer.id)) {
     layers.save_absent(*layers.load(entry.layer.id), places);
   }
+  // What is here speaks for itself.
+  const bool is_elsewhere = !entry.is_inline() && !layers.is_whole(entry.layer.id);
   for (const LayerBlobRecord& record : entry.blobs) {
-    if (entry.is_inline()) continue;
-    layers.remember_diff({entry.layer.id, record.time}, record.diff);
+    if (!is_elsewhere) break;
+    if (!layers.find_diff({entry.layer.id, record.time}))
+      layers.remember_diff({entry.layer.id, record.time}, record.diff);
     if (!layers.find_blob(record.diff.diff_id, record.format))
       layers.remember_blob(record.diff.diff_id, record.format, {record.blob.digest, record.blob.size});
   }

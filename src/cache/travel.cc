@@ -40,8 +40,13 @@ std::optional<store::Rootfs> Travel::base(const source::BaseImage& image) {
     auto here = source::imported_layer(image.remote->layers[i], diff_ids[i], store_);
     if (!here) {
       auto action = imports_->find(keys[i], layers, "registry " + image.remote->repository);
-      // Of a layer that came with an image the times are all its own.
+      // Of a layer that came with an image the times are all its own. What the cache says of its bytes has to
+      // be what the image says.
       if (!action || action->layer.time != 0) return std::nullopt;
+      const auto diff = store_.layers().find_diff(action->layer);
+      const auto blob = store_.layers().find_blob(diff_ids[i], "as-pulled");
+      if (!diff || diff->diff_id != diff_ids[i] || !blob || blob->digest != image.remote->layers[i].digest)
+        return std::nullopt;
       here = action->layer;
     }
     layers.push_back(*here);

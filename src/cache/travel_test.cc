@@ -225,6 +225,41 @@ TEST_F(TravelTest, ACacheSendsNobodyElsewhere) {
   EXPECT_EQ(other.layers().places(action->layer.id)[0].place, "registry docker.io/library/debian");
 }
 
+// What the store knows of a layer that it has is not a cache's to change.
+TEST_F(TravelTest, ACacheSaysNothingOfLayersThatAreHere) {
+  export_steps({"a"});
+  Contents contents = Index::read(*place_)->all();
+  contents.entries.at(key("a")).blobs.at(0).diff.diff_id = {Digest::of("another tar")};
+  write_index(contents, *place_, [](const Digest&) { return false; });
+  store::Store& here = empty_store();
+  const store::LayerRef layer = make_layer(here, "a");
+  auto imports = import(here);
+  ASSERT_TRUE(imports->find(key("a")));
+  EXPECT_FALSE(here.layers().find_diff(layer));
+}
+
+// Of an image that is named by mistake nothing is overwritten.
+TEST_F(TravelTest, AnImageThatCarriesACacheIsNoPlaceForAnother) {
+  const Json carried = inline_cache({InlineStep{key("x"), "RUN x", {Digest::of("l"), 1}, 1}});
+  Json diff_ids = Json::array();
+  diff_ids.push_back(Digest::of("t").to_string());
+  const std::string config =
+      Json::object({{"architecture", "amd64"},
+                    {"os", "linux"},
+                    {"config", Json::object()},
+                    {"rootfs", Json::object({{"type", "layers"}, {"diff_ids", std::move(diff_ids)}})},
+                    {std::string(kInlineMember), carried}})
+          .dump();
+  oci::Manifest image;
+  image.config = oci::describe("application/vnd.oci.image.config.v1+json", config);
+  image.layers.push_back(oci::describe("application/vnd.oci.image.layer.v1.tar+gzip", "blob"));
+  place_->blobs[image.config.digest] = config;
+  const std::string before = oci::emit_manifest(image);
+  place_->put_manifest(before);
+  EXPECT_THROW(export_steps({"a"}), Error);
+  EXPECT_EQ(place_->manifest(), before);
+}
+
 TEST_F(TravelTest, WrongBytesAreAMiss) {
   export_steps({"a"});
   auto index = Index::read(*place_);

@@ -27,7 +27,7 @@ BuildCaches::BuildCaches(store::Store& store, RegistrySession& registry, Options
   std::vector<std::shared_ptr<cache::Place>> sources;
   for (const cache::Spec& spec : options_.from) {
     std::shared_ptr<cache::Place> place = open(spec, false);
-    places_.emplace(place->name(), place);
+    if (!places_.emplace(place->name(), place).second) continue;
     readings_.emplace(place->name(), Reading());
     sources.push_back(std::move(place));
   }
@@ -120,7 +120,7 @@ void BuildCaches::told(const std::string& place, const std::string& error) {
     events_->finished(reading.id, error.empty() ? build::Outcome::kDone : build::Outcome::kFailed, error);
 }
 
-void BuildCaches::show(build::Events& events, int first_id) {
+BuildCaches::Shown BuildCaches::show(build::Events& events, int first_id) {
   std::lock_guard lock(mutex_);
   events_ = &events;
   next_id_ = first_id;
@@ -132,6 +132,17 @@ void BuildCaches::show(build::Events& events, int first_id) {
       events.finished(reading.id, reading.error.empty() ? build::Outcome::kDone : build::Outcome::kFailed,
                       reading.error);
   }
+  return Shown(*this);
+}
+
+// The build may be over before a slow cache is read: then nothing was asked of it.
+void BuildCaches::hide() {
+  std::lock_guard lock(mutex_);
+  if (!events_) return;
+  for (auto& [place, reading] : readings_)
+    if (reading.id >= 0 && !reading.is_over)
+      events_->finished(reading.id, build::Outcome::kCancelled, "not waited for");
+  events_ = nullptr;
 }
 
 std::vector<std::string> BuildCaches::repositories(const std::string& registry) const {
@@ -175,6 +186,7 @@ void BuildCaches::finish() {
                       traffic.left_layers == 1 ? "" : "s", traffic.left_layers == 1 ? "it is" : "they are",
                       human_size(traffic.left_bytes)));
   }
+  hide();
   std::lock_guard lock(mutex_);
   for (const std::string& warning : warnings_) print_warning(warning);
 }

@@ -32,8 +32,19 @@ class BuildCaches {
 
   // Null without --cache-from and --cache-to.
   build::Caches* caches() { return travel_.get(); }
-  // From now on vertices tell of caches; they have the ids from `first_id` on.
-  void show(build::Events& events, int first_id);
+  // While it lives vertices tell of caches; they have the ids from `first_id` on. A cache that is still being
+  // read then tells nobody any more.
+  class Shown {
+   public:
+    explicit Shown(BuildCaches& caches) : caches_(caches) {}
+    ~Shown() { caches_.hide(); }
+    Shown(const Shown&) = delete;
+    Shown& operator=(const Shown&) = delete;
+
+   private:
+    BuildCaches& caches_;
+  };
+  [[nodiscard]] Shown show(build::Events& events, int first_id);
   // Repositories of the registry that may have layers which are not here.
   std::vector<std::string> repositories(const std::string& registry) const;
   // Waits for the exports, and tells. Error for one that does not ignore its errors.
@@ -48,6 +59,7 @@ class BuildCaches {
   std::shared_ptr<cache::Place> open(const cache::Spec& spec, bool is_written);
   std::shared_ptr<cache::Place> open_by_name(const std::string& name);
   void told(const std::string& place, const std::string& error);
+  void hide();
 
   store::Store& store_;
   RegistrySession& registry_;  // that is written to

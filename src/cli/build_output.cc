@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <set>
 
 #include <fmt/core.h>
 
@@ -379,23 +380,32 @@ static bool reads_layers(const BuildFlags& flags) {
 
 void settle_outputs(const build::BuildResult& result, const BuildFlags& flags, store::Store& store,
                     const PushTo& push) {
-  std::vector<store::LayerRef> absent;
+  store::Rootfs absent;   // or forgotten: an export, or another build, asked for it in vain
+  store::Rootfs unnamed;  // of those: no cache says what an image's config has to say of it
   for (const build::TargetPlan& target : result.plan.targets) {
     const build::StageRootfs rootfs = result.rootfs(target);
-    for (size_t i = 0; i < rootfs.layers.size(); i++)
-      if (store.layers().is_absent(rootfs.layers[i].ref.id))
-        absent.push_back({rootfs.layers[i].ref.id, build::exported_time(rootfs, i)});
+    for (size_t i = 0; i < rootfs.layers.size(); i++) {
+      const store::LayerRef layer{rootfs.layers[i].ref.id, build::exported_time(rootfs, i)};
+      if (store.layers().is_whole(layer.id)) continue;
+      absent.push_back(layer);
+      if (!store.layers().find_diff(layer)) unnamed.push_back(layer);
+    }
   }
   if (absent.empty()) return;
-  if (reads_layers(flags)) return store.layers().need(absent);
+  store.layers().need(reads_layers(flags) ? absent : unnamed);
   for (const OutputSpec& output : flags.outputs) {
     if (!output.is_pushed) continue;
-    const oci::Reference to = oci::Reference::parse(names_of(output, flags).front());
-    const std::vector<std::string> mount_from = push.mount_from(to.registry());
-    parallel_for(absent.size(), 4, [&](size_t i) {
-      image::place_layer(absent[i], to, mount_from, output.compression, push.remote(), store,
-                         push.cancellation);
-    });
+    std::set<std::string> filled;  // registries: what one has is mounted within it
+    for (const std::string& name : names_of(output, flags)) {
+      const oci::Reference to = oci::Reference::parse(name);
+      if (!filled.insert(to.registry()).second) continue;
+      const std::vector<std::string> mount_from = push.mount_from(to.registry());
+      parallel_for(absent.size(), 4, [&](size_t i) {
+        if (!store.layers().is_whole(absent[i].id))
+          image::place_layer(absent[i], to, mount_from, output.compression, push.remote(), store,
+                             push.cancellation);
+      });
+    }
   }
 }
 
@@ -429,7 +439,7 @@ FinishedBuild write_outputs(const build::BuildResult& result, const build::Reque
         !output.is_pushed ||
         std::all_of(finished.images.begin(), finished.images.end(), [&](const auto& image) {
           return std::none_of(image.layers.begin(), image.layers.end(), [&](const store::LayerRef& layer) {
-            return store.layers().is_absent(layer.id);
+            return !store.layers().is_whole(layer.id);
           });
         });
     if (output.is_stored && !is_whole) say("not kept in the store: some of its layers stay where they are");

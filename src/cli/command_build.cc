@@ -411,7 +411,7 @@ int command_build(const Arguments& arguments) {
     for (const build::TargetPlan& target : plan.targets)
       if (target.stage.result != build::kNoStep) exporting.inputs.push_back(target.stage.result);
     events.planned(exporting);
-    caches.show(events, exporting.id + 1);
+    const BuildCaches::Shown caches_shown = caches.show(events, exporting.id + 1);
     const PushTo push_to{.remote = [&]() -> registry::Remote& { return registry.remote(); },
                          .mount_from =
                              [&](const std::string& host) {

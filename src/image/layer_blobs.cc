@@ -176,7 +176,7 @@ oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& com
     return blob && store.has_blob(blob->digest);
   };
   auto known = known_blob(layer, compression, store);
-  if (!is_here(known) && store.layers().is_absent(layer.id)) {
+  if (!is_here(known) && !store.layers().is_whole(layer.id)) {
     store.layers().need({layer.id});  // and the blob that it came as
     known = known_blob(layer, compression, store);
   }

@@ -214,7 +214,8 @@ void Layers::fetch(const Digest& id) {
     forget(id);
     fail(ErrorCode::kLost, "layer {}: {}", id.short_hex(), why);
   }
-  database_.transaction([&] { now_whole(id); });
+  // Another process that could not have it may have forgotten it meanwhile.
+  save(Manifest(*manifest));
 }
 
 // Its manifest stays on disk, where the collector finds it; nothing leads to it any more.

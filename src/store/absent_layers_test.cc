@@ -131,6 +131,19 @@ TEST_F(AbsentLayersTest, AWholeLayerIsNotMadeAbsent) {
   EXPECT_TRUE(store_.layers().is_whole(id));
 }
 
+// Two builds, one layer: one fetches it while the other, which cannot, forgets it.
+TEST_F(AbsentLayersTest, WhatAnotherForgetsWhileItIsFetchedIsWholeAllTheSame) {
+  LayerRef layer = absent({file("a", "contested")}, {place("cache")});
+  Store other(dir_ / "store");
+  store_.layers().set_supply([&](const Digest&, const Manifest&, const std::vector<LayerPlace>&) {
+    EXPECT_EQ(code_of([&] { other.layers().need({layer}); }), ErrorCode::kLost);
+    store_.contents().add_bytes("contested");
+  });
+  store_.layers().need({layer});
+  EXPECT_TRUE(store_.layers().is_whole(layer.id));
+  EXPECT_TRUE(other.layers().has(layer.id));
+}
+
 TEST_F(AbsentLayersTest, OnlyLayersThatHaveTheFilesAreFetched) {
   std::vector<Digest> fetched;
   store_.layers().set_supply(

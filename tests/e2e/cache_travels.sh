@@ -98,6 +98,25 @@ echo e >app/src/a
 travel nine -t "$HOST/app:9" --push --cache-from "type=local,src=$T/kept"
 holds "$(cat log)" "what gave it runs again"
 
+# Who keeps nothing needs no layer either; what no cache can say of one is found out in the same build.
+echo d >app/src/a
+travel cacheonly --target build --output type=cacheonly --cache-from "type=local,src=$T/kept"
+holds "$(cat log)" "what gave it runs again"
+
+# A cache that says nothing is not waited for when nothing is asked of it.
+mkfifo silent
+python3 -c 'import socket, sys
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+kept = []
+s.settimeout(60)
+while True: kept.append(s.accept())' >silent 2>/dev/null &
+listener=$!
+read -r port <silent
+travel cacheonly --target build --output type=cacheonly --cache-from "127.0.0.1:$port/app:cache"
+kill "$listener"
+holds "$(cat log)" "CANCELED"
+
 # An image carries its own: read from where it was pushed, each layer a hit.
 echo f >app/src/a
 printf 'FROM %s/lib/base:1\nWORKDIR /app\nCOPY src src\nRUN cat src/a >out && date +%%N >>out\nCMD ["cat", "out"]\n' "$HOST" >app/Dockerfile.inline
