@@ -17,7 +17,8 @@ class Caches {
   virtual ~Caches() = default;
   // What a step with this key gave elsewhere. It stands in the store then, its layer perhaps absent
   // (store::Layers). One that was lost in this build is not found again.
-  virtual std::optional<store::Action> find(const Digest& key) = 0;
+  // `below`: what the step stands on.
+  virtual std::optional<store::Action> find(const Digest& key, const store::Rootfs& below) = 0;
   // The layers of an image that lies in a registry, without its bytes.
   virtual std::optional<store::Rootfs> base(const source::BaseImage& image) = 0;
   // A cache mount as it was elsewhere, for a store that does not have it: makes `data` and `seen` in the

@@ -242,11 +242,11 @@ class Solver : public Inputs {
       return "keyed:" + keyed_digest(executor_.store.history_key(), value).hex().substr(0, kShortDigest);
     });
     life.enter(StepState::kKeyed);
-    std::optional<store::LayerRef> layer = find(step, key);
+    std::optional<store::LayerRef> layer = find(step, key, prepared.below);
     if (!layer) {
       life.enter(StepState::kQueued);
       SingleFlight::Turn turn = flights_.take(key, watch_of(step.id));
-      layer = find(step, key);  // of who led meanwhile
+      layer = find(step, key, prepared.below);  // of who led meanwhile
       if (!layer) {
         life.enter(StepState::kLeading);
         if (told_[index(step.id)].end) events_.started(step.id);  // and ended, in a pass before
@@ -270,10 +270,10 @@ class Solver : public Inputs {
     life.enter(is_made ? StepState::kDone : StepState::kCached);
   }
 
-  std::optional<store::LayerRef> find(const Step& step, const Digest& key) {
+  std::optional<store::LayerRef> find(const Step& step, const Digest& key, const StageRootfs& below) {
     if (step.no_cache) return std::nullopt;
     auto action = executor_.store.find_action(key);
-    if (!action && executor_.caches) action = executor_.caches->find(key);
+    if (!action && executor_.caches) action = executor_.caches->find(key, below.refs());
     return action ? std::optional(action->layer) : std::nullopt;
   }
 

@@ -9,11 +9,13 @@
 
 #include <fmt/core.h>
 
+#include "base/beneath.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/trace.h"
 #include "base/unique_fd.h"
+#include "cache/mount_pack.h"
 
 namespace corten::cache {
 
@@ -139,7 +141,38 @@ void Export::put(const oci::Descriptor& blob,
   }
 }
 
-void Export::send_mount(const std::string&) {}
+// Chunks that the state of before has are there already.
+void Export::send_mount(const std::string& id) {
+  TraceSpan span("export a cache mount");
+  const std::string directory = store_.cache_mount_directory(id);
+  FileLock lock;
+  // Another build is writing to it, and will carry it away itself.
+  if (!path_exists(directory + "/data") || !FileLock::try_exclusive(directory + "/lock", lock)) return;
+  KnownChunks known;
+  if (Index* index = before())
+    if (auto state = index->mounts().find(id); state != index->mounts().end()) {
+      try {
+        known = known_chunks(parse_recipe(place_->read_blob(state->second.recipe, kMaxRecipeBytes)));
+      } catch (const Error&) {
+        known.clear();  // of a later version, or damaged: all of it is sent
+      }
+    }
+  PackedMount packed =
+      pack_mount(directory, {.owners = options_.owners,
+                             .known = known,
+                             .put =
+                                 [&](const oci::Descriptor& chunk, const std::string& bytes) {
+                                   if (is_late()) fail(ErrorCode::kCancelled, "no time is left");
+                                   put_bytes(chunk, bytes);
+                                 },
+                             .cancellation = options_.cancellation});
+  MountState state{.recipe = oci::describe(kRecipeMediaType, packed.recipe),
+                   .chunks = std::move(packed.chunks),
+                   .packed = time(nullptr)};
+  put_bytes(state.recipe, packed.recipe);
+  std::lock_guard lock_made(mutex_);
+  made_.mounts.emplace(id, std::move(state));
+}
 
 void Export::put_bytes(const oci::Descriptor& blob, const std::string& bytes) {
   put(blob, [&bytes](uint64_t offset) {
@@ -241,7 +274,9 @@ Exported Export::finish() {
       try {
         send_mount(id);
       } catch (const std::exception&) {
-        failed(std::current_exception());
+        if (!is_late()) return failed(std::current_exception());
+        std::lock_guard lock(mutex_);
+        result_.late++;
       }
     });
   {

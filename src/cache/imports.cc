@@ -77,7 +77,7 @@ Index* Imports::index_of(Source& source) {
   return *index ? &**index : nullptr;
 }
 
-std::optional<store::Action> Imports::find(const Digest& key) {
+std::optional<store::Action> Imports::find(const Digest& key, const store::Rootfs& below) {
   TraceSpan span("ask caches for a step");
   for (auto& source : sources_) {
     Index* index = index_of(*source);
@@ -85,7 +85,7 @@ std::optional<store::Action> Imports::find(const Digest& key) {
     try {
       auto entry = index->find(key);
       if (!entry) continue;
-      if (auto action = take(*source, *entry)) return action;
+      if (auto action = take(*source, *entry, below)) return action;
     } catch (const std::exception& error) {
       if (auto* known = dynamic_cast<const Error*>(&error); known && known->code() == ErrorCode::kCancelled)
         throw;
@@ -95,7 +95,7 @@ std::optional<store::Action> Imports::find(const Digest& key) {
   return std::nullopt;
 }
 
-std::optional<store::Action> Imports::take(Source& source, const Entry& entry) {
+std::optional<store::Action> Imports::take(Source& source, const Entry& entry, const store::Rootfs& below) {
   store::Layers& layers = store_.layers();
   const bool is_here = layers.has(entry.layer.id);
   {
@@ -106,7 +106,9 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry) {
   for (const LayerBlobRecord& record : entry.blobs)
     places.push_back({record.place.empty() ? source.place->name() : record.place, record.blob.media_type,
                       record.blob.digest, record.blob.size});
-  if (!is_here) {
+  if (!is_here && entry.is_inline()) {
+    rebuild(source, entry, below);
+  } else if (!is_here) {
     const std::string bytes = expand(source.place->read_blob(entry.manifest, kMaxPackedManifest),
                                      kMaxManifest, "a layer's manifest");
     if (Digest::of(bytes) != entry.layer.id)
@@ -116,6 +118,7 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry) {
     layers.save_absent(*layers.load(entry.layer.id), places);
   }
   for (const LayerBlobRecord& record : entry.blobs) {
+    if (entry.is_inline()) continue;
     layers.remember_diff({entry.layer.id, record.time}, record.diff);
     if (!layers.find_blob(record.diff.diff_id, record.format))
       layers.remember_blob(record.diff.diff_id, record.format, {record.blob.digest, record.blob.size});
@@ -133,6 +136,39 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry) {
     absent_bytes_.emplace(entry.layer.id, entry.blobs.empty() ? 0 : entry.blobs.front().blob.size);
   }
   return action;
+}
+
+// An image's config has no room for layers' manifests, so the layer is read from its tar, whole. What the tar
+// does not say, which times were set and which are the layer's, shows in the id: only the right answer gives
+// it.
+void Imports::rebuild(Source& source, const Entry& entry, const store::Rootfs& below) {
+  const LayerBlobRecord& record = entry.blobs.at(0);
+  TempDir directory = store_.temporary("layer-");
+  const std::string path = directory / "blob";
+  {
+    UniqueFd file = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0644);
+    source.place->fetch_blob(record.blob, file.get());
+    file.close_checked(path);
+  }
+  UniqueFd file = open_file(path, O_RDONLY);
+  archive::FdSource bytes(file.get(), path);
+  auto tar = archive::open_decompressor(bytes);
+  archive::LimitedSource limited(*tar, kMaxLayerBytes, "layer " + entry.layer.id.short_hex());
+  archive::HashingSource hashed(limited);
+  std::vector<store::Entry> entries =
+      store::read_layer_tar(hashed, store_.layers().view(below), store_.contents()).entries();
+  archive::drain(hashed);
+  const uint64_t tar_bytes = hashed.size();
+  if (hashed.digest() != record.diff.diff_id.digest)
+    fail(ErrorCode::kCorrupt, "the tar of layer {} has another digest", entry.layer.id.short_hex());
+  for (store::Entry& one : entries)
+    if (one.time_ns == clamped_ns(record.time)) one.time_ns.reset();
+  store::Manifest manifest(std::move(entries));
+  if (manifest.id() != entry.layer.id)
+    fail(ErrorCode::kCorrupt, "layer {} cannot be made from its tar", entry.layer.id.short_hex());
+  store_.layers().save(std::move(manifest));
+  store_.layers().remember_diff({entry.layer.id, record.time}, {record.diff.diff_id, tar_bytes});
+  note_fetched(entry.layer.id, record.blob.size);
 }
 
 std::optional<Imports::Mount> Imports::find_mount(const std::string& id) {
@@ -153,9 +189,15 @@ void Imports::note_fetched(const Digest& layer, uint64_t bytes) {
   fetched_[layer] += bytes;
 }
 
+void Imports::note_mount(uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  mount_bytes_ += bytes;
+}
+
 Imports::Traffic Imports::traffic() const {
   std::lock_guard lock(mutex_);
   Traffic traffic;
+  traffic.mount_bytes = mount_bytes_;
   for (const auto& [layer, bytes] : fetched_) traffic.fetched_layers++, traffic.fetched_bytes += bytes;
   for (const auto& [layer, bytes] : absent_bytes_)
     if (!fetched_.contains(layer)) traffic.left_layers++, traffic.left_bytes += bytes;

@@ -34,20 +34,22 @@ class Imports {
   Imports(store::Store& store, std::vector<std::shared_ptr<Place>> places, ImportWatch watch);
   ~Imports();
 
-  // The entry is in the store then. Not the same layer again once it was lost.
-  std::optional<store::Action> find(const Digest& key);
+  // The entry is in the store then. Not the same layer again once it was lost. `below`: the layers on which
+  // it lies, for a cache that has it as a tar alone.
+  std::optional<store::Action> find(const Digest& key, const store::Rootfs& below = {});
   struct Mount {
     Place* place;
-    MountEntry entry;
+    MountState entry;
   };
   // The latest of all caches.
   std::optional<Mount> find_mount(const std::string& id);
   // Bytes for people: what was read of layers and mounts, and how much the layers have that stayed there.
   struct Traffic {
-    uint64_t fetched_layers = 0, fetched_bytes = 0, left_layers = 0, left_bytes = 0;
+    uint64_t fetched_layers = 0, fetched_bytes = 0, left_layers = 0, left_bytes = 0, mount_bytes = 0;
   };
   Traffic traffic() const;
   void note_fetched(const Digest& layer, uint64_t bytes);
+  void note_mount(uint64_t bytes);
   // Something that was read is wrong: told, unless this cache has been told of.
   void failed(Place& place, const std::string& what);
 
@@ -62,13 +64,15 @@ class Imports {
   };
   // Waits until it has been read; null: there is none.
   Index* index_of(Source& source);
-  std::optional<store::Action> take(Source& source, const Entry& entry);
+  std::optional<store::Action> take(Source& source, const Entry& entry, const store::Rootfs& below);
+  void rebuild(Source& source, const Entry& entry, const store::Rootfs& below);
 
   store::Store& store_;
   ImportWatch watch_;
   mutable std::mutex mutex_;  // guards what follows
   std::set<Digest> given_;    // layers
   std::map<Digest, uint64_t> absent_bytes_, fetched_;
+  uint64_t mount_bytes_ = 0;
   std::vector<std::unique_ptr<Source>> sources_;  // the last member: its threads use the others
 };
 

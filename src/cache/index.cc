@@ -8,6 +8,7 @@
 #include "archive/zstd_writer.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "oci/config.h"
 #include "oci/media_type.h"
 
 namespace corten::cache {
@@ -99,7 +100,7 @@ Entry entry_from(const Json& json) {
   return entry;
 }
 
-Json to_json(const std::string& id, const MountEntry& mount) {
+Json to_json(const std::string& id, const MountState& mount) {
   Json chunks = Json::array();
   for (const oci::Descriptor& chunk : mount.chunks) chunks.push_back(to_json(chunk));
   return Json::object({{"id", id},
@@ -154,7 +155,8 @@ void Contents::add(const Contents& other) {
   }
   for (const auto& [id, theirs] : other.mounts) {
     auto [here, is_new] = mounts.emplace(id, theirs);
-    if (!is_new && theirs.packed > here->second.packed) here->second = theirs;
+    if (!is_new && theirs.packed > here->second.packed && theirs.recipe != here->second.recipe)
+      here->second = theirs;
   }
 }
 
@@ -220,6 +222,13 @@ std::optional<Index> Index::read(Place& place) {
   const auto bytes = place.manifest();
   if (!bytes) return std::nullopt;
   const oci::Manifest manifest = oci::parse_manifest(*bytes, oci::detect_manifest_type(*bytes));
+  if (manifest.is_image()) {
+    auto contents = read_inline_cache(manifest, place.read_blob(manifest.config, oci::kMaxConfigBytes));
+    if (!contents) fail(ErrorCode::kInvalid, "{}: the image carries no cache of ours", place.name());
+    std::optional<Index> index(Index{place});
+    index->shards_.push_back({{}, "", std::move(contents->entries)});
+    return index;
+  }
   if (!is_cache_manifest(manifest))
     fail(ErrorCode::kInvalid, "{}: it is no cache of ours, but {}", place.name(),
          quote(manifest.config.media_type));
@@ -237,7 +246,7 @@ std::optional<Index> Index::read(Place& place) {
     }
   if (const Json* mounts = config.find("mounts"))
     for (const Json& one : mounts->as_array()) {
-      MountEntry mount;
+      MountState mount;
       mount.packed = one.get_int("packed");
       mount.recipe = blob_from(one, "recipe");
       if (const Json* chunks = one.find("chunks"))

@@ -47,21 +47,23 @@ struct Entry {
   oci::Descriptor manifest;            // the layer's, compressed
   std::vector<LayerBlobRecord> blobs;  // none: the layer is known here and lies nowhere
   int64_t used_day = 0;                // days since 1970
+  // Of an image's own config, which has no room for layers' manifests.
+  bool is_inline() const { return manifest.size == 0; }
   bool operator==(const Entry&) const = default;
 };
 
-// A cache mount, as mount_pack.h takes it apart.
-struct MountEntry {
+// A cache mount as it was once, taken apart by mount_pack.h.
+struct MountState {
   oci::Descriptor recipe;
   std::vector<oci::Descriptor> chunks;
   int64_t packed = 0;  // seconds since 1970
-  bool operator==(const MountEntry&) const = default;
+  bool operator==(const MountState&) const = default;
 };
 
 // A value: all of a cache, or what a build adds to it.
 struct Contents {
   std::map<Digest, Entry> entries;
-  std::map<std::string, MountEntry> mounts;
+  std::map<std::string, MountState> mounts;
   bool operator==(const Contents&) const = default;
 
   // The union. Of two entries for one key the one that is here stays, unless the other alone has blobs; of
@@ -77,13 +79,14 @@ struct Contents {
 // A manifest of a cache as it lies in a place: the shards are read when a key is asked for. Thread-safe.
 class Index {
  public:
-  // Nothing when the place has no manifest. Error(kInvalid) for one that is no cache of ours.
+  // Nothing when the place has no manifest. Error(kInvalid) for one that is no cache of ours, nor an image
+  // that carries one.
   static std::optional<Index> read(Place& place);
   Index(Index&&) noexcept = default;
   Index& operator=(Index&&) noexcept = default;
 
   std::optional<Entry> find(const Digest& key);
-  const std::map<std::string, MountEntry>& mounts() const { return mounts_; }
+  const std::map<std::string, MountState>& mounts() const { return mounts_; }
   Contents all();
   // Of the manifest's blobs.
   bool names(const Digest& blob) const { return named_.contains(blob); }
@@ -100,9 +103,22 @@ class Index {
   Place* place_;
   std::unique_ptr<std::mutex> mutex_;
   std::vector<Shard> shards_;
-  std::map<std::string, MountEntry> mounts_;
+  std::map<std::string, MountState> mounts_;
   std::set<Digest> named_;
 };
+
+// --- Inline: the steps of an image, in its own config (inline.cc) ---
+inline constexpr std::string_view kInlineMember = "corten.cache.v1";
+// The member's value; `layers` are the image's, lowest first, each with its step unless it is of the base.
+struct InlineStep {
+  Digest key;
+  std::string step;
+  store::LayerRef layer;
+  int64_t exported_time = 0;
+};
+Json inline_cache(const std::vector<std::optional<InlineStep>>& layers);
+// Of an image: entries over its blobs. Nothing when it carries none.
+std::optional<Contents> read_inline_cache(const oci::Manifest& manifest, std::string_view config);
 
 // Whether a manifest's bytes are a cache's of ours.
 bool is_cache_manifest(const oci::Manifest& manifest);

@@ -2,9 +2,16 @@
 
 #include <fmt/core.h>
 
+#include "base/beneath.h"
 #include "base/error.h"
+#include "base/trace.h"
+#include "cache/mount_pack.h"
 
 namespace corten::cache {
+
+namespace {
+constexpr size_t kMaxChunkBlob = 16 << 20;
+}  // namespace
 
 std::vector<Digest> base_keys(const std::vector<oci::Descriptor>& blobs,
                               const std::vector<DiffId>& diff_ids) {
@@ -18,8 +25,8 @@ std::vector<Digest> base_keys(const std::vector<oci::Descriptor>& blobs,
   return keys;
 }
 
-std::optional<store::Action> Travel::find(const Digest& key) {
-  return imports_ ? imports_->find(key) : std::nullopt;
+std::optional<store::Action> Travel::find(const Digest& key, const store::Rootfs& below) {
+  return imports_ ? imports_->find(key, below) : std::nullopt;
 }
 
 // All of them, or the image is pulled as usual.
@@ -32,7 +39,7 @@ std::optional<store::Rootfs> Travel::base(const source::BaseImage& image) {
   for (size_t i = 0; i < keys.size(); i++) {
     auto here = source::imported_layer(image.remote->layers[i], diff_ids[i], store_);
     if (!here) {
-      auto action = imports_->find(keys[i]);
+      auto action = imports_->find(keys[i], layers);
       // Of a layer that came with an image the times are all its own.
       if (!action || action->layer.time != 0) return std::nullopt;
       here = action->layer;
@@ -60,8 +67,24 @@ void Travel::base_used(const source::BaseImage& image, const store::Rootfs& laye
   }
 }
 
-bool Travel::fill_mount(const std::string&, const std::string&, const store::Owners&) {
-  return false;
+bool Travel::fill_mount(const std::string& id, const std::string& directory, const store::Owners& owners) {
+  auto state = imports_ ? imports_->find_mount(id) : std::nullopt;
+  if (!state) return false;
+  TraceSpan span("fetch a cache mount");
+  try {
+    unpack_mount(state->place->read_blob(state->entry.recipe, kMaxRecipeBytes), directory,
+                 {.owners = owners, .fetch = [&](const oci::Descriptor& chunk) {
+                    std::string bytes = state->place->read_blob(chunk, kMaxChunkBlob);
+                    imports_->note_mount(bytes.size());
+                    return bytes;
+                  }});
+    return true;
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kCancelled || error.code() == ErrorCode::kNoSpace) throw;
+    imports_->failed(*state->place, fmt::format("cache mount {}: {}", id, error.what()));
+    for (const char* name : {"/data", "/seen"}) remove_tree(directory + name);
+    return false;
+  }
 }
 
 void Travel::step_ended(const store::Action& action, const std::vector<store::LayerRef>& exported) {

@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "cache/local_place.h"
 #include "cache/registry_place.h"
+#include "cache/s3_place.h"
 #include "cli/session.h"
 
 namespace corten::cli {
@@ -43,8 +44,7 @@ BuildCaches::BuildCaches(store::Store& store, RegistrySession& registry, Options
                 }});
   std::vector<std::unique_ptr<cache::Export>> exports;
   for (const cache::Spec& spec : options_.to) {
-    if (spec.type == cache::Spec::Type::kInline)
-      fail(ErrorCode::kUnsupported, "--cache-to type=inline is not executed yet");
+    if (spec.type == cache::Spec::Type::kInline) continue;
     exports.push_back(
         std::make_unique<cache::Export>(store_, open(spec, true),
                                         cache::ExportOptions{.is_max = spec.is_max,
@@ -80,9 +80,20 @@ std::shared_ptr<cache::Place> BuildCaches::open(const cache::Spec& spec, bool is
     case cache::Spec::Type::kRegistry:
       return std::make_shared<cache::RegistryPlace>((is_written ? registry_ : read_from_).remote(),
                                                     spec.reference);
-    default:
-      fail(ErrorCode::kUnsupported, "cache {}: not executed yet", spec.name());
+    case cache::Spec::Type::kS3: {
+      std::lock_guard lock(mutex_);
+      if (!http_) {
+        http::ClientOptions http;
+        http.cancellation = reading_;
+        http_ = std::make_unique<http::Client>(http);
+      }
+      return std::make_shared<cache::S3Place>(spec.s3, *http_, clock_,
+                                              cache::S3Options{.cancellation = options_.cancellation});
+    }
+    case cache::Spec::Type::kInline:
+      break;
   }
+  fail(ErrorCode::kUsage, "type=inline is written with an image, and read as type=registry");
 }
 
 std::shared_ptr<cache::Place> BuildCaches::open_by_name(const std::string& name) {
@@ -153,12 +164,14 @@ void BuildCaches::finish() {
   }
   if (imports_) {
     const cache::Imports::Traffic traffic = imports_->traffic();
-    if (traffic.fetched_layers + traffic.left_layers > 0 && !readings_.empty())
+    if (traffic.fetched_layers + traffic.left_layers + traffic.mount_bytes > 0 && !readings_.empty())
       events_->remark(
           readings_.begin()->second.id,
-          fmt::format("fetched {} layer{}, {}; left {} where they are, {}", traffic.fetched_layers,
-                      traffic.fetched_layers == 1 ? "" : "s", human_size(traffic.fetched_bytes),
-                      traffic.left_layers, human_size(traffic.left_bytes)));
+          fmt::format("fetched {} layer{}, {}, and {} of cache mounts; left {} layer{} where {}, {}",
+                      traffic.fetched_layers, traffic.fetched_layers == 1 ? "" : "s",
+                      human_size(traffic.fetched_bytes), human_size(traffic.mount_bytes), traffic.left_layers,
+                      traffic.left_layers == 1 ? "" : "s", traffic.left_layers == 1 ? "it is" : "they are",
+                      human_size(traffic.left_bytes)));
   }
   std::lock_guard lock(mutex_);
   for (const std::string& warning : warnings_) print_warning(warning);

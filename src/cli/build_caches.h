@@ -7,11 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "build/events.h"
 #include "build/solve.h"
 #include "cache/spec.h"
 #include "cache/travel.h"
 #include "cli/registry_session.h"
+#include "http/client.h"
 #include "store/store.h"
 
 namespace corten::cli {
@@ -53,7 +55,9 @@ class BuildCaches {
   Cancellation reading_;
   RegistrySession read_from_;
   Options options_;
-  std::mutex mutex_;  // guards what follows
+  SystemClock clock_;
+  std::unique_ptr<http::Client> http_;  // of buckets
+  std::mutex mutex_;                    // guards what follows
   build::Events* events_ = nullptr;
   int next_id_ = 0;
   std::vector<std::string> warnings_;

@@ -217,6 +217,8 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   flags.allows_insecure = others.allows_insecure();
   flags.cache_from = OtherFlags::caches(others.cache_from, cache::parse_cache_from);
   flags.cache_to = OtherFlags::caches(others.cache_to, cache::parse_cache_to);
+  for (const std::string& arg : flags.build_args)
+    if (arg == "BUILDKIT_INLINE_CACHE=1") flags.cache_to.push_back({.type = cache::Spec::Type::kInline});
   flags.pull = others.pull_policy();
   if (is_check) call = "check";
   if (!call.empty()) flags.call = parse_call(call);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/strings.h"
+#include "cache/index.h"
 #include "cli/session.h"
 #include "image/assemble.h"
 #include "image/export.h"
@@ -89,8 +90,23 @@ ImageForm form_of(const OutputSpec& output, const build::Request& request) {
           output.source_date_epoch ? output.source_date_epoch : request.source_date_epoch};
 }
 
+// The steps of an image's layers, for its config (--cache-to type=inline).
+Json inline_cache_of(const build::BuildResult& result, const build::TargetPlan& target,
+                     const build::StageRootfs& rootfs) {
+  const std::vector<build::StepId>& steps = target.stage.layer_steps;
+  std::vector<std::optional<cache::InlineStep>> layers(rootfs.layers.size() - steps.size());
+  for (size_t i = 0; i < steps.size(); i++) {
+    const size_t layer = layers.size();
+    layers.push_back(cache::InlineStep{.key = result.steps[static_cast<size_t>(steps[i])].key,
+                                       .step = result.plan.steps[static_cast<size_t>(steps[i])].name,
+                                       .layer = rootfs.layers[layer].ref,
+                                       .exported_time = build::exported_time(rootfs, layer)});
+  }
+  return cache::inline_cache(layers);
+}
+
 store::Image make_image(const build::BuildResult& result, const build::TargetPlan& target,
-                        const ImageForm& form, unsigned threads, store::Store& store) {
+                        const ImageForm& form, bool has_inline_cache, unsigned threads, store::Store& store) {
   build::StageRootfs rootfs = result.rootfs(target);
   image::AssembleInput input;
   input.config = target.stage.config;
@@ -104,14 +120,19 @@ store::Image make_image(const build::BuildResult& result, const build::TargetPla
     input.layers.push_back(layer);
   }
   input.created = format_rfc3339(form.epoch.value_or(created));
+  // A base's own speaks of the base.
+  std::erase_if(input.config.other, [](const auto& member) { return member.first == cache::kInlineMember; });
+  if (has_inline_cache)
+    input.config.other.emplace_back(cache::kInlineMember, inline_cache_of(result, target, rootfs));
   return image::assemble(input, store, threads);
 }
 
 // The images of all platforms, made once for each form that an output asks for.
 class ImageMaker {
  public:
-  ImageMaker(const build::BuildResult& result, const build::Request& request, store::Store& store)
-      : result_(result), request_(request), store_(store) {}
+  ImageMaker(const build::BuildResult& result, const build::Request& request, bool has_inline_cache,
+             store::Store& store)
+      : result_(result), request_(request), has_inline_cache_(has_inline_cache), store_(store) {}
 
   const std::vector<store::Image>& images(const ImageForm& form) {
     for (const auto& [known, images] : made_)
@@ -120,13 +141,14 @@ class ImageMaker {
       print_warning("rewrite-timestamp is specified, but no source-date-epoch was found");
     std::vector<store::Image> images;
     for (const build::TargetPlan& target : result_.plan.targets)
-      images.push_back(make_image(result_, target, form, request_.threads, store_));
+      images.push_back(make_image(result_, target, form, has_inline_cache_, request_.threads, store_));
     return made_.emplace_back(form, std::move(images)).second;
   }
 
  private:
   const build::BuildResult& result_;
   const build::Request& request_;
+  const bool has_inline_cache_;
   store::Store& store_;
   std::deque<std::pair<ImageForm, std::vector<store::Image>>> made_;
 };
@@ -361,7 +383,10 @@ FinishedBuild write_outputs(const build::BuildResult& result, const build::Reque
   FinishedBuild finished;
   finished.is_index = request.is_index;
   auto say = [&](const std::string& line) { events.output(vertex, 1, line + "\n"); };
-  ImageMaker maker(result, request, store);
+  const bool has_inline_cache =
+      std::any_of(flags.cache_to.begin(), flags.cache_to.end(),
+                  [](const cache::Spec& spec) { return spec.type == cache::Spec::Type::kInline; });
+  ImageMaker maker(result, request, has_inline_cache, store);
   // Scripts are told of the first output's image.
   OutputSpec usual = plain_store_output(flags);
   ImageForm first = form_of(usual, request);

@@ -74,11 +74,11 @@ if "$CORTEN" build -q --build-context base=bb -f insecure ctx >log 2>&1; then fa
 holds "$(cat log)" "security.insecure is not allowed"
 "$CORTEN" build -q --build-context base=bb -f insecure --allow security.insecure -o insecure.out ctx >/dev/null
 equal "$(tr -d '\t' <insecure.out/s)" "Seccomp:0" "--allow security.insecure"
-for flag in --cache-to=type=inline --sbom=true --provenance=true --attest=type=sbom --policy=x; do
+for flag in --sbom=true --provenance=true --attest=type=sbom --policy=x; do
   if "$CORTEN" build -q --build-context base=bb "$flag" ctx >log 2>&1; then fail "$flag was taken"; fi
   holds "$(cat log)" "is not executed yet"
 done
-for flag in --squash --isolation=x --security-opt=x --cache-from=type=local,src=x; do
+for flag in --squash --isolation=x --security-opt=x; do
   "$CORTEN" build -q --build-context base=bb "$flag" ctx >/dev/null 2>log || fail "$flag"
   holds "$(cat log)" "not used"
 done

@@ -92,3 +92,40 @@ holds "$(cat log)" "13 of 13 steps cached"
 echo e >app/src/a
 travel nine -t "$HOST/app:9" --push --cache-from "type=local,src=$T/kept"
 holds "$(cat log)" "what gave it runs again"
+
+# An image carries its own: read from where it was pushed, each layer a hit.
+echo f >app/src/a
+printf 'FROM %s/lib/base:1\nWORKDIR /app\nCOPY src src\nRUN cat src/a >out && date +%%N >>out\nCMD ["cat", "out"]\n' "$HOST" >app/Dockerfile.inline
+CORTEN_STORE="$T/ten" build app -f app/Dockerfile.inline -t "$HOST/carries:1" --push --cache-to type=inline
+CORTEN_STORE="$T/eleven" build app -f app/Dockerfile.inline -t "$HOST/carries:2" --push --cache-from "$HOST/carries:1" --build-arg BUILDKIT_INLINE_CACHE=1
+holds "$(cat log)" "4 of 4 steps cached"
+equal "$(remote_digest "$HOST/carries:2")" "$(remote_digest "$HOST/carries:1")" "an image and its cache"
+# A base's own cache is not the image's.
+printf 'FROM %s/carries:1\nCOPY lock /\n' "$HOST" >app/Dockerfile.above
+CORTEN_STORE="$T/ten" build app -f app/Dockerfile.above -t above
+lacks "$(CORTEN_STORE="$T/ten" "$CORTEN" inspect above)" corten.cache
+
+# Cache mounts travel: what a step left in one is there for the next, with the times that a build tool compares, and only changed chunks are sent.
+cat >app/Dockerfile.mounts <<'EOF'
+FROM base
+COPY src src
+RUN --mount=type=cache,target=/c,id=objects \
+    if [ ! -e /c/large ]; then head -c 5000000 /dev/urandom >/c/large; echo ma''de; fi; \
+    if [ ! -e /c/object ] || [ src/a -nt /c/object ]; then cp src/a /c/object; echo com''piled; fi; cat /c/object >/seen
+EOF
+mounts() { # STORE ARGUMENTS...
+  store=$1
+  shift
+  CORTEN_STORE="$T/$store" build app -f app/Dockerfile.mounts --build-context base=bb "$@"
+}
+mounts m1 --cache-to "type=registry,ref=$HOST/app:mounts,mounts=true"
+holds "$(cat log)" "compiled"
+echo unrelated >app/src/b
+mounts m2 --cache-from "$HOST/app:mounts" --cache-to "type=registry,ref=$HOST/app:mounts,mounts=true"
+holds "$(cat log)" "of cache mounts"
+lacks "$(cat log)" "made"
+lacks "$(cat log)" "compiled"
+echo changed >app/src/a
+mounts m3 --cache-from "$HOST/app:mounts"
+lacks "$(cat log)" "made"
+holds "$(cat log)" "compiled"

@@ -1,0 +1,238 @@
+// From a store to a place and into another store: exports.h, imports.h, travel.h.
+#include "cache/travel.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/temp_dir.h"
+#include "cache/memory_place_test.h"
+
+namespace corten::cache {
+namespace {
+
+store::Entry file(std::string_view path, std::string_view text) {
+  store::Entry e;
+  e.path = RootfsPath(path);
+  e.mode = 0644;
+  e.size = text.size();
+  e.content = Digest::of(text);
+  return e;
+}
+
+class TravelTest : public testing::Test {
+ protected:
+  // A layer of one file in that store, as a step gave it.
+  static store::LayerRef make_layer(store::Store& store, const std::string& text) {
+    store.contents().add_bytes(text);
+    return {store.layers().save(store::Manifest({file("f", text)})), 1000};
+  }
+  static Digest key(const std::string& name) { return Digest::of("key of " + name); }
+  Exported export_steps(const std::vector<std::string>& names, ExportOptions options = {.is_max = true}) {
+    store::Store& from = *stores_.emplace_back(std::make_unique<store::Store>(next_store()));
+    Export out(from, place_, options);
+    for (const std::string& name : names) out.add(key(name), "RUN " + name, make_layer(from, name), {});
+    return out.finish();
+  }
+  std::shared_ptr<Imports> import(store::Store& into) {
+    auto imports = std::make_shared<Imports>(
+        into, std::vector<std::shared_ptr<Place>>{place_},
+        ImportWatch{.ended = [this](const std::string&, const std::string& error) { read_error_ = error; },
+                    .warn = [this](const std::string& text) { warnings_.push_back(text); }});
+    into.layers().set_supply(make_supply(
+        into, [this](const std::string& name) { return name == place_->name() ? place_ : nullptr; },
+        imports));
+    return imports;
+  }
+  std::string next_store() { return dir_ / ("store-" + std::to_string(stores_.size())); }
+  store::Store& empty_store() { return *stores_.emplace_back(std::make_unique<store::Store>(next_store())); }
+
+  TempDir dir_ = TempDir::for_test();
+  std::shared_ptr<MemoryPlace> place_ = std::make_shared<MemoryPlace>();
+  std::vector<std::unique_ptr<store::Store>> stores_;
+  std::vector<std::string> warnings_;
+  std::string read_error_;
+};
+
+TEST_F(TravelTest, AStepIsFoundAndItsLayerIsFetchedWhenItIsNeeded) {
+  const Exported exported = export_steps({"a", "b"});
+  EXPECT_EQ(exported.entries, 2u);
+  store::Store& here = empty_store();
+  auto imports = import(here);
+  auto action = imports->find(key("a"));
+  ASSERT_TRUE(action);
+  EXPECT_EQ(action->layer.time, 1000);
+  EXPECT_TRUE(here.find_action(key("a")));
+  EXPECT_FALSE(here.layers().is_whole(action->layer.id));
+  EXPECT_EQ(place_->calls["fetch_blob"], 0);
+  here.layers().need({action->layer.id});
+  EXPECT_EQ(place_->calls["fetch_blob"], 1);
+  EXPECT_EQ(here.contents().read(Digest::of("a"), 10), "a");
+  EXPECT_EQ(imports->traffic().fetched_layers, 1u);
+  EXPECT_FALSE(imports->find(key("nobody's")));
+  EXPECT_TRUE(warnings_.empty());
+}
+
+TEST_F(TravelTest, WhatIsThereIsNotSentAgain) {
+  export_steps({"a", "b"});
+  const int puts = place_->puts;
+  const Exported again = export_steps({"a", "b"});
+  EXPECT_EQ(place_->puts, puts);
+  EXPECT_EQ(place_->calls["put_manifest"], 1);
+  EXPECT_EQ(again.entries, 2u);
+}
+
+TEST_F(TravelTest, EntriesOfOthersStay) {
+  export_steps({"a"});
+  export_steps({"b"});
+  EXPECT_EQ(export_steps({"c"}).entries, 3u);
+  store::Store& here = empty_store();
+  auto imports = import(here);
+  for (const char* name : {"a", "b", "c"}) EXPECT_TRUE(imports->find(key(name))) << name;
+}
+
+// Between our reading and our writing another writes: both are there in the end.
+TEST_F(TravelTest, TwoThatWriteAtOnceLoseNothing) {
+  bool has_met = false;
+  place_->after_put = [&] {
+    if (std::exchange(has_met, true)) return;
+    // It had read the state before ours.
+    Contents other;
+    Entry entry{.key = key("theirs"),
+                .step = "RUN theirs",
+                .layer = {Digest::of("l"), 1},
+                .manifest = {},
+                .blobs = {}};
+    entry.manifest = oci::describe(kLayerManifestType, "m");
+    place_->blobs[entry.manifest.digest] = "m";
+    other.entries.emplace(entry.key, entry);
+    write_index(other, *place_, [](const Digest&) { return false; });
+  };
+  export_steps({"ours"});
+  auto index = Index::read(*place_);
+  ASSERT_TRUE(index);
+  EXPECT_TRUE(index->find(key("ours")));
+  EXPECT_TRUE(index->find(key("theirs")));
+}
+
+TEST_F(TravelTest, WithoutABlobAStepIsAHitAndItsLayerIsLost) {
+  export_steps({"a"}, {.is_max = false});
+  store::Store& here = empty_store();
+  auto imports = import(here);
+  auto action = imports->find(key("a"));
+  ASSERT_TRUE(action);
+  EXPECT_THROW(here.layers().need({action->layer.id}), Error);
+  EXPECT_FALSE(here.find_action(key("a")));
+  EXPECT_FALSE(imports->find(key("a"))) << "what was lost is not given again";
+  EXPECT_TRUE(warnings_.empty()) << "nothing is wrong with the cache";
+}
+
+TEST_F(TravelTest, EveryFailureIsAMissAndOneWarning) {
+  export_steps({"a", "b", "c"});
+  int passes = 0;
+  for (const std::string call : {"manifest", "read_blob", "fetch_blob"})
+    for (int nth = 0; nth < 4; nth++) {
+      warnings_.clear();
+      read_error_.clear();
+      store::Store& here = empty_store();
+      int seen = 0;
+      place_->fault = [&](const std::string& what) {
+        if (what == call && seen++ == nth) fail(ErrorCode::kIo, "the network is down");
+      };
+      auto imports = import(here);
+      for (const char* name : {"a", "b", "c"}) {
+        auto action = imports->find(key(name));
+        if (!action) continue;
+        try {
+          here.layers().need({action->layer.id});
+          EXPECT_EQ(here.contents().read(Digest::of(name), 10), name);
+        } catch (const Error& error) {
+          EXPECT_EQ(error.code(), ErrorCode::kLost);
+        }
+      }
+      if (seen > nth) {
+        EXPECT_EQ(warnings_.size() + (read_error_.empty() ? 0 : 1), 1u) << call << " " << nth;
+      }
+      passes++;
+      place_->fault = {};
+    }
+  EXPECT_EQ(passes, 12);
+}
+
+TEST_F(TravelTest, WrongBytesAreAMiss) {
+  export_steps({"a"});
+  auto index = Index::read(*place_);
+  const Entry entry = *index->find(key("a"));
+  place_->blobs[entry.manifest.digest] = compress("corten-layer-1\nsomething else");
+  store::Store& here = empty_store();
+  EXPECT_FALSE(import(here)->find(key("a")));
+  ASSERT_EQ(warnings_.size(), 1u);
+  EXPECT_NE(warnings_[0].find("another digest"), std::string::npos);
+}
+
+TEST_F(TravelTest, AnExportThatFailsLeavesTheCacheAsItWas) {
+  export_steps({"a"});
+  place_->fault = [](const std::string& what) {
+    if (what == "put_blob") fail(ErrorCode::kIo, "no room there");
+  };
+  EXPECT_THROW(export_steps({"b"}), Error);
+  place_->fault = {};
+  auto index = Index::read(*place_);
+  EXPECT_TRUE(index->find(key("a")));
+  EXPECT_FALSE(index->find(key("b")));
+}
+
+TEST_F(TravelTest, WhenTheTimeIsOverWhatIsThereIsWritten) {
+  place_->fault = [](const std::string& what) {
+    if (what == "put_blob") usleep(30'000);
+  };
+  const Exported exported =
+      export_steps({"a", "b", "c", "d"}, {.is_max = true, .timeout_s = 0, .transfers = 1});
+  place_->fault = {};
+  EXPECT_EQ(exported.entries, 4u);
+  EXPECT_GT(exported.late, 0u);
+  auto index = Index::read(*place_);
+  EXPECT_TRUE(index->find(key("d"))) << "a step without its bytes is still a hit";
+}
+
+TEST_F(TravelTest, TheLeastUsedGoFirst) {
+  Contents contents;
+  for (int i = 0; i < 10; i++) {
+    Entry entry{
+        .key = key(std::to_string(i)), .step = "", .layer = {}, .manifest = {}, .blobs = {}, .used_day = i};
+    entry.manifest = {.media_type = "x/y", .digest = Digest::of(std::to_string(i)), .size = 100};
+    contents.entries.emplace(entry.key, entry);
+  }
+  contents.shrink(350);
+  EXPECT_EQ(contents.entries.size(), 3u);
+  for (int i : {7, 8, 9}) EXPECT_TRUE(contents.entries.contains(key(std::to_string(i))));
+}
+
+TEST_F(TravelTest, ManyEntriesLieInShardsAndAreReadWhenAskedFor) {
+  Contents contents;
+  const oci::Descriptor blob = oci::describe("x/y", "m");
+  for (int i = 0; i < 2000; i++) {
+    Entry entry{.key = key(std::to_string(i)),
+                .step = "s",
+                .layer = {Digest::of("l"), i},
+                .manifest = blob,
+                .blobs = {}};
+    contents.entries.emplace(entry.key, entry);
+  }
+  write_index(contents, *place_, [](const Digest&) { return false; });
+  auto index = Index::read(*place_);
+  place_->calls.clear();
+  EXPECT_EQ(index->find(key("7"))->layer.time, 7);
+  EXPECT_EQ(place_->calls["read_blob"], 1);
+  EXPECT_EQ(index->all(), contents);
+}
+
+TEST_F(TravelTest, HostileIndexesAreRefused) {
+  for (const std::string& text : std::vector<std::string>{
+           "{}", "{\"entries\":[{}]}", "{\"entries\":[{\"key\":\"xx\"}]}", "{\"entries\":7}", "[]", ""})
+    EXPECT_THROW(unpack_entries(compress(text)), Error) << text;
+  EXPECT_THROW(unpack_entries("no zstd"), Error);
+  EXPECT_THROW(expand(compress(std::string(100'000, 'x')), 1000, "it"), Error);
+}
+
+}  // namespace
+}  // namespace corten::cache
