@@ -235,6 +235,13 @@ std::optional<LayerBlobRecord> Export::send_blob(const store::LayerRef& form,
       image::ensure_blob(form, options_.compression, options_.threads, store_, options_.cancellation);
     return std::make_unique<TimedFile>(store_.blob_path(blob->digest), offset, is_late_);
   });
+  // A small one is fetched whole.
+  constexpr uint64_t kWorthReadingInParts = 1 << 20;
+  if (const std::string chunks = store_.layers().find_recipe(record.diff.diff_id, record.format);
+      !chunks.empty() && blob->size >= kWorthReadingInParts) {
+    record.chunks = oci::describe(kLayerChunksType, chunks);
+    put_bytes(record.chunks, chunks);
+  }
   return record;
 }
 

@@ -77,7 +77,8 @@ Index* Imports::index_of(Source& source) {
   return *index ? &**index : nullptr;
 }
 
-std::optional<store::Action> Imports::find(const Digest& key, const store::Rootfs& below) {
+std::optional<store::Action> Imports::find(const Digest& key, const store::Rootfs& below,
+                                           const std::string& base) {
   TraceSpan span("ask caches for a step");
   for (auto& source : sources_) {
     Index* index = index_of(*source);
@@ -85,7 +86,7 @@ std::optional<store::Action> Imports::find(const Digest& key, const store::Rootf
     try {
       auto entry = index->find(key);
       if (!entry) continue;
-      if (auto action = take(*source, *entry, below)) return action;
+      if (auto action = take(*source, *entry, below, base)) return action;
     } catch (const std::exception& error) {
       if (auto* known = dynamic_cast<const Error*>(&error); known && known->code() == ErrorCode::kCancelled)
         throw;
@@ -95,7 +96,8 @@ std::optional<store::Action> Imports::find(const Digest& key, const store::Rootf
   return std::nullopt;
 }
 
-std::optional<store::Action> Imports::take(Source& source, const Entry& entry, const store::Rootfs& below) {
+std::optional<store::Action> Imports::take(Source& source, const Entry& entry, const store::Rootfs& below,
+                                           const std::string& base) {
   store::Layers& layers = store_.layers();
   const bool is_here = layers.has(entry.layer.id);
   {
@@ -103,9 +105,11 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry, c
     if (given_.contains(entry.layer.id) && !is_here) return std::nullopt;  // it was lost
   }
   std::vector<store::LayerPlace> places;
-  for (const LayerBlobRecord& record : entry.blobs)
-    places.push_back({record.place.empty() ? source.place->name() : record.place, record.blob.media_type,
-                      record.blob.digest, record.blob.size});
+  for (const LayerBlobRecord& record : entry.blobs) {
+    const std::string& place = record.place.empty() ? source.place->name() : base;
+    if (!place.empty())
+      places.push_back({place, record.blob.media_type, record.blob.digest, record.blob.size});
+  }
   if (!is_here && entry.is_inline()) {
     rebuild(source, entry, below);
   } else if (!is_here) {
@@ -132,6 +136,9 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry, c
   const bool is_absent = layers.is_absent(entry.layer.id);
   std::lock_guard lock(mutex_);
   given_.insert(entry.layer.id);
+  for (const LayerBlobRecord& record : entry.blobs)
+    if (record.chunks.size && record.place.empty())
+      in_parts_.try_emplace(entry.layer.id, InParts{source.place, record});
   if (is_absent) {
     absent_bytes_.emplace(entry.layer.id, entry.blobs.empty() ? 0 : entry.blobs.front().blob.size);
   }
@@ -189,6 +196,12 @@ void Imports::note_fetched(const Digest& layer, uint64_t bytes) {
   fetched_[layer] += bytes;
 }
 
+std::optional<Imports::InParts> Imports::in_parts(const Digest& layer) const {
+  std::lock_guard lock(mutex_);
+  auto found = in_parts_.find(layer);
+  return found == in_parts_.end() ? std::nullopt : std::optional(found->second);
+}
+
 void Imports::note_mount(uint64_t bytes) {
   std::lock_guard lock(mutex_);
   mount_bytes_ += bytes;
@@ -226,7 +239,10 @@ store::LayerSupply make_supply(store::Store& store, OpenPlace open, std::shared_
         auto tar = archive::open_decompressor(bytes);
         archive::LimitedSource limited(*tar, kMaxLayerBytes, "layer " + layer.short_hex());
         store::read_layer_contents(limited, store.contents());
-        store.place_blob(path, at.blob);
+        // An image carries a layer of its base as it came; what was built here can be made again.
+        const auto diff = store.layers().find_diff({layer, 0});
+        const auto came_as = diff ? store.layers().find_blob(diff->diff_id, "as-pulled") : std::nullopt;
+        if (came_as && came_as->digest == at.blob) store.place_blob(path, at.blob);
         if (imports) imports->note_fetched(layer, at.size);
         return;
       } catch (const Error& error) {

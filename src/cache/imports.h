@@ -35,8 +35,10 @@ class Imports {
   ~Imports();
 
   // The entry is in the store then. Not the same layer again once it was lost. `below`: the layers on which
-  // it lies, for a cache that has it as a tar alone.
-  std::optional<store::Action> find(const Digest& key, const store::Rootfs& below = {});
+  // it lies, for a cache that has it as a tar alone. `base`: the place of a base image's blobs, as the build
+  // itself resolved it; a cache cannot send us anywhere else.
+  std::optional<store::Action> find(const Digest& key, const store::Rootfs& below = {},
+                                    const std::string& base = {});
   struct Mount {
     Place* place;
     MountState entry;
@@ -50,6 +52,12 @@ class Imports {
   Traffic traffic() const;
   void note_fetched(const Digest& layer, uint64_t bytes);
   void note_mount(uint64_t bytes);
+  // The form of a layer of which single files can be read, as an entry said in this build.
+  struct InParts {
+    std::shared_ptr<Place> place;
+    LayerBlobRecord record;
+  };
+  std::optional<InParts> in_parts(const Digest& layer) const;
   // Something that was read is wrong: told, unless this cache has been told of.
   void failed(Place& place, const std::string& what);
 
@@ -64,13 +72,15 @@ class Imports {
   };
   // Waits until it has been read; null: there is none.
   Index* index_of(Source& source);
-  std::optional<store::Action> take(Source& source, const Entry& entry, const store::Rootfs& below);
+  std::optional<store::Action> take(Source& source, const Entry& entry, const store::Rootfs& below,
+                                    const std::string& base);
   void rebuild(Source& source, const Entry& entry, const store::Rootfs& below);
 
   store::Store& store_;
   ImportWatch watch_;
   mutable std::mutex mutex_;  // guards what follows
   std::set<Digest> given_;    // layers
+  std::map<Digest, InParts> in_parts_;
   std::map<Digest, uint64_t> absent_bytes_, fetched_;
   uint64_t mount_bytes_ = 0;
   std::vector<std::unique_ptr<Source>> sources_;  // the last member: its threads use the others
@@ -78,6 +88,9 @@ class Imports {
 
 // Opens a place by the name that a layer's row has; null for one that cannot be opened here.
 using OpenPlace = std::function<std::shared_ptr<Place>(const std::string& name)>;
+
+// What reads single files of them (files_in_blobs.cc).
+store::FileSupply make_file_supply(store::Store& store, std::shared_ptr<Imports> imports);
 
 // What fetches absent layers, for store::Layers::set_supply. The blob stays in the store: an image that has
 // the layer carries it as it came.

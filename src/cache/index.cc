@@ -59,6 +59,7 @@ Json to_json(const LayerBlobRecord& record) {
                             {"format", record.format},
                             {"blob", to_json(record.blob)}});
   if (!record.place.empty()) json.set("place", record.place);
+  if (record.chunks.size) json.set("chunks", to_json(record.chunks));
   return json;
 }
 
@@ -69,6 +70,7 @@ LayerBlobRecord record_from(const Json& json) {
   record.format = json.get_string("format");
   record.blob = blob_from(json, "blob");
   record.place = json.get_string("place");
+  if (json.find("chunks")) record.chunks = blob_from(json, "chunks");
   return record;
 }
 
@@ -168,8 +170,10 @@ std::vector<oci::Descriptor> Contents::blobs() const {
   };
   for (const auto& [key, entry] : entries) {
     add(entry.manifest);
-    for (const LayerBlobRecord& record : entry.blobs)
+    for (const LayerBlobRecord& record : entry.blobs) {
       if (record.place.empty()) add(record.blob);
+      if (record.chunks.size) add(record.chunks);
+    }
   }
   for (const auto& [id, mount] : mounts) {
     add(mount.recipe);
@@ -207,8 +211,10 @@ void Contents::shrink(uint64_t max_bytes) {
   std::set<Digest> gone;
   for (const Entry* entry : order) {
     std::vector<const oci::Descriptor*> blobs{&entry->manifest};
-    for (const LayerBlobRecord& record : entry->blobs)
+    for (const LayerBlobRecord& record : entry->blobs) {
       if (record.place.empty()) blobs.push_back(&record.blob);
+      if (record.chunks.size) blobs.push_back(&record.chunks);
+    }
     if (!take(blobs)) gone.insert(entry->key);
   }
   std::erase_if(entries, [&](const auto& item) { return gone.contains(item.first); });

@@ -27,6 +27,7 @@ namespace corten::cache {
 inline constexpr std::string_view kArtifactType = "application/vnd.corten.cache.v1";
 inline constexpr std::string_view kConfigType = "application/vnd.corten.cache.config.v1+json";
 inline constexpr std::string_view kShardType = "application/vnd.corten.cache.entries.v1+zstd";
+inline constexpr std::string_view kLayerChunksType = "application/vnd.corten.cache.chunks.v1";
 inline constexpr std::string_view kLayerManifestType = "application/vnd.corten.cache.layer.v1+zstd";
 
 // A layer's tar, compressed.
@@ -35,7 +36,10 @@ struct LayerBlobRecord {
   store::LayerDiff diff;
   std::string format;    // as the store names encoders: "gz1"
   oci::Descriptor blob;  // with the media type of an image's layer
-  std::string place;     // "" is this cache; else the base image's repository: "registry docker.io/x/y"
+  // Of which chunks the blob is (image/layer_records.h), so that single files can be read from it; size 0:
+  // not known.
+  oci::Descriptor chunks;
+  std::string place;  // "" is this cache; else the base image's repository: "registry docker.io/x/y"
   bool operator==(const LayerBlobRecord&) const = default;
 };
 

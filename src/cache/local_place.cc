@@ -238,6 +238,14 @@ std::string LocalPlace::read_blob(const oci::Descriptor& blob, size_t max_bytes)
   return archive::read_rest(verified, max_bytes);
 }
 
+std::string LocalPlace::read_part(const oci::Descriptor& blob, uint64_t offset, size_t size) {
+  UniqueFd fd = open_blob(blob);
+  if (lseek(fd.get(), static_cast<off_t>(offset), SEEK_SET) < 0) fail_errno("seek {}", name());
+  archive::FdSource from(fd.get(), name());
+  archive::BoundedSource part(from, size);
+  return archive::read_rest(part, size);
+}
+
 void LocalPlace::fetch_blob(const oci::Descriptor& blob, int fd) {
   UniqueFd file = open_blob(blob);
   archive::FdSource from(file.get(), name());

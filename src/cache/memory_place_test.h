@@ -45,6 +45,11 @@ class MemoryPlace : public Place {
     call("fetch_blob");
     write_fully(fd, read_blob(blob, SIZE_MAX), "blob");
   }
+  std::string read_part(const oci::Descriptor& blob, uint64_t offset, size_t size) override {
+    call("read_part");
+    parts += size;
+    return read_blob(blob, SIZE_MAX).substr(offset, size);
+  }
   void put_blob(const NewBlob& blob) override {
     call("put_blob");
     std::string bytes = archive::read_rest(*blob.open(0), SIZE_MAX);
@@ -56,6 +61,7 @@ class MemoryPlace : public Place {
 
   std::map<Digest, std::string> blobs;
   int puts = 0;
+  uint64_t parts = 0;                                  // bytes that were asked for in parts
   std::function<void(const std::string& call)> fault;  // may throw
   std::function<void()> after_put;
   std::map<std::string, int> calls;

@@ -37,6 +37,8 @@ class Place {
   virtual std::string read_blob(const oci::Descriptor& blob, size_t max_bytes) = 0;
   // Into an empty file, from its start.
   virtual void fetch_blob(const oci::Descriptor& blob, int fd) = 0;
+  // Bytes of a blob from an offset on, not verified: of one whose parts are known by other digests.
+  virtual std::string read_part(const oci::Descriptor& blob, uint64_t offset, size_t size) = 0;
   // Nothing happens when it is there.
   virtual void put_blob(const NewBlob& blob) = 0;
   // Takes away what the manifest does not name, where nobody else does that. Gives the bytes.

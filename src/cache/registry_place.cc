@@ -34,6 +34,10 @@ void RegistryPlace::fetch_blob(const oci::Descriptor& blob, int fd) {
   remote_.fetch_blob(reference_, blob, fd);
 }
 
+std::string RegistryPlace::read_part(const oci::Descriptor& blob, uint64_t offset, size_t size) {
+  return remote_.read_part(reference_, blob, offset, size);
+}
+
 void RegistryPlace::put_blob(const NewBlob& blob) {
   remote_.push_blob(reference_, {.descriptor = blob.descriptor, .open = blob.open, .mount_from = {}});
 }

@@ -18,6 +18,7 @@ class RegistryPlace : public Place {
   bool has_blob(const oci::Descriptor& blob) override;
   std::string read_blob(const oci::Descriptor& blob, size_t max_bytes) override;
   void fetch_blob(const oci::Descriptor& blob, int fd) override;
+  std::string read_part(const oci::Descriptor& blob, uint64_t offset, size_t size) override;
   void put_blob(const NewBlob& blob) override;
 
  private:

@@ -58,16 +58,22 @@ std::string what_of(const oci::Descriptor& blob) {
 // The bytes of one blob, through as many connections as it takes.
 class S3Place::BlobStream : public archive::ByteSource {
  public:
-  BlobStream(S3Place& place, const oci::Descriptor& blob)
-      : place_(place), blob_(blob), what_("get " + what_of(blob)) {}
+  BlobStream(S3Place& place, const oci::Descriptor& blob) : BlobStream(place, blob, 0, blob.size) {}
+  BlobStream(S3Place& place, const oci::Descriptor& blob, uint64_t begin, uint64_t end)
+      : place_(place),
+        blob_(blob),
+        end_(std::min(end, blob.size)),
+        what_("get " + what_of(blob)),
+        at_(begin),
+        counted_(begin) {}
 
   size_t read(void* data, size_t size) override {
-    while (at_ < blob_.size) {
+    while (at_ < end_) {
       place_.bucket_.options().cancellation.check();
       try {
         if (!body_) open();
-        const size_t n = body_->read(data, static_cast<size_t>(std::min<uint64_t>(size, blob_.size - at_)));
-        if (n == 0) fail(ErrorCode::kIo, "{}: cut after {} of {} bytes", what_, at_, blob_.size);
+        const size_t n = body_->read(data, static_cast<size_t>(std::min<uint64_t>(size, end_ - at_)));
+        if (n == 0) fail(ErrorCode::kIo, "{}: cut after {} of {} bytes", what_, at_, end_);
         at_ += n;
         return n;
       } catch (const Error& error) {
@@ -86,7 +92,10 @@ class S3Place::BlobStream : public archive::ByteSource {
  private:
   void open() {
     S3Request request{.key = place_.blob_key(blob_)};
-    if (at_ > 0) request.fields.emplace_back("Range", fmt::format("bytes={}-", at_));
+    if (end_ < blob_.size)
+      request.fields.emplace_back("Range", fmt::format("bytes={}-{}", at_, end_ - 1));
+    else if (at_ > 0)
+      request.fields.emplace_back("Range", fmt::format("bytes={}-", at_));
     is_given_up_ = true;  // what ask() tried in vain is not tried more often
     http::Response response = place_.bucket_.ask(request, what_);
     is_given_up_ = false;
@@ -108,6 +117,7 @@ class S3Place::BlobStream : public archive::ByteSource {
 
   S3Place& place_;
   const oci::Descriptor& blob_;
+  const uint64_t end_;
   std::string what_;
   std::unique_ptr<archive::ByteSource> body_;
   uint64_t at_ = 0, counted_ = 0;
@@ -170,6 +180,11 @@ std::string S3Place::read_blob(const oci::Descriptor& blob, size_t max_bytes) {
   BlobStream stream(*this, blob);
   archive::VerifyingSource verified(stream, blob.digest, blob.size, what_of(blob));
   return archive::read_rest(verified, max_bytes);
+}
+
+std::string S3Place::read_part(const oci::Descriptor& blob, uint64_t offset, size_t size) {
+  BlobStream stream(*this, blob, offset, offset + size);
+  return archive::read_rest(stream, size);
 }
 
 void S3Place::fetch_blob(const oci::Descriptor& blob, int fd) {

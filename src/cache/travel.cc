@@ -39,7 +39,7 @@ std::optional<store::Rootfs> Travel::base(const source::BaseImage& image) {
   for (size_t i = 0; i < keys.size(); i++) {
     auto here = source::imported_layer(image.remote->layers[i], diff_ids[i], store_);
     if (!here) {
-      auto action = imports_->find(keys[i], layers);
+      auto action = imports_->find(keys[i], layers, "registry " + image.remote->repository);
       // Of a layer that came with an image the times are all its own.
       if (!action || action->layer.time != 0) return std::nullopt;
       here = action->layer;

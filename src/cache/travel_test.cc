@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "base/error.h"
 #include "base/temp_dir.h"
 #include "cache/memory_place_test.h"
@@ -114,6 +116,53 @@ TEST_F(TravelTest, TwoThatWriteAtOnceLoseNothing) {
   EXPECT_TRUE(index->find(key("theirs")));
 }
 
+// Of a large layer two small files: a few chunks are asked for, and the layer stays where it is.
+TEST_F(TravelTest, SingleFilesComeWithoutTheirLayer) {
+  std::string large(6'000'000, 'x');
+  uint64_t state = 1;
+  for (char& c : large) c = static_cast<char>((state = state * 6364136223846793005u + 1) >> 56);
+  std::string middle = large.substr(1'000'000, 700'000);
+  store::Store& from = *stores_.emplace_back(std::make_unique<store::Store>(next_store()));
+  std::vector<store::Entry> entries;
+  for (const auto& [path, text] : std::map<std::string, std::string>{
+           {"a", "small"}, {"b", large}, {"c", middle}, {"d", large.substr(7)}, {"e", "last"}}) {
+    from.contents().add_bytes(text);
+    entries.push_back(file(path, text));
+  }
+  const store::LayerRef layer{from.layers().save(store::Manifest(entries)), 1000};
+  Export out(from, place_, {.is_max = true});
+  out.add(key("large"), "RUN large", layer, {});
+  out.finish();
+
+  for (const bool is_damaged : {false, true}) {
+    store::Store& here = empty_store();
+    auto imports = import(here);
+    here.layers().set_supply(make_supply(
+                                 here, [this](const std::string&) { return place_; }, imports),
+                             make_file_supply(here, imports));
+    ASSERT_TRUE(imports->find(key("large")));
+    auto tree = here.layers().tree({layer});
+    std::vector<const store::Entry*> wanted;
+    for (const char* path : {"a", "c", "e"}) wanted.push_back(tree->find(RootfsPath(path)));
+    place_->parts = 0;
+    place_->calls.clear();
+    if (is_damaged)
+      place_->fault = [&](const std::string& call) {
+        if (call == "read_part") fail(ErrorCode::kIo, "no ranges here");
+      };
+    tree->ingest(wanted);
+    place_->fault = {};
+    EXPECT_EQ(here.contents().read(Digest::of("small"), 10), "small");
+    EXPECT_EQ(here.contents().read(Digest::of(middle), 1'000'000), middle);
+    EXPECT_EQ(here.contents().read(Digest::of("last"), 10), "last");
+    EXPECT_EQ(here.layers().is_absent(layer.id), !is_damaged);
+    EXPECT_EQ(place_->calls["fetch_blob"], is_damaged ? 1 : 0);
+    if (!is_damaged) {
+      EXPECT_LT(place_->parts, 4'000'000u);
+    }
+  }
+}
+
 TEST_F(TravelTest, WithoutABlobAStepIsAHitAndItsLayerIsLost) {
   export_steps({"a"}, {.is_max = false});
   store::Store& here = empty_store();
@@ -156,6 +205,24 @@ TEST_F(TravelTest, EveryFailureIsAMissAndOneWarning) {
       place_->fault = {};
     }
   EXPECT_EQ(passes, 12);
+}
+
+// Who writes a cache does not say which hosts its readers ask.
+TEST_F(TravelTest, ACacheSendsNobodyElsewhere) {
+  export_steps({"a"});
+  Contents contents = Index::read(*place_)->all();
+  contents.entries.at(key("a")).blobs.at(0).place = "registry metadata.internal/x";
+  write_index(contents, *place_, [](const Digest&) { return false; });
+  store::Store& here = empty_store();
+  auto imports = import(here);
+  auto action = imports->find(key("a"));
+  ASSERT_TRUE(action);
+  EXPECT_TRUE(here.layers().places(action->layer.id).empty());
+  store::Store& other = empty_store();
+  imports = import(other);
+  action = imports->find(key("a"), {}, "registry docker.io/library/debian");
+  ASSERT_EQ(other.layers().places(action->layer.id).size(), 1u);
+  EXPECT_EQ(other.layers().places(action->layer.id)[0].place, "registry docker.io/library/debian");
 }
 
 TEST_F(TravelTest, WrongBytesAreAMiss) {

@@ -57,8 +57,10 @@ BuildCaches::BuildCaches(store::Store& store, RegistrySession& registry, Options
                                                              .cancellation = options_.cancellation}));
   }
   // Layers of earlier builds may lie elsewhere, whatever this one was given.
-  store_.layers().set_supply(cache::make_supply(
-      store_, [this](const std::string& name) { return open_by_name(name); }, imports_));
+  store_.layers().set_supply(
+      cache::make_supply(
+          store_, [this](const std::string& name) { return open_by_name(name); }, imports_),
+      imports_ ? cache::make_file_supply(store_, imports_) : store::FileSupply());
   if (imports_ || !exports.empty())
     travel_ = std::make_unique<cache::Travel>(store_, imports_, std::move(exports));
 }

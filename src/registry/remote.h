@@ -66,6 +66,9 @@ class Remote {
                   const Meter& meter = {});
   // A small one (a config), verified.
   std::string read_blob(const oci::Reference& repository, const oci::Descriptor& blob, size_t max_bytes);
+  // Some of its bytes, which nobody can verify by its digest: the caller does by others.
+  std::string read_part(const oci::Reference& repository, const oci::Descriptor& blob, uint64_t offset,
+                        size_t size);
   // In the registry's order.
   std::vector<std::string> tags(const oci::Reference& repository);
   // What refers to that manifest: by the API, else by the fallback tag (spec, "Referrers Tag Schema").

@@ -30,19 +30,25 @@ std::optional<uint64_t> first_byte(const std::string& content_range) {
 class Remote::BlobStream : public archive::ByteSource {
  public:
   BlobStream(Remote& remote, const Endpoint& endpoint, const oci::Descriptor& blob)
+      : BlobStream(remote, endpoint, blob, 0, blob.size) {}
+  BlobStream(Remote& remote, const Endpoint& endpoint, const oci::Descriptor& blob, uint64_t begin,
+             uint64_t end)
       : remote_(remote),
         endpoint_(endpoint),
         blob_(blob),
+        end_(std::min(end, blob.size)),
         scopes_({repository_scope(endpoint.repository, "pull")}),
-        what_("blob " + blob.digest.to_string()) {}
+        what_("blob " + blob.digest.to_string()),
+        at_(begin),
+        counted_(begin) {}
 
   size_t read(void* data, size_t size) override {
-    while (at_ < blob_.size) {
+    while (at_ < end_) {
       remote_.asker_.options().cancellation.check();
       try {
         if (!body_) open();
-        const size_t n = body_->read(data, static_cast<size_t>(std::min<uint64_t>(size, blob_.size - at_)));
-        if (n == 0) fail(ErrorCode::kIo, "{}: cut after {} of {} bytes", what_, at_, blob_.size);
+        const size_t n = body_->read(data, static_cast<size_t>(std::min<uint64_t>(size, end_ - at_)));
+        if (n == 0) fail(ErrorCode::kIo, "{}: cut after {} of {} bytes", what_, at_, end_);
         at_ += n;
         return n;
       } catch (const Error& error) {
@@ -63,10 +69,13 @@ class Remote::BlobStream : public archive::ByteSource {
     http::Request request{.url = fmt::format("/{}/blobs/{}", endpoint_.repository, blob_.digest.to_string()),
                           .method = "GET"};
     request.any_status = true;
-    if (at_ > 0 && has_ranges_) request.fields.emplace_back("Range", fmt::format("bytes={}-", at_));
+    if (end_ < blob_.size && has_ranges_)
+      request.fields.emplace_back("Range", fmt::format("bytes={}-{}", at_, end_ - 1));
+    else if (at_ > 0 && has_ranges_)
+      request.fields.emplace_back("Range", fmt::format("bytes={}-", at_));
     is_given_up_ = true;  // what ask() tried in vain is not tried more often
     http::Response response = remote_.asker_.ask(endpoint_, request, scopes_);
-    if (response.status == 416 && at_ > 0 && has_ranges_) {
+    if (response.status == 416 && (at_ > 0 || end_ < blob_.size) && has_ranges_) {
       has_ranges_ = false;
       return open();
     }
@@ -98,10 +107,11 @@ class Remote::BlobStream : public archive::ByteSource {
   Remote& remote_;
   const Endpoint& endpoint_;
   const oci::Descriptor& blob_;
+  const uint64_t end_;
   std::vector<std::string> scopes_;
   std::string what_;
   std::unique_ptr<archive::ByteSource> body_;
-  uint64_t at_ = 0, counted_ = 0;
+  uint64_t at_, counted_;
   int failures_ = 0, connections_ = 0;
   bool is_given_up_ = false, has_ranges_ = true;
 };
@@ -136,6 +146,16 @@ std::string Remote::read_blob(const oci::Reference& repository, const oci::Descr
     BlobStream stream(*this, endpoint, blob);
     archive::VerifyingSource verified(stream, blob.digest, blob.size, "blob " + blob.digest.to_string());
     bytes = archive::read_rest(verified, max_bytes);
+  });
+  return bytes;
+}
+
+std::string Remote::read_part(const oci::Reference& repository, const oci::Descriptor& blob, uint64_t offset,
+                              size_t size) {
+  std::string bytes;
+  from_any(repository.without_digest(), [&](const Endpoint& endpoint) {
+    BlobStream stream(*this, endpoint, blob, offset, offset + size);
+    bytes = archive::read_rest(stream, size);
   });
   return bytes;
 }

@@ -36,16 +36,15 @@ class SuppliedView : public RootfsView {
 
   // An entry lies in the manifest that it is a part of.
   void ingest(std::span<const Entry* const> files, const Manifest*) const override {
-    std::vector<Digest> wanted;
-    for (const auto& [id, manifest] : absent_) {
+    parallel_for(absent_.size(), kFetchesAtOnce, [&](size_t i) {
+      const auto& [id, manifest] = absent_[i];
       const Entry* first = &manifest->entries().front();
       const Entry* last = &manifest->entries().back();
-      if (std::any_of(files.begin(), files.end(), [&](const Entry* file) {
-            return !std::less<>()(file, first) && !std::less<>()(last, file);
-          }))
-        wanted.push_back(id);
-    }
-    layers_.need(wanted);
+      std::vector<const Entry*> here;
+      for (const Entry* file : files)
+        if (!std::less<>()(file, first) && !std::less<>()(last, file)) here.push_back(file);
+      if (!here.empty()) layers_.need_files(id, here);
+    });
   }
 
  private:
@@ -134,16 +133,41 @@ void Layers::need(const std::vector<Digest>& ids) {
   parallel_for(absent.size(), kFetchesAtOnce, [&](size_t i) { fetch(absent[i]); });
 }
 
+void Layers::need_files(const Digest& id, const std::vector<const Entry*>& files) {
+  constexpr uint64_t kWorthIt = 4;  // so many times must the whole be more
+  if (is_whole(id)) return;
+  auto manifest = load(id);
+  std::vector<const Entry*> missing;
+  uint64_t bytes = 0;
+  for (const Entry* file : files) {
+    const Entry* first = file->is_hard_link() ? manifest->find(file->hard_link) : file;
+    if (!first || first->type != EntryType::kFile || first->size == 0 || contents_.has(first->content))
+      continue;
+    missing.push_back(first);
+    bytes += first->size;
+  }
+  if (missing.empty()) return;
+  auto has_all = [&] {
+    return std::all_of(missing.begin(), missing.end(),
+                       [&](const Entry* file) { return contents_.has(file->content); });
+  };
+  if (file_supply_ && bytes * kWorthIt < manifest->content_bytes() && file_supply_(id, *manifest, missing) &&
+      has_all())
+    return;
+  need({id});
+}
+
 void Layers::need_for(const Rootfs& rootfs, const std::vector<RootfsPath>& paths) {
   const RootfsView stack = view(rootfs);
-  std::vector<Digest> wanted;
   for (const RootfsPath& path : paths) {
     const RootfsPath file = resolve_links(stack, path);
-    auto layer = std::find_if(rootfs.rbegin(), rootfs.rend(),
-                              [&](const LayerRef& one) { return load(one.id)->find(file) != nullptr; });
-    if (layer != rootfs.rend()) wanted.push_back(layer->id);
+    for (auto layer = rootfs.rbegin(); layer != rootfs.rend(); ++layer) {
+      const Entry* entry = load(layer->id)->find(file);
+      if (!entry) continue;
+      need_files(layer->id, {entry});
+      break;
+    }
   }
-  need(wanted);
 }
 
 std::shared_ptr<const Tree> Layers::tree(const Rootfs& rootfs) {

@@ -45,6 +45,10 @@ struct LayerPlace {
 using LayerSupply =
     std::function<void(const Digest& layer, const Manifest& manifest, const std::vector<LayerPlace>& places)>;
 
+// Fetches single files of a layer; false when it cannot, and the whole layer is asked for.
+using FileSupply = std::function<bool(const Digest& layer, const Manifest& manifest,
+                                      const std::vector<const Entry*>& files)>;
+
 // Thread-safe.
 class Layers {
  public:
@@ -73,10 +77,15 @@ class Layers {
   void need(const Rootfs& rootfs);
   // The layers of the stack in which these paths are found.
   void need_for(const Rootfs& rootfs, const std::vector<RootfsPath>& paths);
-  // The stack as a tree whose ingest() needs the layers that have the files.
+  // Their contents are here when it returns; the layer may stay absent when they are few.
+  void need_files(const Digest& id, const std::vector<const Entry*>& files);
+  // The stack as a tree whose ingest() needs the files that it is given.
   std::shared_ptr<const Tree> tree(const Rootfs& rootfs);
   // What is asked for absent layers; before the first of them is needed. Without one they are lost.
-  void set_supply(LayerSupply supply) { supply_ = std::move(supply); }
+  void set_supply(LayerSupply supply, FileSupply files = {}) {
+    supply_ = std::move(supply);
+    file_supply_ = std::move(files);
+  }
 
   // The directory body with owners as this machine has them, made from the contents when it is missing.
   HostPath directory(const LayerRef& layer, const Owners& owners);
@@ -135,6 +144,7 @@ class Layers {
   Contents& contents_;
   Lease& lease_;
   LayerSupply supply_;
+  FileSupply file_supply_;
   std::mutex mutex_;
   std::condition_variable fetched_;
   std::set<Digest> fetching_;

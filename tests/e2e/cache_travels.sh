@@ -42,6 +42,11 @@ travel one -t "$HOST/app:1" --push --cache-to "type=registry,ref=$HOST/app:cache
 holds "$(cat log)" "exporting cache to registry $HOST/app:cache"
 one=$(remote_digest "$HOST/app:1")
 
+# It is an image manifest, and no index: ECR takes nothing else as a cache.
+"$CORTEN" manifest inspect --raw "$HOST/app:cache" >manifest
+holds "$(cat manifest)" '"mediaType": "application/vnd.oci.image.manifest.v1+json"'
+lacks "$(cat manifest)" '"manifests"'
+
 # ...makes every step of an empty store a hit, and no layer is fetched to push the same image again.
 before=$(requests)
 travel two -t "$HOST/app:2" --push --cache-from "$HOST/app:cache"
