@@ -358,6 +358,10 @@ class Solver : public Inputs {
   }
 
   StageRootfs rootfs_of_image(const Step& step, const FromStep& from) {
+    if (from.image.progress)
+      *from.image.progress = [this, id = step.id](uint64_t at, uint64_t total) {
+        events_.progressed(id, {"pulling layers", at, total, at == total});
+      };
     std::optional<store::Rootfs> elsewhere;
     if (executor_.caches) elsewhere = executor_.caches->base(from.image);
     store::Rootfs base = elsewhere ? *elsewhere : from.image.layers();

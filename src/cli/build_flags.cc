@@ -21,7 +21,7 @@ struct OtherFlags {
   std::string builder;
   std::string pull;
   bool push = false, squash = false, silent = false;
-  std::vector<std::string> provenance, sbom, attest, cache_from, cache_to, allow, ignored, policy;
+  std::vector<std::string> immutable, provenance, sbom, attest, cache_from, cache_to, allow, ignored, policy;
 
   void add_to(CLI::App& app) {
     app.add_option("--allow", allow, "network.host (which RUN has anyway), security.insecure")
@@ -31,6 +31,8 @@ struct OtherFlags {
         "--pull{always}", pull,
         "always: ask the registry for base images; never: only those of the store; default: missing");
     app.add_flag("--push", push, "push the image to the registry of its names (-o type=registry)");
+    app.add_option("--immutable", immutable, "with --push: PATTERN of tags that must not move (sha-*)")
+        ->allow_extra_args(false);
     app.add_flag("--rm,--force-rm,--compress,-D,--debug", silent, "")->group("");
     app.add_option("--cache-from", cache_from,
                    "take steps from there: REF, or type=registry|local|s3[,KEY=VALUE...]; may be repeated")
@@ -183,7 +185,10 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   app.add_option("--timestamps", flags.timestamps,
                  "layer: times nobody set are the layer's; source: BuildKit's behaviour")
       ->check(CLI::IsMember({"layer", "source"}));
-  app.add_flag("--load", flags.load, "keep the image in the store (it always is; for scripts)");
+  std::string load;
+  app.add_flag("--load{store}", load,
+               "keep the image in the store (it always is); --load=docker, podman or containerd[:NAMESPACE]: "
+               "give it to that program, too");
   app.add_flag("-q,--quiet", flags.quiet, "print the image id alone");
   app.add_option("--call", call,
                  "build, check, outline, targets; with ,format=json (check: sarif too) and ,ignorestatus");
@@ -214,6 +219,9 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
 
   limits.read(flags);
   others.check();
+  flags.immutable = others.immutable;
+  flags.load = !load.empty() && load != "false";
+  if (flags.load && load != "true" && load != "store") flags.load_to = load;
   flags.allows_insecure = others.allows_insecure();
   flags.cache_from = OtherFlags::caches(others.cache_from, cache::parse_cache_from);
   flags.cache_to = OtherFlags::caches(others.cache_to, cache::parse_cache_to);
@@ -225,6 +233,9 @@ BuildFlags parse_build_flags(const Arguments& arguments, const std::string& comm
   for (const std::string& output : outputs)
     if (!output.empty()) flags.outputs.push_back(parse_output(output));
   others.add_push(flags.outputs);
+  if (!flags.immutable.empty() && std::none_of(flags.outputs.begin(), flags.outputs.end(),
+                                               [](const OutputSpec& output) { return output.is_pushed; }))
+    fail(ErrorCode::kUsage, "--immutable: nothing is pushed; it goes with --push");
   for (const std::string& text : annotations)
     for (image::AnnotationRule& rule : image::parse_annotation_flag(text))
       flags.annotations.push_back(std::move(rule));

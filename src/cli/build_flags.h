@@ -28,6 +28,8 @@ struct BuildFlags {
       extra_hosts, platforms;
   std::string target, network = "default", iidfile, metadata_file, timestamps = "layer", progress, shm_size,
                       size_budget, max_size, min_free;
+  std::string load_to;                 // --load=podman; "" is the store alone
+  std::vector<std::string> immutable;  // patterns of tags that --push does not move
   Pull pull = Pull::kMissing;
   std::vector<cache::Spec> cache_from, cache_to;
   Call call;  // --call, --check

@@ -15,6 +15,7 @@
 #include "base/strings.h"
 #include "cache/index.h"
 #include "cli/session.h"
+#include "cli/tag_moves.h"
 #include "image/assemble.h"
 #include "image/export.h"
 #include "image/push.h"
@@ -296,6 +297,10 @@ void push_images(const OutputSpec& output, const std::vector<store::Image>& imag
   options.watch = [&](const oci::Descriptor& blob, uint64_t at, std::optional<registry::Placed> placed) {
     events.progressed(vertex, {"pushing " + blob.digest.to_string(), at, blob.size, placed.has_value()});
   };
+  if (!flags.immutable.empty() && !output.by_digest)
+    check_moves(
+        set.names, {.immutable = flags.immutable, .latest_may_go_back = true}, set,
+        [&] { return image::make_exported(set, options.form, store).root.digest; }, to.remote(), to.images());
   const image::Pushed pushed = image::push(set, set.names, options, to.remote(), store);
   for (const oci::Reference& name : set.names) {
     const oci::Reference exact =
@@ -307,6 +312,23 @@ void push_images(const OutputSpec& output, const std::vector<store::Image>& imag
   }
   events.output(vertex, 1, image::summary_of(pushed, monotonic_ns() - began) + "\n");
   finished.root = pushed.root;
+}
+
+// As an archive that holds an OCI layout and Docker's manifest.json: each program reads one of them.
+void hand_image_over(HandOver& to, const OutputSpec& form, const FinishedBuild& finished,
+                     const BuildFlags& flags, const build::Request& request, store::Store& store,
+                     build::Events& events, int vertex) {
+  image::ImageSet set{finished.images, request.is_index, {}};
+  for (const std::string& name : names_of(form, flags)) set.names.push_back(oci::Reference::parse(name));
+  const CountedSink::Count count = [&](uint64_t bytes, bool is_complete) {
+    events.progressed(vertex, {to.command(), bytes, is_complete ? bytes : 0, is_complete});
+  };
+  const std::string words = to.load([&](archive::ByteSink& sink) {
+    CountedSink counted(sink, count);
+    image::write_archive({set}, export_options(form, request), true, store, counted);
+    counted.finish();
+  });
+  events.output(vertex, 1, fmt::format("{}{}{}\n", to.command(), words.empty() ? "" : ": ", words));
 }
 
 }  // namespace
@@ -379,7 +401,7 @@ void settle_outputs(const build::BuildResult& result, const BuildFlags& flags, s
 
 FinishedBuild write_outputs(const build::BuildResult& result, const build::Request& request,
                             const BuildFlags& flags, store::Store& store, build::Events& events, int vertex,
-                            const PushTo& push) {
+                            const PushTo& push, HandOver* hand_over) {
   FinishedBuild finished;
   finished.is_index = request.is_index;
   auto say = [&](const std::string& line) { events.output(vertex, 1, line + "\n"); };
@@ -436,6 +458,7 @@ FinishedBuild write_outputs(const build::BuildResult& result, const build::Reque
     }
     say(fmt::format("wrote {} {}", output.type, output.dest));
   }
+  if (hand_over) hand_image_over(*hand_over, usual, finished, flags, request, store, events, vertex);
   if (finished.is_index && finished.root && finished.id == finished.images.front().id.to_string())
     finished.id = finished.root->digest.to_string();
   // The digest of a manifest is over compressed layers: it is made for those who ask for it.

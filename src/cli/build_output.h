@@ -6,9 +6,11 @@
 
 #include "build/solve.h"
 #include "cli/build_flags.h"
+#include "cli/hand_over.h"
 #include "image/push.h"
 #include "oci/descriptor.h"
 #include "registry/remote.h"
+#include "source/registry_image.h"
 #include "store/store.h"
 
 namespace corten::cli {
@@ -29,6 +31,7 @@ struct PushTo {
   std::function<std::vector<std::string>(const std::string& registry)> mount_from;
   Cancellation cancellation;
   image::EarlyPush* early = nullptr;
+  std::function<source::RegistryImages&()> images = {};  // to look at what a tag means now
 };
 
 // Makes sure that what the outputs will read of the result's layers is here, or in the registry that an
@@ -39,10 +42,11 @@ void settle_outputs(const build::BuildResult& result, const BuildFlags& flags, s
 // What can be said of the outputs before anything is built. Error(kUsage), Error(kUnsupported).
 void check_outputs(const build::Request& request, const BuildFlags& flags);
 
-// Makes the images of the targets and every output. `vertex` is the progress line that it reports on.
+// Makes the images of the targets and every output; `hand_over`: to whom they go beside these, or null.
+// `vertex` is the progress line that it reports on.
 FinishedBuild write_outputs(const build::BuildResult& result, const build::Request& request,
                             const BuildFlags& flags, store::Store& store, build::Events& events, int vertex,
-                            const PushTo& push);
+                            const PushTo& push, HandOver* hand_over);
 
 // buildx's metadata file (section 3.7).
 void write_metadata(const std::string& file, const FinishedBuild& finished, const std::string& build_id);

@@ -426,6 +426,11 @@ source::BaseImage CommandLineSources::image(const std::string& text, const oci::
   if (flags_.pull != Pull::kAlways)
     if (auto found = store_.find_image(reference.to_string(), platform))
       return source::image_from_store(*found, text);
+  // What a digest means never changes: nobody has to be asked, whatever the policy.
+  if (auto stored = registry_.images(store_).stored_image(reference, platform)) {
+    stored->name = reference.familiar();
+    return *stored;
+  }
   if (flags_.pull == Pull::kNever)
     throw Error(ErrorCode::kNotFound, fmt::format("Base image '{}' not found locally", reference.familiar()))
         .with_hint("build the base image first: " + command_that_makes(reference, store_));

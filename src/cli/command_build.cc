@@ -245,10 +245,10 @@ std::string headline(Session& session, const std::string& dockerfile) {
 
 FinishedBuild export_result(const build::BuildResult& result, const build::Request& request,
                             const BuildFlags& flags, store::Store& store, build::Events& events, int vertex,
-                            const PushTo& push) {
+                            const PushTo& push, HandOver* hand_over) {
   events.started(vertex);
   try {
-    FinishedBuild finished = write_outputs(result, request, flags, store, events, vertex, push);
+    FinishedBuild finished = write_outputs(result, request, flags, store, events, vertex, push, hand_over);
     events.finished(vertex, build::Outcome::kDone, "");
     return finished;
   } catch (const Error& error) {
@@ -317,6 +317,8 @@ int command_build(const Arguments& arguments) {
   if (environment("DOCKER_BUILDKIT") == "0")
     print_warning("DOCKER_BUILDKIT=0: there is no legacy builder; building all the same");
   std::vector<oci::Platform> platforms = parse_platforms(flags.platforms);
+  std::optional<HandOver> hand_over;  // before there are namespaces
+  if (!flags.load_to.empty() && flags.call.name == "build") hand_over.emplace(flags.load_to);
   Session session = Session::open({.architectures = foreign_architectures(platforms)});
   const sandbox::LockKeeper lock_keeper;  // before there are threads
   unsigned threads = available_processors();
@@ -436,8 +438,9 @@ int command_build(const Arguments& arguments) {
     if (early) early->finish();
     PushTo with_early = push_to;
     with_early.early = early.get();
-    FinishedBuild finished =
-        export_result(result, request, flags, session.store(), events, exporting.id, with_early);
+    with_early.images = [&]() -> source::RegistryImages& { return registry.images(session.store()); };
+    FinishedBuild finished = export_result(result, request, flags, session.store(), events, exporting.id,
+                                           with_early, hand_over ? &*hand_over : nullptr);
     caches.finish();
     progress->finish();
     std::string remarks = limits.finish(result.executed_steps > 0);

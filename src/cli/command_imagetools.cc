@@ -81,6 +81,71 @@ Json image_json(registry::Remote& remote, const oci::Reference& reference,
   return all;
 }
 
+// What attestation manifests say of the images of an index, as buildx shows it: .SBOM {"SPDX": ...,
+// "AdditionalSPDXs": [...]}, .Provenance {"SLSA": ...}, one a platform. The statements are layers of those
+// manifests, told apart by their predicate (docs/attestations of BuildKit).
+struct Attested {
+  Json sboms = Json::object(), provenances = Json::object();
+};
+
+void add_statement(Attested& attested, const std::string& platform, const std::string& predicate_type,
+                   const Json& statement) {
+  const Json* predicate = statement.find("predicate");
+  if (!predicate) return;
+  if (predicate_type.starts_with("https://slsa.dev/provenance/")) {
+    if (!attested.provenances.find(platform))
+      attested.provenances.set(platform, Json::object({{"SLSA", *predicate}}));
+  } else if (predicate_type.starts_with("https://spdx.dev/Document")) {
+    const Json* known = attested.sboms.find(platform);
+    Json sbom = known ? *known : Json::object({{"SPDX", *predicate}});
+    if (known) {
+      const Json* others = known->find("AdditionalSPDXs");
+      Json all = others ? *others : Json::array();
+      all.push_back(*predicate);
+      sbom.set("AdditionalSPDXs", all);
+    }
+    attested.sboms.set(platform, sbom);
+  }
+}
+
+Attested attestations(registry::Remote& remote, const oci::Reference& reference,
+                      const registry::RemoteManifest& found) {
+  constexpr size_t kMaxStatementBytes = 64 << 20;
+  constexpr std::string_view kInToto = "application/vnd.in-toto+json";
+  Attested attested;
+  if (!oci::is_index_type(found.descriptor.media_type)) return attested;
+  const oci::Reference repository = reference.repository_only();
+  const oci::Index index = oci::parse_index(found.bytes, found.descriptor.media_type);
+  for (const oci::Descriptor& entry : index.manifests) {
+    if (oci::is_attestation(entry) || !entry.platform) continue;
+    for (const oci::Descriptor& about : oci::attestations_of(index, entry.digest)) {
+      const registry::RemoteManifest document = remote.manifest(repository.with_digest(about.digest));
+      const oci::Manifest manifest = oci::parse_manifest(document.bytes, document.descriptor.media_type);
+      for (const oci::Descriptor& layer : manifest.layers)
+        if (layer.media_type == kInToto)
+          add_statement(
+              attested, entry.platform->format(), layer.annotation("in-toto.io/predicate-type"),
+              Json::parse(remote.read_blob(repository, layer, kMaxStatementBytes), kMaxStatementBytes));
+    }
+  }
+  return attested;
+}
+
+// With one platform its value, else one a platform: buildx's manner.
+Json one_or_all(const Json& by_platform, size_t platforms) {
+  if (platforms > 1) return by_platform;
+  for (const auto& [platform, value] : by_platform.as_object()) return value;
+  return Json::object();
+}
+
+size_t platforms_of(const registry::RemoteManifest& found) {
+  if (!oci::is_index_type(found.descriptor.media_type)) return 1;
+  const oci::Index index = oci::parse_index(found.bytes, found.descriptor.media_type);
+  return static_cast<size_t>(std::count_if(
+      index.manifests.begin(), index.manifests.end(),
+      [](const oci::Descriptor& entry) { return entry.platform && !oci::is_attestation(entry); }));
+}
+
 // .Manifest: the descriptor, and of an index its own members.
 Json manifest_json(const registry::RemoteManifest& found) {
   Json json = Json::object();
@@ -101,7 +166,8 @@ int inspect(const Arguments& arguments) {
   bool raw = false;
   app.add_option("name", name, "NAME[:TAG] or NAME@DIGEST")->required();
   app.add_flag("--raw", raw, "the bytes of the manifest or index");
-  app.add_option("--format", format, "template over .Name, .Manifest and .Image: '{{json .Manifest}}'");
+  app.add_option("--format", format,
+                 "template over .Name, .Manifest, .Image, .SBOM and .Provenance: '{{json .Manifest}}'");
   app.add_option("--builder", builder, "taken for scripts")->group("");
   app.add_option("--authfile", authfile, "file with credentials");
   parse_flags(app, arguments);
@@ -120,6 +186,11 @@ int inspect(const Arguments& arguments) {
   Json values = Json::object({{"Name", reference.to_string()}, {"Manifest", manifest_json(found)}});
   if (format.find(".Image") != format.npos)
     values.set("Image", image_json(session.remote(), reference, found));
+  if (format.find(".SBOM") != format.npos || format.find(".Provenance") != format.npos) {
+    const Attested attested = attestations(session.remote(), reference, found);
+    values.set("SBOM", one_or_all(attested.sboms, platforms_of(found)));
+    values.set("Provenance", one_or_all(attested.provenances, platforms_of(found)));
+  }
   // Go's names of the fields, of which JSON has its own.
   for (const auto& [go, json] : {std::pair{".Manifest.Digest", ".Manifest.digest"},
                                  {".Manifest.MediaType", ".Manifest.mediaType"},

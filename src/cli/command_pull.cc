@@ -1,5 +1,4 @@
 // `corten pull` and `corten push`: between registries and the store.
-#include <fnmatch.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "cli/output_spec.h"
 #include "cli/platforms.h"
 #include "cli/session.h"
+#include "cli/tag_moves.h"
 #include "cli/transfer.h"
 #include "image/push.h"
 #include "oci/layout.h"
@@ -30,49 +30,6 @@ oci::Reference reference_of(const std::string& text) {
     return oci::Reference::parse(text).with_default_tag();
   } catch (Error& error) {
     throw Error(ErrorCode::kUsage, error.message());
-  }
-}
-
-bool matches_any(const std::vector<std::string>& patterns, const oci::Reference& name) {
-  for (const std::string& pattern : patterns)
-    if (fnmatch(pattern.c_str(), name.tag().c_str(), 0) == 0 ||
-        fnmatch(pattern.c_str(), name.familiar().c_str(), 0) == 0)
-      return true;
-  return false;
-}
-
-// The image's time of making, by its label or its config: which of two revisions is the older one.
-std::optional<oci::Timestamp> time_of(const oci::ImageConfig& config) {
-  auto label = config.config.labels.find(std::string(oci::kCreatedAnnotation));
-  if (label != config.config.labels.end())
-    if (auto time = oci::parse_time(label->second)) return time;
-  return oci::parse_time(config.created);
-}
-
-// --immutable, and `latest` that would go back: before anything is sent, and compressed only where the tag is
-// of this very image already.
-void check_moves(const std::vector<oci::Reference>& names, const std::vector<std::string>& immutable,
-                 bool force, const image::ImageSet& set, const std::function<Digest()>& root,
-                 RegistrySession& registry, store::Store& store) {
-  const oci::ImageConfig mine = oci::parse_config(set.images.front().config).config;
-  for (const oci::Reference& name : names) {
-    const bool is_immutable = matches_any(immutable, name), is_latest = name.tag() == "latest" && !force;
-    if (!is_immutable && !is_latest) continue;
-    const auto there = registry.remote().find(name.without_digest());
-    if (!there) continue;
-    const source::BaseImage other =
-        registry.images(store).image(name.repository_only().with_digest(there->digest), mine.platform);
-    const bool is_same = other.identity == set.images.front().id;
-    if (is_immutable && (!is_same || root() != there->digest))
-      throw Error(ErrorCode::kExists, fmt::format("{} is {} and would become another: it matches --immutable",
-                                                  name.familiar(), there->digest.to_string()))
-          .with_hint("push it under another tag");
-    const auto my_time = time_of(mine), its_time = time_of(other.config);
-    if (is_latest && !is_same && my_time && its_time && *my_time < *its_time)
-      throw Error(ErrorCode::kExists,
-                  fmt::format("{} would go back: it is of {}, this image of {}", name.familiar(),
-                              oci::format_time(its_time->seconds), oci::format_time(my_time->seconds)))
-          .with_hint("--force moves it all the same");
   }
 }
 
@@ -153,8 +110,9 @@ int command_push(const Arguments& arguments) {
   Transfer transfer("pushing", flags);
   options.watch = transfer.watch();
   check_moves(
-      names, immutable, force, *set,
-      [&] { return image::make_exported(*set, options.form, store).root.digest; }, transfer.registry, store);
+      names, {immutable, force}, *set,
+      [&] { return image::make_exported(*set, options.form, store).root.digest; }, transfer.registry.remote(),
+      transfer.registry.images(store));
   const int64_t began = monotonic_ns();
   const image::Pushed pushed = image::push(*set, names, options, transfer.registry.remote(), store);
   transfer.progress.finish();

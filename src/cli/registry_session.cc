@@ -39,11 +39,11 @@ registry::Remote& RegistrySession::remote() {
 }
 
 source::RegistryImages& RegistrySession::images(store::Store& store) {
-  registry::Remote& client = remote();
   std::lock_guard lock(mutex_);
   if (!images_)
-    images_ = std::make_unique<source::RegistryImages>(client, store,
-                                                       source::RegistryImages::Options{.watch = watch_});
+    images_ =
+        std::make_unique<source::RegistryImages>([this]() -> registry::Remote& { return remote(); }, store,
+                                                 source::RegistryImages::Options{.watch = watch_});
   return *images_;
 }
 

@@ -172,20 +172,20 @@ std::string format_of(const store::LayerRef& layer, const Compression& compressi
 
 oci::Descriptor ensure_blob(const store::LayerRef& layer, const Compression& compression, unsigned threads,
                             store::Store& store, const Cancellation& cancellation) {
-  if (store.layers().is_absent(layer.id)) {
-    if (auto known = known_blob(layer, compression, store); known && store.has_blob(known->digest))
-      return *known;
+  auto is_here = [&](const std::optional<oci::Descriptor>& blob) {
+    return blob && store.has_blob(blob->digest);
+  };
+  auto known = known_blob(layer, compression, store);
+  if (!is_here(known) && store.layers().is_absent(layer.id)) {
     store.layers().need({layer.id});  // and the blob that it came as
+    known = known_blob(layer, compression, store);
   }
-  auto diff = store.layers().find_diff(layer);
-  std::optional<store::LayerBlob> came_as = diff ? imported_blob(layer, diff->diff_id, store) : std::nullopt;
-  if (came_as && !compression.force) return descriptor_of(*came_as, compression_of(*came_as, store));
-  std::string format = format_name(compression);
-  if (diff)
-    if (auto known = store.layers().find_blob(diff->diff_id, format); known && store.has_blob(known->digest))
-      return descriptor_of(*known, compression.kind);
+  if (is_here(known)) return *known;
 
   TraceSpan span("compress a layer");
+  const auto diff = store.layers().find_diff(layer);
+  const auto came_as = diff ? imported_blob(layer, diff->diff_id, store) : std::nullopt;
+  const std::string format = format_name(compression);
   if (diff && !came_as && format == archive::kGzipFormatName)
     if (auto blob = changed_blob(layer, *diff, threads, store)) return descriptor_of(*blob, compression.kind);
 

@@ -31,6 +31,17 @@ class BlobFile : public archive::ByteSource {
   archive::FdSource from_;
 };
 
+// `make` puts it into the store: only when it is read, and so only when the other side does not have it.
+registry::OutgoingBlob outgoing_blob(const oci::Descriptor& blob, const std::vector<std::string>& mount_from,
+                                     store::Store& store, std::function<void()> make = {}) {
+  return {blob,
+          [path = store.blob_path(blob.digest), make = std::move(make)](uint64_t offset) {
+            if (make) make();
+            return std::make_unique<BlobFile>(path, offset);
+          },
+          mount_from};
+}
+
 bool is_manifest(const oci::Descriptor& blob) {
   return oci::is_index_type(blob.media_type) || oci::is_manifest_type(blob.media_type);
 }
@@ -109,7 +120,6 @@ class Push {
         blob = ensure_blob(layer, options_.form.compression, options_.form.threads, store_,
                            options_.cancellation);
       send(*blob, name, mount_from, [&] {
-        // Only now is it read: the other side does not have it.
         if (store_.has_blob(blob->digest)) return;
         const oci::Descriptor made = ensure_blob(layer, options_.form.compression, options_.form.threads,
                                                  store_, options_.cancellation);
@@ -125,16 +135,12 @@ class Push {
   void push_configs(const Exported& exported, const oci::Reference& name,
                     const std::vector<std::string>& mount_from) {
     for (const oci::Descriptor& blob : exported.blobs)
-      if (oci::is_config_type(blob.media_type)) send(blob, name, mount_from, [] {});
+      if (oci::is_config_type(blob.media_type)) send(blob, name, mount_from);
   }
 
   void send(const oci::Descriptor& blob, const oci::Reference& name,
-            const std::vector<std::string>& mount_from, const std::function<void()>& make) {
-    registry::OutgoingBlob outgoing{blob, {}, mount_from};
-    outgoing.open = [&](uint64_t offset) {
-      make();
-      return std::make_unique<BlobFile>(store_.blob_path(blob.digest), offset);
-    };
+            const std::vector<std::string>& mount_from, const std::function<void()>& make = {}) {
+    const registry::OutgoingBlob outgoing = outgoing_blob(blob, mount_from, store_, make);
     std::optional<registry::Placed> early;
     if (options_.early) early = options_.early->placed(name, blob.digest);
     const registry::Placed placed = early ? *early : remote_.push_blob(name, outgoing, [&](uint64_t at) {
@@ -214,11 +220,7 @@ std::string summary_of(const Pushed& pushed, int64_t took_ns) {
 void EarlyPush::add(const oci::Descriptor& blob) {
   pool_.submit([this, blob] {
     try {
-      registry::OutgoingBlob outgoing{blob, {}, mount_from_};
-      outgoing.open = [&](uint64_t offset) {
-        return std::make_unique<BlobFile>(store_.blob_path(blob.digest), offset);
-      };
-      const registry::Placed placed = remote_.push_blob(to_, outgoing);
+      const registry::Placed placed = remote_.push_blob(to_, outgoing_blob(blob, mount_from_, store_));
       std::lock_guard lock(mutex_);
       placed_.emplace(blob.digest, placed);
     } catch (const Error&) {

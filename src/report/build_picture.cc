@@ -111,9 +111,8 @@ std::vector<Row> BuildPicture::step_with_wait(const Vertex& v, int64_t now_ns) c
   std::vector<Row> rows = {step(v, now_ns)};
   if (v.state != State::kRunning) return rows;
   for (const std::string& remark : v.remarks) rows.push_back({" => => " + remark, "", style(colors_.dim)});
-  bool is_counted = !v.amount.what.empty() && !v.amount.is_complete;
-  if (is_counted)
-    rows.push_back({" => => " + amount_text(v.amount), "", ""});
+  if (v.amount.is_counted())
+    rows.push_back({" => => " + v.amount.text(now_ns), "", ""});
   else if (!v.note.empty() && now_ns - v.note_ns >= kNamedWaitNs)
     rows.push_back({" => => " + v.note, seconds_text(now_ns - v.note_ns), style(colors_.warning)});
   return rows;

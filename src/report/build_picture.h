@@ -26,7 +26,9 @@ class BuildPicture {
   void output(int id, int stream, std::string_view bytes);
   void note(int id, std::string_view text, int64_t now_ns);  // "" ends the wait
   void remark(int id, std::string_view text);
-  void progressed(int id, const build::Amount& amount) { vertices_[id].amount = amount; }
+  void progressed(int id, const build::Amount& amount, int64_t now_ns) {
+    vertices_[id].amount.set(amount, now_ns);
+  }
   void finished(int id, build::Outcome outcome, int64_t now_ns);
 
   // At most size.rows - 1 of them: the cursor needs a line.
@@ -40,7 +42,7 @@ class BuildPicture {
     std::string name, note;
     State state = State::kWaiting;
     int64_t started_ns = 0, ended_ns = 0, note_ns = 0;
-    build::Amount amount;
+    ShownAmount amount;
     std::vector<std::string> remarks;
     std::deque<std::string> log;
     LineSplitter lines[2];

@@ -74,7 +74,8 @@ class PlainProgress : public Progress {
   void progressed(int id, const build::Amount& amount) override {
     std::lock_guard lock(mutex_);
     Vertex& v = vertices_[id];
-    v.news = amount_text(amount) + (amount.is_complete ? " done" : "");
+    v.amount.set(amount, now());
+    v.news = v.amount.text(now());
     tell_news(v);
   }
 
@@ -131,6 +132,7 @@ class PlainProgress : public Progress {
     bool is_named = false, is_running = false;
     std::string wait;  // what it waits for
     std::string news;  // a state that is not told yet
+    ShownAmount amount;
     int64_t started_ns = 0, said_ns = 0, told_ns = 0;
     int64_t patience = kFirstSilence;
     LineSplitter lines[2];

@@ -101,9 +101,26 @@ std::string seconds_text(int64_t ns) {
   return fmt::format("{:.1f}s", static_cast<double>(ns) / 1e9);
 }
 
-std::string amount_text(const build::Amount& amount) {
-  std::string text = fmt::format("{} {}", one_line(amount.what), human_size(amount.current));
-  return amount.total ? text + " / " + human_size(amount.total) : text;
+void ShownAmount::set(const build::Amount& amount, int64_t now_ns) {
+  if (amount.what != amount_.what || amount.current < began_at_) {
+    began_ns_ = now_ns;
+    began_at_ = amount.current;
+  }
+  amount_ = amount;
+}
+
+std::string ShownAmount::text(int64_t now_ns) const {
+  constexpr int64_t kLongEnoughNs = 1'000'000'000;
+  std::string text = fmt::format("{} {}", one_line(amount_.what), human_size(amount_.current));
+  if (amount_.total) text += " / " + human_size(amount_.total);
+  if (amount_.is_complete) return text + " done";
+  if (now_ns - began_ns_ < kLongEnoughNs || amount_.current <= began_at_) return text;
+  const double rate =
+      static_cast<double>(amount_.current - began_at_) / (static_cast<double>(now_ns - began_ns_) / 1e9);
+  text += fmt::format(", {}/s", human_size(static_cast<uint64_t>(rate)));
+  if (amount_.total > amount_.current)
+    text += fmt::format(", {:.0f}s left", static_cast<double>(amount_.total - amount_.current) / rate);
+  return text;
 }
 
 }  // namespace corten::report

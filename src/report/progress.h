@@ -108,7 +108,20 @@ class LineSplitter {
   std::string rest_;
 };
 
-std::string seconds_text(int64_t ns);                  // "1.2s"
-std::string amount_text(const build::Amount& amount);  // "https://host/file 1.2MB / 3MB"
+std::string seconds_text(int64_t ns);  // "1.2s"
+
+// An amount as it is shown, with speed and remaining time once it has gone on for a second.
+class ShownAmount {
+ public:
+  void set(const build::Amount& amount, int64_t now_ns);
+  bool is_counted() const { return !amount_.what.empty() && !amount_.is_complete; }
+  // "https://host/file 1.2MB / 3MB, 0.6MB/s, 3s left"
+  std::string text(int64_t now_ns) const;
+
+ private:
+  build::Amount amount_;
+  int64_t began_ns_ = 0;
+  uint64_t began_at_ = 0;
+};
 
 }  // namespace corten::report

@@ -110,7 +110,7 @@ TEST_F(PlainLines, StatesComeOnceASecondAtMost) {
             "#1 RUN a\n"
             "#1 0.000 file 1kB / 300kB\n"
             "#1 1.000 file 100kB / 300kB\n"
-            "#1 2.000 file 200kB / 300kB\n"
+            "#1 2.000 file 200kB / 300kB, 100kB/s, 1s left\n"
             "#1 3.000 file 300kB / 300kB done\n"
             "#1 4.000 waiting for another build\n"
             "#1 14.000 still waiting for another build\n");

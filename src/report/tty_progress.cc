@@ -46,7 +46,7 @@ class TtyProgress : public Progress {
   }
   void progressed(int id, const build::Amount& amount) override {
     std::lock_guard lock(mutex_);
-    picture_.progressed(id, amount);
+    picture_.progressed(id, amount, now());
   }
   void finished(int id, build::Outcome outcome, std::string_view) override {
     std::lock_guard lock(mutex_);

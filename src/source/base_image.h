@@ -25,9 +25,12 @@ struct BaseImage {
     std::vector<oci::Descriptor> layers;
   };
   std::optional<Remote> remote;
-  // Makes sure that the layers are in the store and gives them. Thread-safe, may be called again. `progress`
-  // is told the layer's number, how many there are, and bytes.
+  // Makes sure that the layers are in the store and gives them. Thread-safe, may be called again.
   std::function<store::Rootfs()> layers;
+  // Where layers() downloads: is told how many bytes have come of how many, from any thread. To be set
+  // before.
+  using Progress = std::function<void(uint64_t at, uint64_t total)>;
+  std::shared_ptr<Progress> progress = {};
 };
 
 // From an OCI layout directory; `name` is a tag, a digest or "". For an index the entry that fits the

@@ -28,6 +28,31 @@ std::string platforms_of(const oci::Index& index) {
   return join(names, ", ");
 }
 
+// Of several downloads together. They are told of in steps: each is a line's worth of work for whoever shows
+// it.
+class ByteCount {
+ public:
+  explicit ByteCount(const BaseImage::Progress& progress) : progress_(progress) {}
+  void expect(uint64_t size) {
+    std::lock_guard lock(mutex_);
+    total_ += size;
+  }
+  // One of them, which may have begun again.
+  void moved(uint64_t before, uint64_t at) {
+    constexpr uint64_t kStep = 256 << 10;
+    std::lock_guard lock(mutex_);
+    at_ += at - before;
+    if (!progress_ || (at_ / kStep == told_ / kStep && at_ != total_)) return;
+    told_ = at_;
+    progress_(at_, total_);
+  }
+
+ private:
+  const BaseImage::Progress& progress_;
+  std::mutex mutex_;
+  uint64_t at_ = 0, total_ = 0, told_ = 0;
+};
+
 }  // namespace
 
 std::string RegistryImages::document(const oci::Reference& reference, oci::Descriptor& descriptor) {
@@ -38,7 +63,7 @@ std::string RegistryImages::document(const oci::Reference& reference, oci::Descr
   }
   if (!reference.digest()) {
     // HEAD counts as no pull where pulls are counted, and is answered from memory.
-    auto found = remote_.find(reference);
+    auto found = remote_().find(reference);
     if (!found)
       throw Error(ErrorCode::kNotFound,
                   fmt::format("{}: the registry has no such image", reference.familiar()))
@@ -46,7 +71,7 @@ std::string RegistryImages::document(const oci::Reference& reference, oci::Descr
                      reference.repository_only().familiar() + "'");
     return document(reference.with_digest(found->digest), descriptor);
   }
-  registry::RemoteManifest found = remote_.manifest(reference);
+  registry::RemoteManifest found = remote_().manifest(reference);
   store_.write_blob(found.bytes);
   descriptor = found.descriptor;
   return found.bytes;
@@ -58,24 +83,44 @@ Digest RegistryImages::resolve(const oci::Reference& reference) {
   return descriptor.digest;
 }
 
-BaseImage RegistryImages::image(const oci::Reference& reference, const oci::Platform& platform) {
-  TraceSpan span("ask the registry for an image");
+std::optional<RegistryImages::Found> RegistryImages::find(const oci::Reference& reference,
+                                                          const oci::Platform& platform, bool is_offline) {
   constexpr int kMaxDepth = 4;
-  oci::Descriptor descriptor;
+  Found found;
   oci::Reference asked = reference;
-  std::string bytes = document(asked, descriptor);
-  for (int depth = 0; oci::is_index_type(descriptor.media_type); depth++) {
+  for (int depth = 0;; depth++) {
+    if (is_offline && (!asked.digest() || !store_.has_blob(*asked.digest()))) return std::nullopt;
+    found.bytes = document(asked, found.descriptor);
+    if (!oci::is_index_type(found.descriptor.media_type)) return found;
     if (depth > kMaxDepth) fail(ErrorCode::kInvalid, "{}: indexes nest too deep", reference.familiar());
-    const oci::Index index = oci::parse_index(bytes, descriptor.media_type);
+    const oci::Index index = oci::parse_index(found.bytes, found.descriptor.media_type);
     const oci::Descriptor* chosen = oci::choose_manifest(index, platform);
     if (!chosen)
       throw Error(ErrorCode::kNotFound,
                   fmt::format("{}: no image for platform {}", reference.familiar(), platform.format()))
           .with_hint("it has " + platforms_of(index));
     asked = reference.repository_only().with_digest(chosen->digest);
-    bytes = document(asked, descriptor);
   }
-  return open(reference, descriptor, bytes);
+}
+
+BaseImage RegistryImages::image(const oci::Reference& reference, const oci::Platform& platform) {
+  TraceSpan span("ask the registry for an image");
+  const Found found = *find(reference, platform, false);
+  return open(reference, found.descriptor, found.bytes);
+}
+
+std::optional<BaseImage> RegistryImages::stored_image(const oci::Reference& reference,
+                                                      const oci::Platform& platform) {
+  const auto found = find(reference, platform, true);
+  if (!found) return std::nullopt;
+  const oci::Manifest manifest = oci::parse_manifest(found->bytes, found->descriptor.media_type);
+  if (!store_.has_blob(manifest.config.digest)) return std::nullopt;
+  BaseImage image = open(reference, found->descriptor, found->bytes);
+  for (size_t i = 0; i < manifest.layers.size(); i++)
+    if (!imported_layer(manifest.layers[i], image.config.diff_ids[i], store_) &&
+        !store_.has_blob(manifest.layers[i].digest))
+      return std::nullopt;
+  return image;
 }
 
 LayoutImages RegistryImages::images(const oci::Reference& reference) {
@@ -111,7 +156,7 @@ BaseImage RegistryImages::open(const oci::Reference& reference, const oci::Descr
   if (store_.has_blob(manifest.config.digest)) {
     config = store_.read_blob(manifest.config.digest, oci::kMaxConfigBytes);
   } else {
-    config = remote_.read_blob(reference, manifest.config, oci::kMaxConfigBytes);
+    config = remote_().read_blob(reference, manifest.config, oci::kMaxConfigBytes);
     store_.write_blob(config);
   }
   BaseImage image;
@@ -128,9 +173,10 @@ BaseImage RegistryImages::open(const oci::Reference& reference, const oci::Descr
     std::optional<store::Rootfs> layers;
   };
   auto state = std::make_shared<State>();
-  image.layers = [this, reference, manifest, diff_ids, state] {
+  image.progress = std::make_shared<BaseImage::Progress>();
+  image.layers = [this, reference, manifest, diff_ids, state, progress = image.progress] {
     std::lock_guard lock(state->mutex);
-    if (!state->layers) state->layers = fetch_layers(reference, manifest, diff_ids);
+    if (!state->layers) state->layers = fetch_layers(reference, manifest, diff_ids, *progress);
     return *state->layers;
   };
   return image;
@@ -138,21 +184,26 @@ BaseImage RegistryImages::open(const oci::Reference& reference, const oci::Descr
 
 // Several come at once; each is unpacked as soon as those below it are, while later ones still come.
 store::Rootfs RegistryImages::fetch_layers(const oci::Reference& reference, const oci::Manifest& manifest,
-                                           const std::vector<DiffId>& diff_ids) {
+                                           const std::vector<DiffId>& diff_ids,
+                                           const BaseImage::Progress& progress) {
   TraceSpan span("pull layers");
   const size_t count = manifest.layers.size();
   std::vector<std::optional<store::LayerRef>> known(count);
   std::map<Digest, std::shared_future<void>> coming;
   TempDir place = store_.temporary("pull-");
+  ByteCount counted(progress);
   ThreadPool pool(options_.jobs);  // after what its tasks use: it ends first
   for (size_t i = 0; i < count; i++) {
     const oci::Descriptor& blob = manifest.layers[i];
     known[i] = imported_layer(blob, diff_ids[i], store_);
     if (known[i] || coming.contains(blob.digest) || store_.has_blob(blob.digest)) continue;
-    auto task = std::make_shared<std::packaged_task<void()>>([this, &reference, &blob, &place] {
+    counted.expect(blob.size);
+    auto task = std::make_shared<std::packaged_task<void()>>([this, &reference, &blob, &place, &counted] {
       const std::string path = place / blob.digest.hex();
       UniqueFd file = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0644);
-      remote_.fetch_blob(reference, blob, file.get(), [&](uint64_t at) {
+      remote_().fetch_blob(reference, blob, file.get(), [&, before = uint64_t{0}](uint64_t at) mutable {
+        counted.moved(before, at);
+        before = at;
         if (options_.watch) options_.watch(blob, at);
       });
       file.close_checked(path);

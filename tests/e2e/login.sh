@@ -1,29 +1,8 @@
 # login and logout: the registry is asked first, what is kept is closed to others and read by other tools, helpers keep it better,
 # nothing secret is said; certificates from certs.d.
 . "$(dirname "$0")/lib.sh"
-unset DOCKER_CONFIG REGISTRY_AUTH_FILE DOCKER_AUTH_CONFIG XDG_CONFIG_HOME XDG_RUNTIME_DIR SSL_CERT_FILE || true
-HOME="$T/home"
-CORTEN_SYSTEM_CONFIG="$T/etc"
-export HOME CORTEN_SYSTEM_CONFIG
-mkdir -p "$HOME" "$T/etc" "$T/bin"
-CONFIG="$HOME/.docker/config.json"
-SECRET=hunter2-secret
-
-# serve NAME: a registry with this configuration on a free port; PORT and PID are its.
-serve() {
-  docker-registry serve "$1.yml" >"$1.log" 2>&1 &
-  PID=$!
-  PIDS="${PIDS-} $PID"
-  trap 'kill $PIDS 2>/dev/null || true; cleanup' EXIT
-  PORT=
-  for _ in $(seq 100); do
-    PORT=$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' "$1.log" | head -1)
-    [ -z "$PORT" ] || return 0
-    sleep 0.1
-  done
-  cat "$1.log" >&2
-  fail "no registry"
-}
+. "$(dirname "$0")/login_lib.sh"
+mkdir -p "$T/bin"
 storage="version: 0.1
 storage: {inmemory: {}}"
 
@@ -31,8 +10,7 @@ storage: {inmemory: {}}"
 # shellcheck disable=SC2016
 echo 'ann:$2b$04$L3CsrPOmFAGy6ufot5OB0unNSTeSGzuUSGIWYienlBIIBQzJm1Z.G' >htpasswd
 printf '%s\nhttp: {addr: "127.0.0.1:0"}\nauth: {htpasswd: {realm: test, path: %s/htpasswd}}\n' "$storage" "$T" >plain.yml
-serve plain
-HOST=127.0.0.1:$PORT
+serve plain.log docker-registry serve plain.yml
 
 # What is wrong is not kept.
 said=$(echo wrong-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1) && fail "a wrong password"
@@ -136,11 +114,9 @@ signed server ours
 signed client ours
 printf '%s\nhttp: {addr: "127.0.0.1:0", tls: {certificate: %s/server.cert, key: %s/server.key, clientcas: [%s/ours.crt]}}\n' \
   "$storage" "$T" "$T" "$T" >tls.yml
-serve tls
-HOST=127.0.0.1:$PORT
+serve tls.log docker-registry serve tls.yml
 certificates="$T/etc/docker/certs.d/$HOST"
 mkdir -p "$certificates"
-login() { echo "$SECRET" | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1; }
 cp client.cert client.key "$certificates/"
 cp others.crt "$certificates/others.crt"
 said=$(login) && fail "an authority that does not vouch for it"
@@ -156,15 +132,7 @@ rm "$certificates/client.cert"
 said=$(login) && fail "without a client certificate"
 
 # Our own registry, with users, on a port that speaks TLS alone: found out, as its own host is this machine.
-"$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/own" --tls-cert server.cert --tls-key server.key --htpasswd htpasswd \
-  >own.log 2>&1 &
-PIDS="$PIDS $!"
-for _ in $(seq 100); do
-  HOST=$(sed -n 's,.*listening on https://\(127\.0\.0\.1:[0-9]*\).*,\1,p' own.log 2>/dev/null | head -1)
-  [ -z "$HOST" ] || break
-  sleep 0.1
-done
-[ -n "$HOST" ] || { cat own.log >&2; fail "no registry of our own"; }
+serve_own --tls-cert server.cert --tls-key server.key --htpasswd htpasswd
 said=$(echo wrong-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1) && fail "a wrong password for our own"
 holds "$said" "registry $HOST refused (401): UNAUTHORIZED"
 said=$(login) || fail "our own registry: $said"

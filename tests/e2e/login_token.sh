@@ -2,36 +2,22 @@
 # which gets tokens from then on.
 . "$(dirname "$0")/lib.sh"
 here=$(dirname "$0")
-unset DOCKER_CONFIG REGISTRY_AUTH_FILE DOCKER_AUTH_CONFIG XDG_CONFIG_HOME XDG_RUNTIME_DIR SSL_CERT_FILE || true
-HOME="$T/home"
-CORTEN_SYSTEM_CONFIG="$T/etc"
-export HOME CORTEN_SYSTEM_CONFIG
-mkdir -p "$HOME"
-CONFIG="$HOME/.docker/config.json"
+. "$here/login_lib.sh"
 
 openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=tokens 2>/dev/null
 mkfifo port
 python3 "$here/token_server.py" key.pem cert.pem the-service >port 2>tokens.log &
-PIDS=$!
-trap 'kill $PIDS 2>/dev/null || true; cleanup' EXIT
+PIDS="$PIDS $!"
 read -r TOKENS <port
 printf 'version: 0.1\nstorage: {inmemory: {}}\nhttp: {addr: "127.0.0.1:0"}\nauth: {token: {realm: "http://127.0.0.1:%s/token", %s}}\n' \
   "$TOKENS" "service: the-service, issuer: test, rootcertbundle: $T/cert.pem" >registry.yml
-docker-registry serve registry.yml >registry.log 2>&1 &
-PIDS="$PIDS $!"
-for _ in $(seq 100); do
-  PORT=$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' registry.log 2>/dev/null | head -1)
-  [ -z "$PORT" ] || break
-  sleep 0.1
-done
-[ -n "$PORT" ] || { cat registry.log >&2; fail "no registry"; }
-HOST=127.0.0.1:$PORT
+serve registry.log docker-registry serve registry.yml
 
 said=$(echo wrong-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1) && fail "a wrong password"
 holds "$said" "registry $HOST refused: token server http://127.0.0.1:$TOKENS/token answered 401: incorrect username or password"
 lacks "$said" wrong-secret
 
-said=$(echo hunter2-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1) || fail "login: $said"
+said=$(login) || fail "login: $said"
 holds "$said" "Login Succeeded"
 holds "$(cat tokens.log)" "GET /token?service=the-service&account=ann&offline_token=true&client_id=corten"
 holds "$(cat "$CONFIG")" '"identitytoken": "refresh-of-ann"'
@@ -47,26 +33,13 @@ holds "$(cat tokens.log)" "POST /token"
 lacks "$(cat tokens.log)" "GET /token"
 equal "$("$CORTEN" logout "$HOST")" "Removing login credentials for $HOST" "logout"
 
-# serve_own REALM FLAGS...: our own registry, which believes this server's tokens. HOST is its.
-serve_own() {
+# with_tokens REALM FLAGS...: our own registry, which believes this server's tokens.
+with_tokens() {
   realm=$1
   shift
-  : >own.log
-  rm -rf own
-  "$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/own" --auth-token-realm "$realm" --auth-token-service the-service \
-    --auth-token-issuer test --auth-token-key cert.pem "$@" >own.log 2>&1 &
-  PIDS="$PIDS $!"
-  HOST=
-  for _ in $(seq 100); do
-    HOST=$(sed -n 's,.*listening on https*://\(127\.0\.0\.1:[0-9]*\).*,\1,p' own.log | head -1)
-    [ -z "$HOST" ] || return 0
-    sleep 0.1
-  done
-  cat own.log >&2
-  fail "no registry of our own"
+  serve_own --auth-token-realm "$realm" --auth-token-service the-service --auth-token-issuer test --auth-token-key cert.pem "$@"
 }
-login() { echo hunter2-secret | "$CORTEN" login -u ann --password-stdin "$HOST" 2>&1; }
-serve_own "http://127.0.0.1:$TOKENS/token"
+with_tokens "http://127.0.0.1:$TOKENS/token"
 said=$(login) || fail "our own registry: $said"
 holds "$said" "Login Succeeded"
 
@@ -78,7 +51,7 @@ for name in ours others; do
   TLS_CERT=$name.pem python3 "$here/token_server.py" key.pem cert.pem the-service >port 2>tokens.log &
   PIDS="$PIDS $!"
   read -r TOKENS <port
-  serve_own "https://127.0.0.1:$TOKENS/token" --tls-cert ours.crt --tls-key ours.key
+  with_tokens "https://127.0.0.1:$TOKENS/token" --tls-cert ours.crt --tls-key ours.key
   mkdir -p "$T/etc/docker/certs.d/$HOST"
   cp ours.crt "$T/etc/docker/certs.d/$HOST/ca.crt"
   if [ $name = ours ]; then

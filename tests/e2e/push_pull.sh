@@ -47,7 +47,13 @@ CORTEN_STORE="$T/store3" "$CORTEN" build --pull=never . >never 2>&1 && fail "a b
 holds "$(cat never)" "Base image '$HOST/team/page:v2' not found locally"
 holds "$(cat never)" "corten build -t $HOST/team/page:v2"
 CORTEN_STORE="$T/store3" build . -t above
+holds "$(cat log)" "pulling layers"
 equal "$(CORTEN_STORE="$T/store3" "$CORTEN" run --rm above)" two "on a pulled base"
+# What stands on it has its layers mounted from the base's repository, wherever it goes.
+CORTEN_STORE="$T/store3" build . -t "$HOST/fresh/above:1" --push
+holds "$(cat log)" "sent 2 of 5 blobs"
+holds "$(cat log)" "3 mounted"
+equal "$(grep -c 'mount=.*from=team/page' access | sed 's/^[3-9]$/mounted/')" mounted "mounts from the base's repository"
 requests_before=$(requests)
 CORTEN_STORE="$T/store3" build . -t above
 equal "$(requests)" "$requests_before" "requests of a build whose base is there"
@@ -58,9 +64,28 @@ CORTEN_STORE="$T/store5" build . -t twice
 equal "$(tail -n +$((requests_before + 1)) access | grep -c 'manifests/v1')" 1 "questions for v1"
 printf 'FROM %s/team/page@%s\nRUN cat /page >/copy\nCMD ["cat", "/copy"]\n' "$HOST" "$digest" >Dockerfile
 CORTEN_STORE="$T/store3" build . -t pinned
-requests_before=$(requests)
-CORTEN_STORE="$T/store3" build . -t pinned
-equal "$(requests)" "$requests_before" "requests for a digest that is in the store"
+for policy in missing always never; do
+  requests_before=$(requests)
+  CORTEN_STORE="$T/store3" build . -t pinned --pull=$policy
+  equal "$(requests)" "$requests_before" "requests for a digest that is in the store, with --pull=$policy"
+done
+CORTEN_STORE="$T/store6" "$CORTEN" build . --pull=never >never 2>&1 && fail "a digest that the store does not have"
+holds "$(cat never)" "Base image '$HOST/team/page@$digest' not found locally"
+
+# --pull=never says how the base is made: as it was made last, or by the Dockerfile of its name.
+mkdir made
+printf 'FROM scratch\nCOPY page /\n' >made/Dockerfile.odd
+cp app/page made/
+build made -f made/Dockerfile.odd -t recorded:1
+"$CORTEN" rmi recorded:1 >/dev/null
+printf 'FROM recorded:1\n' >Dockerfile
+"$CORTEN" build --pull=never . >never 2>&1 && fail "a base that was removed"
+holds "$(cat never)" "build the base image first: corten build -t recorded:1 -f $T/made/Dockerfile.odd $T/made"
+printf 'FROM team/named\n' >Dockerfile
+cp made/Dockerfile.odd Dockerfile.named
+"$CORTEN" build --pull=never . >never 2>&1 && fail "a base that nobody made"
+holds "$(cat never)" "corten build -t team/named:latest -f Dockerfile.named ."
+rm Dockerfile.named
 
 # A tag that must not move, and latest that would go back.
 "$CORTEN" tag "$HOST/team/page:v2" "$HOST/team/page:sha-1"
@@ -70,6 +95,13 @@ holds "$(cat moved)" "it matches --immutable"
 equal "$(remote_digest "$HOST/team/page:sha-1")" "$(remote_digest "$HOST/team/page:v2")" "sha-1"
 
 "$CORTEN" push -q "$HOST/team/page:v2" "$HOST/team/page:sha-1" --immutable 'sha-*' >/dev/null || fail "the same image under the same tag"
+# The same of a build, which sends no manifest then.
+build app --build-context bb=bb -t "$HOST/team/page:sha-1" --push --immutable 'sha-*'
+"$CORTEN" build app --build-context bb=bb --label moved=yes -t "$HOST/team/page:sha-1" --push --immutable 'sha-*' >moved 2>&1 && fail "a build moved an immutable tag"
+holds "$(cat moved)" "it matches --immutable"
+equal "$(remote_digest "$HOST/team/page:sha-1")" "$(remote_digest "$HOST/team/page:v2")" "sha-1 after a build"
+"$CORTEN" build app --immutable 'sha-*' >moved 2>&1 && fail "--immutable without --push"
+holds "$(cat moved)" "it goes with --push"
 printf 'FROM bb\nLABEL org.opencontainers.image.created=2020-01-01T00:00:00Z\n' >Dockerfile
 build . --build-context bb=bb -t old
 printf 'FROM bb\nLABEL org.opencontainers.image.created=2021-01-01T00:00:00Z\n' >Dockerfile
@@ -107,6 +139,6 @@ if docker_registry; then
   equal "$(cat pulled)" "$id" "the id after docker-registry"
   stop_registry
 fi
-for store in store2 store3 store4 store5; do
+for store in store2 store3 store4 store5 store6; do
   [ ! -d "$T/$store" ] || CORTEN_STORE="$T/$store" "$CORTEN" prune --everything --force >/dev/null
 done

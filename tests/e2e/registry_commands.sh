@@ -103,6 +103,48 @@ holds "$(cat looked)" "Platform:  linux/arm64"
 equal "$("$CORTEN" imagetools inspect --raw "$one/team/page:both" | raw_digest)" "$index" "imagetools --raw"
 equal "$("$CORTEN" imagetools inspect "$one/team/page:both" --format '{{json .Manifest}}' | jq -r .digest,.manifests[0].platform.architecture | tr '\n' ' ')" "$index amd64 " ".Manifest"
 equal "$("$CORTEN" imagetools inspect "$one/team/page:v1" --format '{{.Name}} {{.Manifest.Digest}}')" "$one/team/page:v1 $digest" "a template"
+# What attestation manifests say, as buildx shows it: one for the only platform, else one a platform.
+cat >attested.py <<'EOF'
+import hashlib, json, os, sys
+root, platforms = sys.argv[1], sys.argv[2:]
+os.makedirs(root + "/blobs/sha256")
+def put(media_type, data, **more):
+    data = data if isinstance(data, bytes) else json.dumps(data).encode()
+    digest = hashlib.sha256(data).hexdigest()
+    open(f"{root}/blobs/sha256/{digest}", "wb").write(data)
+    return {"mediaType": media_type, "digest": "sha256:" + digest, "size": len(data), **more}
+oci = "application/vnd.oci.image."
+def manifest(config, layers, **more):
+    return put(oci + "manifest.v1+json", {"schemaVersion": 2, "mediaType": oci + "manifest.v1+json", "config": config, "layers": layers}, **more)
+def statement(predicate_type, predicate):
+    return put("application/vnd.in-toto+json", {"_type": "https://in-toto.io/Statement/v0.1", "predicateType": predicate_type, "predicate": predicate},
+               annotations={"in-toto.io/predicate-type": predicate_type})
+members = []
+for name in platforms:
+    platform = {"os": "linux", "architecture": name}
+    rootfs = {"type": "layers", "diff_ids": []}
+    members.append(manifest(put(oci + "config.v1+json", {**platform, "rootfs": rootfs}), [], platform=platform))
+for name, image in list(zip(platforms, members)):
+    spdx = "https://spdx.dev/Document"
+    layers = [statement(spdx, {"name": name}), statement(spdx, {"name": "more"}),
+              statement("https://slsa.dev/provenance/v1", {"buildDefinition": {"buildType": name}})]
+    members.append(manifest(put(oci + "config.v1+json", {"os": "unknown", "architecture": "unknown", "rootfs": {"type": "layers", "diff_ids": []}}), layers,
+                            platform={"os": "unknown", "architecture": "unknown"},
+                            annotations={"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": image["digest"]}))
+index = put(oci + "index.v1+json", {"schemaVersion": 2, "mediaType": oci + "index.v1+json", "manifests": members})
+json.dump({"schemaVersion": 2, "manifests": [index]}, open(root + "/index.json", "w"))
+json.dump({"imageLayoutVersion": "1.0.0"}, open(root + "/oci-layout", "w"))
+EOF
+python3 attested.py attested1 amd64
+python3 attested.py attested2 amd64 arm64
+"$CORTEN" copy -q oci:attested1 "$one/attested/page:1" >/dev/null
+"$CORTEN" copy -q oci:attested2 "$one/attested/page:2" >/dev/null
+looked() { "$CORTEN" imagetools inspect "$one/$1" --format "$2"; }
+equal "$(looked attested/page:1 '{{json .SBOM}}' | jq -c .)" '{"SPDX":{"name":"amd64"},"AdditionalSPDXs":[{"name":"more"}]}' ".SBOM"
+equal "$(looked attested/page:1 '{{json .Provenance.SLSA}}' | jq -c .)" '{"buildDefinition":{"buildType":"amd64"}}' ".Provenance"
+equal "$(looked attested/page:2 '{{json .SBOM}}' | jq -c '."linux/arm64".SPDX')" '{"name":"arm64"}' ".SBOM of a platform"
+equal "$(looked attested/page:2 '{{json .Provenance}}' | jq -r '."linux/amd64".SLSA.buildDefinition.buildType')" amd64 ".Provenance of a platform"
+equal "$(looked team/page:v1 '{{json .SBOM}}')" '{}' ".SBOM of an image without one"
 equal "$("$CORTEN" imagetools inspect "$one/team/page:both" --format '{{json .Image}}' | jq -r '."linux/arm64".architecture')" arm64 ".Image"
 
 # imagetools create: one index stays what it is, single images become an index, of other repositories too.

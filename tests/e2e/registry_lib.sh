@@ -3,25 +3,32 @@ unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY || true
 echo {} >"$T/auth.json"
 export REGISTRY_AUTH_FILE="$T/auth.json"
 SERVER=
+# stop_registry [SIGNAL]: it ends by itself, unless it is killed.
 stop_registry() {
-  [ -z "$SERVER" ] || kill -TERM "$SERVER"
-  [ -z "$SERVER" ] || wait "$SERVER" 2>/dev/null || true
+  [ -n "$SERVER" ] || return 0
+  kill -"${1:-TERM}" "$SERVER"
+  code=0
+  wait "$SERVER" 2>/dev/null || code=$?
+  # Of SIGTERM docker-registry dies.
+  [ "$code" = 0 ] || [ "$code" = 143 ] || [ "${1-}" = KILL ] || fail "it ended with $code: $(cat "$T/served")"
   SERVER=
 }
 trap '[ -z "$SERVER" ] || kill -KILL "$SERVER" 2>/dev/null; cleanup' EXIT
 
-# serve_registry FLAGS...: the embedded one (STORE_FLAG=--store: with the images of the store). Sets HOST and SERVER; every request is a line of $T/access.
+# serve_registry FLAGS...: the embedded one (STORE_FLAG=--store: with the images of the store). Sets URL, HOST and SERVER; every
+# request is a line of $T/access.
 # shellcheck disable=SC2120 # flags are for the tests of flags
 serve_registry() {
   : >"$T/said"
   "$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/registry" "${STORE_FLAG:---no-store}" --access-log "$T/access" "$@" >"$T/said" 2>"$T/served" &
   SERVER=$!
-  HOST=
-  while [ -z "$HOST" ]; do
+  URL=
+  while [ -z "$URL" ]; do
     kill -0 "$SERVER" 2>/dev/null || fail "the server ended: $(cat "$T/served")"
-    HOST=$(sed -n 's/^listening on [a-z]*:\/\///p' "$T/said")
-    [ -n "$HOST" ] || sleep 0.05
+    URL=$(sed -n 's/^listening on //p' "$T/said")
+    [ -n "$URL" ] || sleep 0.05
   done
+  HOST=${URL#*://}
 }
 requests() { wc -l <"$T/access"; }
 

@@ -1,29 +1,8 @@
 # The embedded registry, as other programs see it: skopeo and curl; killed at any instant it keeps what it acknowledged.
 . "$(dirname "$0")/lib.sh"
-unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY || true
-echo {} >"$T/auth.json"
-export REGISTRY_AUTH_FILE="$T/auth.json"
+. "$(dirname "$0")/registry_lib.sh"
+STORE_FLAG=--store
 
-# serve FLAGS...: sets URL, HOST and SERVER. A server ends with the test, whatever becomes of it.
-# shellcheck disable=SC2120 # flags are for the tests of flags
-serve() {
-  : >"$T/said"
-  "$CORTEN" serve registry --listen 127.0.0.1:0 --root "$T/registry" "$@" >"$T/said" 2>"$T/served" &
-  SERVER=$!
-  URL=
-  while [ -z "$URL" ]; do
-    kill -0 "$SERVER" 2>/dev/null || fail "the server ended: $(cat "$T/served")"
-    URL=$(sed -n 's/^listening on //p' "$T/said")
-    [ -n "$URL" ] || sleep 0.05
-  done
-  HOST=${URL#*://}
-}
-stop() { # SIGNAL
-  kill -"$1" "$SERVER"
-  wait "$SERVER" 2>/dev/null || [ "$1" = KILL ] || fail "it ended with $?: $(cat "$T/served")"
-  SERVER=
-}
-trap '[ -z "${SERVER-}" ] || kill -KILL "$SERVER"; cleanup' EXIT
 copy() { skopeo --insecure-policy copy -q --src-tls-verify=false --dest-tls-verify=false "$@"; }
 status() { curl -s --max-time 60 -o "$T/body" -w '%{http_code}' "$@"; }
 
@@ -33,7 +12,7 @@ build . --build-context bb=bb -o type=oci,dest=image.tar
 mkdir layout && tar -C layout -xf image.tar
 
 # skopeo pushes and pulls; every byte comes back.
-serve
+serve_registry
 copy "oci:layout" "docker://$HOST/team/page:v1"
 copy "docker://$HOST/team/page:v1" oci:back:v1
 equal "$(ls back/blobs/sha256)" "$(ls layout/blobs/sha256)" "the blobs"
@@ -51,8 +30,8 @@ location=$(curl -sf -D - -X POST "$URL/v2/a/blobs/uploads/" | tr -d '\r' | sed -
 head -c 500000 blob >first
 tail -c +500001 blob >second
 equal "$(status -X PATCH -H 'Content-Type: application/octet-stream' -T first "$URL$location")" 202 "a piece"
-stop KILL
-serve
+stop_registry KILL
+serve_registry
 equal "$(curl -sf -D - "$URL$location" | tr -d '\r' | sed -n 's/^Range: //p')" 0-499999 "what had come before it was killed"
 equal "$(status -X PUT -H 'Content-Range: 500000-899999' -T second "$URL$location?digest=$digest")" 201 "the end"
 curl -sf "$URL/v2/a/blobs/$digest" | cmp - blob
@@ -82,20 +61,20 @@ for round in 1 2 3; do
     kill -0 "$pusher" 2>/dev/null || fail "pushing ended: $(cat body2)"
     sleep 0.05
   done
-  stop KILL
+  stop_registry KILL
   wait "$pusher" || true
-  serve
+  serve_registry
   while read -r tag sum; do
     equal "$(curl -sf "$URL/v2/k/manifests/$tag" | sha256sum | cut -d' ' -f1)" "$sum" "$tag after a kill"
   done <acknowledged
 done
 
 # TLS, passwords, a limit on the size, figures: as curl and skopeo see them.
-stop TERM
+stop_registry TERM
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem -days 30 \
   -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 2>/dev/null
 python3 -W ignore -c 'import crypt; print("ann:" + crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))' >htpasswd
-serve --tls-cert cert.pem --tls-key key.pem --htpasswd htpasswd --access-log access.log --max-size 100m
+serve_registry --tls-cert cert.pem --tls-key key.pem --htpasswd htpasswd --access-log access.log --max-size 100m
 equal "${URL%%:*}" https "the address"
 equal "$(status --cacert cert.pem "$URL/v2/")" 401 "without a password"
 equal "$(status --cacert cert.pem -u ann:wrong "$URL/v2/")" 401 "a wrong one"
@@ -111,10 +90,10 @@ head -c 90000000 /dev/zero >zeros
 equal "$(status --cacert cert.pem -u ann:secret -X POST --data-binary @zeros "$URL/v2/t/blobs/uploads/?digest=$digest")" 413 "beyond the limit"
 equal "$(status --cacert cert.pem "$URL/healthz")" 200 "healthz"
 holds "$(curl -sf --cacert cert.pem "$URL/metrics")" 'corten_registry_requests_total{method="GET",code="401"} '
-stop TERM
+stop_registry TERM
 grep -q '"target":"/v2/team/secret/manifests/v1".*"user":"ann"' access.log || fail "the log: $(cat access.log)"
 grep -q 'secret"' access.log && fail "a password in the log"
-serve --read-only
+serve_registry --read-only
 equal "$(status -X POST "$URL/v2/a/blobs/uploads/")" 405 "read-only"
 
 # An image of the store needs no push; what was built anew follows, and the server of another network shows nothing.
@@ -136,15 +115,15 @@ for name in here/page plain local/page team/page; do holds "$catalog" "\"$name\"
 case "$catalog" in *elsewhere* | *none*) fail "in the catalog: $catalog" ;; esac
 "$CORTEN" rmi plain >/dev/null
 equal "$(status "$URL/v2/plain/tags/list")" 404 "removed from the store"
-stop TERM
-serve --no-store
+stop_registry TERM
+STORE_FLAG=--no-store serve_registry
 equal "$(status "$URL/v2/local/other/manifests/v1")" 404 "--no-store"
 equal "$(status "$URL/v2/here/page/tags/list")" 404 "--no-store lists nothing of it"
 
 # It ends cleanly, and says what is wrong with its flags.
-stop TERM
-serve
-stop INT
+stop_registry TERM
+serve_registry
+stop_registry INT
 "$CORTEN" serve registry --root "$T/registry" --listen nonsense 2>err && fail "a listen address"
 holds "$(cat err)" "not of the form ADDRESS:PORT"
 "$CORTEN" serve registry --root "$T/registry" --listen 127.0.0.1:0 --tls-cert cert.pem 2>err && fail "a certificate without its key"
@@ -155,7 +134,7 @@ holds "$(cat err)" "htpasswd:1: not a name and a bcrypt hash"
 mkdir things && touch things/file
 "$CORTEN" serve registry --root things --listen 127.0.0.1:0 2>err && fail "a directory of other things"
 holds "$(cat err)" "no registry of Corten"
-serve
+serve_registry
 "$CORTEN" serve registry --root "$T/registry" --listen 127.0.0.1:0 2>err && fail "two servers"
 holds "$(cat err)" "another server has this registry open"
-stop TERM
+stop_registry TERM
