@@ -1,6 +1,7 @@
 // Loads a registry: registry_load HOST PORT WORK CONNECTIONS SECONDS; prints operations per second. For bench/registry, which
 // compiles it. One thread, one request at a time on each connection.
 //   manifests  PUT of a new manifest under a new tag, then GET of it
+//   pulls      GET of one of 50 manifests by its tag
 //   blobs      POST, then PUT of a new blob of some 1,500 bytes
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -19,6 +20,7 @@
 namespace {
 
 std::string host, prefix;
+constexpr int kPulled = 50;
 constexpr const char* kType = "application/vnd.oci.image.manifest.v1+json";
 
 [[noreturn]] void fail(const std::string& what) {
@@ -103,8 +105,12 @@ std::string with_digest(const std::string& location, const std::string& digest) 
 }
 
 // Sends the next request; true when an operation has ended with what came.
-bool next(Connection& c, bool manifests, const std::string& head) {
+bool next(Connection& c, bool manifests, bool pulls, const std::string& head) {
   if (!head.empty() && status_of(head) >= 300) fail(head);
+  if (pulls) {
+    c.send_request("GET", prefix + "/manifests/pulled" + std::to_string(c.count++ % kPulled));
+    return !head.empty();
+  }
   switch (c.step) {
     case 0:
       c.count++;
@@ -128,7 +134,7 @@ bool next(Connection& c, bool manifests, const std::string& head) {
       return false;
     default:
       c.step = 0;
-      next(c, manifests, "");
+      next(c, manifests, false, "");
       return true;
   }
 }
@@ -153,14 +159,14 @@ std::string wait_answer(Connection& c) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) fail("registry_load HOST PORT manifests|blobs CONNECTIONS SECONDS");
+  if (argc != 6) fail("registry_load HOST PORT manifests|pulls|blobs CONNECTIONS SECONDS");
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(atoi(argv[2])));
   if (inet_pton(AF_INET, argv[1], &address.sin_addr) != 1) fail("a numeric address");
   host = std::string(argv[1]) + ":" + argv[2];
   prefix = "/v2/bench/load";
-  const bool manifests = strcmp(argv[3], "manifests") == 0;
+  const bool manifests = strcmp(argv[3], "manifests") == 0, pulls = strcmp(argv[3], "pulls") == 0;
   std::vector<Connection> connections(static_cast<size_t>(atoi(argv[4])));
   Connection first;
   connect_to(first, address);
@@ -168,6 +174,10 @@ int main(int argc, char** argv) {
     first.send_request("POST", prefix + "/blobs/uploads/");
     const std::string location = Connection::location_of(wait_answer(first));
     first.send_request("PUT", with_digest(location, digest_of(bytes)), bytes);
+    if (const std::string head = wait_answer(first); status_of(head) != 201) fail(head);
+  }
+  for (int i = 0; pulls && i < kPulled; i++) {
+    first.send_request("PUT", prefix + "/manifests/pulled" + std::to_string(i), manifest_text(std::to_string(i)), kType);
     if (const std::string head = wait_answer(first); status_of(head) != 201) fail(head);
   }
   const int poll = epoll_create1(EPOLL_CLOEXEC);
@@ -178,7 +188,7 @@ int main(int argc, char** argv) {
     event.events = EPOLLIN;
     event.data.ptr = &c;
     epoll_ctl(poll, EPOLL_CTL_ADD, c.fd, &event);
-    next(c, manifests, "");
+    next(c, manifests, pulls, "");
   }
   const double begin = now(), end = begin + atof(argv[5]);
   long done = 0;
@@ -192,7 +202,7 @@ int main(int argc, char** argv) {
       if (n <= 0) fail("the server closed a connection");
       c.in.append(buffer, static_cast<size_t>(n));
       const std::string head = c.take_answer();
-      if (!head.empty() && next(c, manifests, head)) done++;
+      if (!head.empty() && next(c, manifests, pulls, head)) done++;
     }
   }
   printf("%.0f\n", static_cast<double>(done) / (now() - begin));

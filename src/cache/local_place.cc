@@ -78,6 +78,11 @@ LocalPlace::LocalPlace(std::string directory, LocalOptions options)
   writers_lock_ = lock(kWritersLock, LOCK_SH);
 }
 
+std::string LocalPlace::name() const {
+  if (options_.digest) return "local " + directory_ + "@" + options_.digest->to_string();
+  return "local " + directory_ + (options_.tag == "latest" ? "" : ":" + options_.tag);
+}
+
 void LocalPlace::need_writing() const {
   if (!options_.is_written) fail(ErrorCode::kInternal, "{} was opened for reading", name());
 }

@@ -35,7 +35,7 @@ class LocalPlace : public Place {
   // A directory that is only read may be missing: then there is no manifest.
   explicit LocalPlace(std::string directory, LocalOptions options = {});
 
-  std::string name() const override { return "local " + directory_; }
+  std::string name() const override;
   std::optional<std::string> manifest() override;
   void put_manifest(std::string_view bytes) override;
   bool has_blob(const oci::Descriptor& blob) override;

@@ -131,10 +131,7 @@ S3Place::S3Place(const S3Spec& spec, http::Client& http, const Clock& clock, S3O
       uploads_(std::clamp(static_cast<int>(spec.upload_parallelism), 1, 64)) {}
 
 std::string S3Place::name() const {
-  Spec spec;
-  spec.type = Spec::Type::kS3;
-  spec.s3 = spec_;
-  return spec.name();
+  return "s3 " + spec_.name();
 }
 
 std::string S3Place::blob_key(const oci::Descriptor& blob) const {

@@ -82,7 +82,7 @@ TEST_F(S3PlaceTest, KeepsBlobsAndAManifestUnderEachName) {
   EXPECT_EQ(server_.objects["bucket/manifests/main"], "{\"a\":1}");
   server_.objects.erase("bucket/manifests/main");
   EXPECT_EQ(here.manifest(), "{\"a\":1}") << "the first name that is there";
-  EXPECT_EQ(here.name(), "s3 bucket");
+  EXPECT_EQ(here.name(), fmt::format("s3 127.0.0.1:{}/bucket:main;all", server_.port()));
 }
 
 TEST_F(S3PlaceTest, TheBucketIsPartOfTheHost) {

@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "base/suggest.h"
 #include "dockerfile/mount.h"
+#include "http/url.h"
 
 namespace corten::cache {
 
@@ -140,9 +141,15 @@ void set_tag(Reading& r, const std::string& value) {
 }
 
 void set_endpoint(Reading& r, const std::string& value) {
-  if (!value.starts_with("http://") && !value.starts_with("https://"))
-    refuse("cache attribute endpoint_url: it begins with https:// or http://");
-  r.spec.s3.endpoint_url = value;
+  try {
+    if (!http::parse_url(value).is_file()) {
+      r.spec.s3.endpoint_url = value;
+      return;
+    }
+  } catch (const Error&) {
+    // It may hold a password: it is not shown.
+  }
+  refuse("cache attribute endpoint_url: it is no address that begins with https:// or http://");
 }
 
 using Apply = void (*)(Reading&, const std::string& value);
@@ -380,14 +387,25 @@ ParsedSpec parse(std::string_view text, Way way, const Variables& variables) {
 
 }  // namespace
 
+// Two that differ have two names: what is told of them is told by name.
+std::string S3Spec::name() const {
+  std::string text;
+  if (!endpoint_url.empty()) text = http::parse_url(endpoint_url).authority() + "/";
+  text += bucket;
+  if (!prefix.empty()) text += "/" + prefix;
+  if (names != S3Spec().names) text += ":" + join(names, ";");
+  return text;
+}
+
 std::string Spec::name() const {
   switch (type) {
     case Type::kRegistry:
       return "registry " + reference.to_string();
     case Type::kLocal:
-      return "local " + directory;
+      if (digest) return "local " + directory + "@" + digest->to_string();
+      return "local " + directory + (tag == "latest" ? "" : ":" + tag);
     case Type::kS3:
-      return "s3 " + s3.bucket + (s3.prefix.empty() ? "" : "/" + s3.prefix);
+      return "s3 " + s3.name();
     case Type::kInline:
       break;
   }

@@ -30,6 +30,8 @@ struct S3Spec {
   std::vector<std::string> names = {
       "buildkit"};  // the manifest goes under each; the first that is there is read
   unsigned upload_parallelism = 4;
+
+  std::string name() const;  // "HOST/bucket/prefix:names", without what is usual
 };
 
 struct Spec {
@@ -54,7 +56,7 @@ struct Spec {
   uint64_t max_bytes = 0;   // 0: no limit
   int64_t timeout_s = 600;  // for which an export goes on after the build's end
 
-  std::string name() const;  // "registry ghcr.io/x/y:cache", "local /srv/cache", "s3 bucket/prefix", "inline"
+  std::string name() const;  // "registry ghcr.io/x/y:cache", "local /srv/cache", "s3 bucket", "inline"
 };
 
 struct ParsedSpec {

@@ -70,6 +70,7 @@ TEST(CacheSpec, LocalDirectories) {
   EXPECT_EQ(to("type=local,dest=c,max-size=2GB").max_bytes, 2'000'000'000u);
   EXPECT_EQ(to("type=local,dest=c,max-size=0").max_bytes, 0u);
   EXPECT_TRUE(to("type=local,dest=c,reset=1").is_reset);
+  EXPECT_EQ(to("type=local,dest=c,tag=main").name(), "local c:main");
   EXPECT_EQ(to("type=local,\"dest=/a,b\"").directory, "/a,b");
   EXPECT_EQ(to("type=local,\"dest=/a,b\"").name(), "local /a,b");
 }
@@ -90,7 +91,8 @@ TEST(CacheSpec, Buckets) {
   EXPECT_EQ(full.s3.names, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(full.s3.secret_access_key, "SK");
   EXPECT_EQ(full.s3.session_token, "ST");
-  EXPECT_EQ(full.name(), "s3 b/p/");
+  EXPECT_EQ(full.name(), "s3 127.0.0.1:9000/b/p/:a;b");
+  EXPECT_EQ(plain.name(), "s3 b");
   EXPECT_EQ(parse_cache_to("type=s3,region=r", variables({{"AWS_BUCKET", "of-env"}})).spec->s3.bucket,
             "of-env");
   EXPECT_EQ(
@@ -139,13 +141,26 @@ TEST(CacheSpec, RefusesByName) {
   EXPECT_TRUE(has(refused_to("type=registry,ref=a,compression=estargz", ErrorCode::kUnsupported), "estargz"));
   EXPECT_TRUE(has(refused_from("type=azblob,account_url=u", ErrorCode::kUnsupported), "azurecr.io"));
   EXPECT_TRUE(has(refused_from("a,mode=max"), "\"a\" is no key=value"));
-  for (const char* text :
-       {"", " ", "ref=a", "type=registry", "type=registry,ref=A", "type=local", "type=s3,region=r",
-        "type=local,src=a,tag=a b", "type=local,src=a,digest=sha256:1", "type=s3,bucket=b,name=;",
-        "type=s3,bucket=b,access_key_id=a", "type=s3,bucket=b,secret_access_key=a",
-        "type=s3,bucket=b,session_token=a", "type=s3,bucket=b,endpoint_url=ftp://x",
-        "type=s3,bucket=b,upload_parallelism=0", "type=registry,ref=a,registry.insecure=perhaps", "\"a",
-        "type=local,src=a\nb", "type=local,src=\xFF"})
+  for (const char* text : {"",
+                           " ",
+                           "ref=a",
+                           "type=registry",
+                           "type=registry,ref=A",
+                           "type=local",
+                           "type=s3,region=r",
+                           "type=local,src=a,tag=a b",
+                           "type=local,src=a,digest=sha256:1",
+                           "type=s3,bucket=b,name=;",
+                           "type=s3,bucket=b,access_key_id=a",
+                           "type=s3,bucket=b,secret_access_key=a",
+                           "type=s3,bucket=b,session_token=a",
+                           "type=s3,bucket=b,endpoint_url=ftp://x",
+                           "type=s3,bucket=b,endpoint_url=file:///x",
+                           "type=s3,bucket=b,upload_parallelism=0",
+                           "type=registry,ref=a,registry.insecure=perhaps",
+                           "\"a",
+                           "type=local,src=a\nb",
+                           "type=local,src=\xFF"})
     refused_from(text);
   for (const char* text :
        {"type=registry,ref=a,mode=all", "type=registry,ref=a,compression=lzma",
@@ -163,9 +178,12 @@ TEST(CacheSpec, KeysAreInNoError) {
        {"type=s3,bucket=b,secret_access_key=HIDDEN,HIDDEN", "type=s3,bucket=b,secret_access_key=x,HIDDEN=y",
         "type=s3,secret_access_key=HIDDEN,access_key_id=HIDDEN", "secret_access_key=HIDDEN",
         "type=s3,bucket=b,\"secret_access_key=HIDDEN", "type=s3,bucket=b,SECRET_ACCESS_KEY=x,HIDDEN",
-        "type=s3,bucket=b,session_token=HIDDEN", "type=ftp,token=HIDDEN"})
+        "type=s3,bucket=b,session_token=HIDDEN", "type=s3,bucket=b,endpoint_url=http://u:HIDDEN@x:y",
+        "type=ftp,token=HIDDEN"})
     EXPECT_FALSE(has(to_lower(refused_from(text)), "hidden")) << text;
-  Spec spec = from("type=s3,bucket=b,access_key_id=HIDDEN,secret_access_key=HIDDEN,session_token=HIDDEN");
+  Spec spec = from(
+      "type=s3,bucket=b,access_key_id=HIDDEN,secret_access_key=HIDDEN,session_token=HIDDEN,"
+      "endpoint_url=https://u:HIDDEN@x");
   EXPECT_FALSE(has(spec.name(), "HIDDEN"));
 }
 

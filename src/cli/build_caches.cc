@@ -13,6 +13,8 @@ namespace corten::cli {
 
 namespace {
 
+constexpr registry::RetryRules kLittlePatience = {
+    .attempts = 3, .first_pause_ms = 200, .longest_pause_ms = 2000, .longest_wait_s = 10};
 constexpr std::string_view kRegistryPrefix = "registry ";
 
 }  // namespace
@@ -21,8 +23,7 @@ BuildCaches::BuildCaches(store::Store& store, RegistrySession& registry, Options
     : store_(store),
       registry_(registry),
       reading_(options.cancellation.child()),
-      read_from_(reading_, print_warning, {},
-                 {.attempts = 3, .first_pause_ms = 200, .longest_pause_ms = 2000, .longest_wait_s = 10}),
+      read_from_(reading_, print_warning, {}, kLittlePatience),
       options_(std::move(options)) {
   std::vector<std::shared_ptr<cache::Place>> sources;
   for (const cache::Spec& spec : options_.from) {
@@ -89,8 +90,10 @@ std::shared_ptr<cache::Place> BuildCaches::open(const cache::Spec& spec, bool is
         http.cancellation = reading_;
         http_ = std::make_unique<http::Client>(http);
       }
-      return std::make_shared<cache::S3Place>(spec.s3, *http_, clock_,
-                                              cache::S3Options{.cancellation = options_.cancellation});
+      return std::make_shared<cache::S3Place>(
+          spec.s3, *http_, clock_,
+          is_written ? cache::S3Options{.cancellation = options_.cancellation}
+                     : cache::S3Options{.retry = kLittlePatience, .cancellation = reading_});
     }
     case cache::Spec::Type::kInline:
       break;

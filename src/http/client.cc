@@ -12,9 +12,11 @@
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "base/clock.h"
@@ -186,10 +188,18 @@ class Client::Body : public archive::ByteSource {
         cancellation_(options.cancellation),
         window_ns_(int64_t{options.timeouts.silence_ms} * 1'000'000),
         least_bytes_(options.slowest_bytes_per_s * static_cast<uint64_t>(options.timeouts.silence_ms) /
-                     1000) {}
+                     1000) {
+    const auto& parser = exchange_->parser;
+    if (parser.is_done()) return;
+    if (const auto length = parser.content_length(); length && !parser.chunked())
+      left_ = *length;
+    else
+      exchange_->buffer.reserve(64 << 10);  // Beast reads what there is room for
+  }
 
   size_t read(void* data, size_t size) override {
     cancellation_.check();
+    if (left_) return read_told(data, size);
     while (exchange_ && !exchange_->parser.is_done()) {
       auto& body = exchange_->parser.get().body();
       body.data = data;
@@ -210,15 +220,43 @@ class Client::Body : public archive::ByteSource {
       if (n > 0) return n;
       cancellation_.check();
     }
-    if (exchange_) {
-      if (exchange_->parser.get().keep_alive() && !exchange_->is_cut && !exchange_->key.empty())
-        pool_->give(exchange_->key, std::move(exchange_->connection));
-      exchange_.reset();
-    }
+    end();
     return 0;
   }
 
  private:
+  // A body whose length was told needs no parser: it goes from the connection to the reader, in pieces as big
+  // as these want.
+  size_t read_told(void* data, size_t size) {
+    if (*left_ == 0) {
+      end();
+      return 0;
+    }
+    size = static_cast<size_t>(std::min<uint64_t>(size, *left_));
+    auto& held = exchange_->buffer;
+    size_t n = std::min(size, held.size());
+    if (n > 0) {
+      memcpy(data, held.data().data(), n);
+      held.consume(n);
+    } else {
+      const int64_t began = monotonic_ns();
+      n = exchange_->connection->read(data, size);
+      waited_ns_ += monotonic_ns() - began;
+      if (n == 0) fail(ErrorCode::kIo, "{}: the body was cut short", shown_);
+    }
+    *left_ -= n;
+    check_pace(n);
+    return n;
+  }
+
+  // The connection is for the next request, if it can be.
+  void end() {
+    if (!exchange_) return;
+    if (exchange_->parser.get().keep_alive() && !exchange_->is_cut && !exchange_->key.empty())
+      pool_->give(exchange_->key, std::move(exchange_->connection));
+    exchange_.reset();
+  }
+
   // Only the time that is spent waiting counts: whoever reads may be slow.
   void check_pace(size_t n) {
     came_ += n;
@@ -235,6 +273,7 @@ class Client::Body : public archive::ByteSource {
   Cancellation cancellation_;
   int64_t window_ns_, waited_ns_ = 0;
   uint64_t least_bytes_, came_ = 0;
+  std::optional<uint64_t> left_;  // of a body whose length was told
 };
 
 namespace {

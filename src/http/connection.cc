@@ -69,7 +69,8 @@ class TcpConnection : public Connection {
   bool is_closed() override {
     char byte;
     const ssize_t n = recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+    // Bytes that nobody asked for would be taken for the next answer.
+    return n >= 0 || (errno != EAGAIN && errno != EINTR);
   }
 
  private:

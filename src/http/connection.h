@@ -22,7 +22,7 @@ class Connection {
   virtual ~Connection() = default;
   virtual size_t read(void* data, size_t size) = 0;  // 0: the peer has closed it
   virtual void write(std::string_view bytes) = 0;
-  // Whether the peer is known to have closed it; for idle ones.
+  // Whether the peer is known to have closed it, or has sent what nobody asked for; for idle ones.
   virtual bool is_closed() { return false; }
 };
 

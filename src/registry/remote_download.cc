@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include "base/clock.h"
+#include "base/eager_writeback.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "registry/remote.h"
@@ -124,9 +125,11 @@ void Remote::fetch_blob(const oci::Reference& repository, const oci::Descriptor&
     archive::FdSink sink(fd, "blob " + blob.digest.to_string());
     std::string buffer(256 << 10, '\0');
     uint64_t at = 0;
+    EagerWriteback writeback;
     while (const size_t n = verified.read(buffer.data(), buffer.size())) {
       sink.write({buffer.data(), n});
       at += n;
+      writeback.reached(fd, at);
       if (meter) meter(at);
     }
   });

@@ -10,6 +10,7 @@
 #include <fmt/core.h>
 
 #include "base/beneath.h"
+#include "base/eager_writeback.h"
 #include "base/error.h"
 #include "base/path.h"
 #include "base/strings.h"
@@ -170,11 +171,13 @@ Contents::Added Contents::add_stream(archive::ByteSource& from) {
   if (n < kSmall) return {add_bytes({buffer.get(), n}), n};
   NewFile file(*this);
   Sha256 hash;
+  EagerWriteback writeback;
   uint64_t size = 0;
   while (n > 0) {
     hash.update(buffer.get(), n);
     write_fully(file.fd(), {buffer.get(), n}, "a file of the store");
     size += n;
+    writeback.reached(file.fd(), size);
     n = from.read(buffer.get(), kSmall);
   }
   Digest digest = hash.finish();
