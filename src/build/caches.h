@@ -26,7 +26,8 @@ class Caches {
   virtual bool fill_mount(const std::string& id, const std::string& directory,
                           const store::Owners& owners) = 0;
   // A step has its layer, made here or found. `exported`: as images of this build will have it.
-  virtual void step_ended(const store::Action& action, const std::vector<store::LayerRef>& exported) = 0;
+  virtual void step_ended(const store::Action& action, const std::vector<store::LayerRef>& exported,
+                          bool is_made) = 0;
   virtual void base_used(const source::BaseImage& image, const store::Rootfs& layers) = 0;
   virtual void mount_used(const std::string& id) = 0;
 };

@@ -266,12 +266,19 @@ class Solver : public Inputs {
       for (const store::LayerRef& ref : exported) executor_.layer_made(ref);
     if (executor_.caches)
       executor_.caches->step_ended({.key = key, .kind = "exact", .layer = *layer, .record = step.name},
-                                   exported);
+                                   exported, is_made);
     life.enter(is_made ? StepState::kDone : StepState::kCached);
   }
 
+  bool made_in_this_build(StepId id, const Digest& key) const {
+    std::lock_guard lock(mutex_);
+    return result_.steps[index(id)].key == key;
+  }
+
   std::optional<store::LayerRef> find(const Step& step, const Digest& key, const StageRootfs& below) {
-    if (step.no_cache) return std::nullopt;
+    // What a pass before this one executed is done, whatever may be found otherwise.
+    const bool is_done = told_[index(step.id)].end == StepState::kDone && made_in_this_build(step.id, key);
+    if (step.no_cache && !is_done) return std::nullopt;
     auto action = executor_.store.find_action(key);
     if (!action && executor_.caches) action = executor_.caches->find(key, below.refs());
     return action ? std::optional(action->layer) : std::nullopt;

@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -54,6 +55,7 @@ std::string summary_of(const Exported& exported) {
                                  exported.sent_blobs == 1 ? "" : "s", human_size(exported.sent_bytes));
   if (exported.dropped_bytes) text += fmt::format("; dropped {}", human_size(exported.dropped_bytes));
   if (exported.late) text += fmt::format("; no time for {} of them", exported.late);
+  if (exported.is_contended) text += "; others wrote at the same time, so that some may be missing";
   return text + fmt::format("; {:.1f} s", static_cast<double>(exported.took_ns) / 1e9);
 }
 
@@ -85,13 +87,13 @@ void Export::failed(const std::exception_ptr& error) {
 }
 
 void Export::add(const Digest& key, const std::string& step, const store::LayerRef& layer,
-                 const std::vector<store::LayerRef>& forms) {
+                 const std::vector<store::LayerRef>& forms, bool is_made) {
   Entry entry{.key = key, .step = step, .layer = layer, .manifest = {}, .blobs = {}, .used_day = today()};
   std::vector<store::LayerRef> wanted = forms;
   if (wanted.empty() && options_.is_max) wanted.push_back(layer);
-  pool_.submit([this, entry = std::move(entry), wanted = std::move(wanted)] {
+  pool_.submit([this, entry = std::move(entry), wanted = std::move(wanted), is_made] {
     try {
-      send_layer(entry, wanted);
+      send_layer(entry, wanted, is_made);
     } catch (const std::exception&) {
       failed(std::current_exception());
     }
@@ -103,7 +105,7 @@ void Export::add_base(const Digest& key, const store::LayerRef& layer, const Lay
     try {
       Entry entry{
           .key = key, .step = "FROM", .layer = layer, .manifest = {}, .blobs = {record}, .used_day = today()};
-      send_layer(entry, {});
+      send_layer(entry, {}, false);
     } catch (const std::exception&) {
       failed(std::current_exception());
     }
@@ -118,7 +120,11 @@ void Export::add_mount(const std::string& id) {
 // What one thread puts, another waits for: the entry that names it must not be there before it.
 void Export::put(const oci::Descriptor& blob,
                  const std::function<std::unique_ptr<archive::ByteSource>(uint64_t)>& open) {
-  if (Index* there = before(); there && there->names(blob.digest)) return;
+  {
+    Index* there = before();
+    std::lock_guard lock(mutex_);
+    if (there && there->names(blob.digest) && !gone_.contains(blob.digest)) return;
+  }
   std::promise<void> promise;
   std::shared_future<void> others;
   {
@@ -180,11 +186,29 @@ void Export::put_bytes(const oci::Descriptor& blob, const std::string& bytes) {
   });
 }
 
-void Export::send_layer(Entry entry, const std::vector<store::LayerRef>& forms) {
+bool Export::is_sound(const Entry& entry) {
+  std::vector<oci::Descriptor> blobs{entry.manifest};
+  for (const LayerBlobRecord& record : entry.blobs) {
+    if (record.place.empty()) blobs.push_back(record.blob);
+    if (record.chunks.size) blobs.push_back(record.chunks);
+  }
+  bool is_whole = true;
+  for (const oci::Descriptor& blob : blobs) {
+    if (place_->has_blob(blob)) continue;
+    is_whole = false;
+    std::lock_guard lock(mutex_);
+    gone_.insert(blob.digest);
+  }
+  return is_whole;
+}
+
+void Export::send_layer(Entry entry, const std::vector<store::LayerRef>& forms, bool is_made) {
   options_.cancellation.check();
   TraceSpan span("export a step to a cache");
   std::optional<Entry> there;
   if (Index* index = before()) there = index->find(entry.key);
+  // A step that has an entry there and ran all the same: what the entry names may have been lost.
+  if (there && is_made && !is_sound(*there)) there.reset();
   if (there && there->layer.id == entry.layer.id) {
     entry.manifest = there->manifest;
   } else {
@@ -258,19 +282,28 @@ void Export::write(Exported& result) {
                   fmt::format("{}: an image is there, which carries a cache of its own", place_->name()))
           .with_hint("give the cache a name of its own");
     Contents contents = there;
+    // What names a blob that is gone is of no use, and keeps a strict registry from taking the manifest.
+    std::erase_if(contents.entries, [&](const auto& item) {
+      if (gone_.contains(item.second.manifest.digest)) return true;
+      return std::any_of(item.second.blobs.begin(), item.second.blobs.end(),
+                         [&](const LayerBlobRecord& record) {
+                           return gone_.contains(record.blob.digest) || gone_.contains(record.chunks.digest);
+                         });
+    });
     contents.add(made_);
     contents.shrink(options_.max_bytes);
     result.entries = contents.entries.size();
     if (index && contents == there) return;
     const std::string bytes = write_index(contents, *place_, [&](const Digest& blob) {
-      return (index && index->names(blob)) || !put.insert(blob).second;
+      return (index && index->names(blob) && !gone_.contains(blob)) || !put.insert(blob).second;
     });
     // An entry that another writer took out again would name blobs that may be gone.
     const auto now = place_->manifest();
-    if (now && *now == bytes) break;
+    if (now && *now == bytes) return;
     random = random * 1664525u + 1013904223u;
     std::this_thread::sleep_for(std::chrono::milliseconds((50 << tried) + random % 100));
   }
+  result.is_contended = true;
 }
 
 Exported Export::finish() {

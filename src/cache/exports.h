@@ -33,7 +33,8 @@ struct Exported {
   size_t entries = 0, new_entries = 0;  // in the cache now; of this build
   size_t sent_blobs = 0;
   uint64_t sent_bytes = 0, dropped_bytes = 0;
-  size_t late = 0;  // layers and mounts for which the time did not suffice
+  bool is_contended = false;  // others wrote whenever we had: our entries may be missing
+  size_t late = 0;            // layers and mounts for which the time did not suffice
   int64_t took_ns = 0;
 };
 // "12 steps, 3 of them new; sent 4 blobs, 12MB; 1.2 s".
@@ -47,7 +48,7 @@ class Export {
 
   // Returns at once. `forms`: the layer as images have it; empty: no image has it.
   void add(const Digest& key, const std::string& step, const store::LayerRef& layer,
-           const std::vector<store::LayerRef>& forms);
+           const std::vector<store::LayerRef>& forms, bool is_made = false);
   // A layer of a base image, whose blob lies in that place for all who read the cache.
   void add_base(const Digest& key, const store::LayerRef& layer, const LayerBlobRecord& record);
   void add_mount(const std::string& id);
@@ -58,7 +59,9 @@ class Export {
   Exported finish();
 
  private:
-  void send_layer(Entry entry, const std::vector<store::LayerRef>& forms);
+  void send_layer(Entry entry, const std::vector<store::LayerRef>& forms, bool is_made);
+  // Whether all blobs that an entry names are still there; those that are not are remembered.
+  bool is_sound(const Entry& entry);
   void send_mount(const std::string& id);
   // The form's record, once its blob is over there.
   std::optional<LayerBlobRecord> send_blob(const store::LayerRef& form, const std::optional<Entry>& before);
@@ -77,6 +80,7 @@ class Export {
   std::mutex mutex_;  // guards what follows
   Contents made_;
   std::map<Digest, std::shared_future<void>> putting_;
+  std::set<Digest> gone_;  // blobs that the manifest there names, and the place has lost
   std::set<std::string> mounts_;
   Exported result_;
   std::exception_ptr error_;

@@ -80,18 +80,31 @@ Index* Imports::index_of(Source& source) {
 std::optional<store::Action> Imports::find(const Digest& key, const store::Rootfs& below,
                                            const std::string& base) {
   TraceSpan span("ask caches for a step");
+  std::optional<std::pair<Source*, Entry>> hollow;
+  bool is_hollow = false;
   for (auto& source : sources_) {
     Index* index = index_of(*source);
     if (!index) continue;
     try {
       auto entry = index->find(key);
       if (!entry) continue;
+      // Another cache may have the layer's bytes as well.
+      if (entry->blobs.empty() && source != sources_.back() && !std::exchange(is_hollow, true)) {
+        hollow.emplace(source.get(), *entry);
+        continue;
+      }
       if (auto action = take(*source, *entry, below, base)) return action;
     } catch (const std::exception& error) {
       if (auto* known = dynamic_cast<const Error*>(&error); known && known->code() == ErrorCode::kCancelled)
         throw;
       failed(*source->place, error.what());
     }
+  }
+  try {
+    if (hollow) return take(*hollow->first, hollow->second, below, base);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kCancelled) throw;
+    failed(*hollow->first->place, error.what());
   }
   return std::nullopt;
 }
@@ -205,6 +218,17 @@ std::optional<Imports::InParts> Imports::in_parts(const Digest& layer) const {
   return found == in_parts_.end() ? std::nullopt : std::optional(found->second);
 }
 
+void Imports::note_base(const Digest& layer, const store::Rootfs& below) {
+  std::lock_guard lock(mutex_);
+  below_bases_.emplace(layer, below);
+}
+
+std::optional<store::Rootfs> Imports::below_base(const Digest& layer) const {
+  std::lock_guard lock(mutex_);
+  auto found = below_bases_.find(layer);
+  return found == below_bases_.end() ? std::nullopt : std::optional(found->second);
+}
+
 void Imports::note_mount(uint64_t bytes) {
   std::lock_guard lock(mutex_);
   mount_bytes_ += bytes;
@@ -218,6 +242,19 @@ Imports::Traffic Imports::traffic() const {
   for (const auto& [layer, bytes] : absent_bytes_)
     if (!fetched_.contains(layer)) traffic.left_layers++, traffic.left_bytes += bytes;
   return traffic;
+}
+
+// Reads a base's layer as a pull does. Error(kCorrupt) when it is another one.
+static void prove_base(const Digest& layer, const store::LayerDiff& diff, const Imports* imports,
+                       archive::ByteSource& tar, store::Store& store) {
+  const auto below = imports ? imports->below_base(layer) : std::nullopt;
+  if (!below) fail(ErrorCode::kNotFound, "this build does not know what the base's layer lies on");
+  archive::HashingSource hashed(tar);
+  const store::Manifest manifest =
+      store::read_layer_tar(hashed, store.layers().view(*below), store.contents());
+  archive::drain(hashed);
+  if (hashed.digest() != diff.diff_id.digest || manifest.id() != layer)
+    fail(ErrorCode::kCorrupt, "layer {} of the base is not what the cache says", layer.short_hex());
 }
 
 store::LayerSupply make_supply(store::Store& store, OpenPlace open, std::shared_ptr<Imports> imports) {
@@ -241,11 +278,16 @@ store::LayerSupply make_supply(store::Store& store, OpenPlace open, std::shared_
         archive::FdSource bytes(file.get(), path);
         auto tar = archive::open_decompressor(bytes);
         archive::LimitedSource limited(*tar, kMaxLayerBytes, "layer " + layer.short_hex());
-        store::read_layer_contents(limited, store.contents());
-        // An image carries a layer of its base as it came; what was built here can be made again.
         const auto diff = store.layers().find_diff({layer, 0});
         const auto came_as = diff ? store.layers().find_blob(diff->diff_id, "as-pulled") : std::nullopt;
-        if (came_as && came_as->digest == at.blob) store.place_blob(path, at.blob);
+        if (came_as && came_as->digest == at.blob) {
+          // An image carries a layer of its base as it came; what was built here can be made again. Commands
+          // that read no cache will use it too, so it has to be what its tar says and not what a cache says.
+          prove_base(layer, *diff, imports.get(), limited, store);
+          store.place_blob(path, at.blob);
+        } else {
+          store::read_layer_contents(limited, store.contents());
+        }
         if (imports) imports->note_fetched(layer, at.size);
         return;
       } catch (const Error& error) {

@@ -58,6 +58,9 @@ class Imports {
     LayerBlobRecord record;
   };
   std::optional<InParts> in_parts(const Digest& layer) const;
+  // What lies below a layer of a base image, for whoever proves it by its tar.
+  void note_base(const Digest& layer, const store::Rootfs& below);
+  std::optional<store::Rootfs> below_base(const Digest& layer) const;
   // Something that was read is wrong: told, unless this cache has been told of.
   void failed(Place& place, const std::string& what);
 
@@ -81,6 +84,7 @@ class Imports {
   mutable std::mutex mutex_;  // guards what follows
   std::set<Digest> given_;    // layers
   std::map<Digest, InParts> in_parts_;
+  std::map<Digest, store::Rootfs> below_bases_;
   std::map<Digest, uint64_t> absent_bytes_, fetched_;
   uint64_t mount_bytes_ = 0;
   std::vector<std::unique_ptr<Source>> sources_;  // the last member: its threads use the others

@@ -1,5 +1,7 @@
 #include "cache/index.h"
 
+#include <time.h>
+
 #include <algorithm>
 
 #include <fmt/core.h>
@@ -17,12 +19,12 @@ namespace {
 
 constexpr int64_t kVersion = 1;
 constexpr size_t kMaxConfigBytes = 8 << 20;
-constexpr size_t kMaxShardBytes = 64 << 20;     // compressed
-constexpr size_t kMaxEntriesBytes = 256 << 20;  // of one shard, expanded
-constexpr size_t kMaxEntries = 200'000;         // of one shard
-constexpr size_t kMaxShards = 256;
-constexpr size_t kManyEntries = 512;  // from here on there are sixteen shards
-constexpr size_t kMaxBlobs = 8'000;   // of a manifest: about 2 MB, where registries take 4
+constexpr size_t kMaxShardBytes = 64 << 20;    // compressed
+constexpr size_t kMaxEntriesBytes = 64 << 20;  // of one shard, expanded
+constexpr size_t kMaxEntries = 200'000;        // of one shard
+constexpr size_t kMaxShards = 17;              // of one digit each, or one of all
+constexpr size_t kManyEntries = 512;           // from here on there are sixteen shards
+constexpr size_t kMaxBlobs = 8'000;            // of a manifest: about 2 MB, where registries take 4
 constexpr size_t kMaxBlobRecords = 16;
 
 NewBlob blob_of(const oci::Descriptor& descriptor, const std::string& bytes) {
@@ -46,6 +48,14 @@ Digest digest_from(const Json& json, std::string_view name) {
   return *digest;
 }
 
+// Seconds since 1970, in the years that everything here can write.
+int64_t time_from(const Json& json, std::string_view name) {
+  constexpr int64_t kYear1 = -62'135'596'800, kYear9999 = 253'402'300'799;
+  const int64_t value = json.get_int(name);
+  if (value < kYear1 || value > kYear9999) fail(ErrorCode::kInvalid, "cache: {} is no time", name);
+  return value;
+}
+
 uint64_t bytes_from(const Json& json, std::string_view name) {
   int64_t value = json.get_int(name);
   if (value < 0) fail(ErrorCode::kInvalid, "cache: {} is negative", name);
@@ -65,7 +75,7 @@ Json to_json(const LayerBlobRecord& record) {
 
 LayerBlobRecord record_from(const Json& json) {
   LayerBlobRecord record;
-  record.time = json.get_int("time");
+  record.time = time_from(json, "time");
   record.diff = {{digest_from(json, "diffId")}, bytes_from(json, "tarBytes")};
   record.format = json.get_string("format");
   record.blob = blob_from(json, "blob");
@@ -90,8 +100,9 @@ Entry entry_from(const Json& json) {
   Entry entry;
   entry.key = digest_from(json, "key");
   entry.step = json.get_string("step");
-  entry.layer = {digest_from(json, "layer"), json.get_int("time")};
-  entry.used_day = json.get_int("used");
+  entry.layer = {digest_from(json, "layer"), time_from(json, "time")};
+  // A clock that is ahead must not keep an entry for ever.
+  entry.used_day = std::min<int64_t>(json.get_int("used"), time(nullptr) / 86'400 + 1);
   entry.manifest = blob_from(json, "manifest");
   if (const Json* blobs = json.find("blobs"))
     for (const Json& record : blobs->as_array()) {
@@ -244,11 +255,15 @@ std::optional<Index> Index::read(Place& place) {
          config.get_int("version"), kVersion);
   std::optional<Index> index(Index{place});
   for (const oci::Descriptor& layer : manifest.layers) index->named_.insert(layer.digest);
+  std::set<std::string> prefixes;
   if (const Json* shards = config.find("shards"))
     for (const Json& shard : shards->as_array()) {
       if (index->shards_.size() == kMaxShards)
         fail(ErrorCode::kInvalid, "{}: more than {} shards", place.name(), kMaxShards);
-      index->shards_.push_back({blob_from(shard, "blob"), shard.get_string("prefix"), {}});
+      const std::string prefix = shard.get_string("prefix");
+      if (!prefixes.insert(prefix).second)
+        fail(ErrorCode::kInvalid, "{}: two shards of one prefix", place.name());
+      index->shards_.push_back({blob_from(shard, "blob"), prefix, {}});
     }
   if (const Json* mounts = config.find("mounts"))
     for (const Json& one : mounts->as_array()) {

@@ -14,6 +14,14 @@ Digest digest_of(const Json& json, std::string_view name) {
   return *digest;
 }
 
+int64_t time_of(const Json& json, std::string_view name) {
+  constexpr int64_t kYear9999 = 253'402'300'799;
+  const int64_t value = json.get_int(name);
+  if (value < -kYear9999 || value > kYear9999)
+    fail(ErrorCode::kInvalid, "cache in an image: {} is no time", name);
+  return value;
+}
+
 }  // namespace
 
 Json inline_cache(const std::vector<std::optional<InlineStep>>& layers) {
@@ -49,9 +57,9 @@ std::optional<Contents> read_inline_cache(const oci::Manifest& manifest, std::st
     Entry entry;
     entry.key = digest_of(layer, "key");
     entry.step = layer.get_string("step");
-    entry.layer = {digest_of(layer, "layer"), layer.get_int("time")};
+    entry.layer = {digest_of(layer, "layer"), time_of(layer, "time")};
     LayerBlobRecord record;
-    record.time = layer.get_int("exported");
+    record.time = time_of(layer, "exported");
     record.diff.diff_id = config.diff_ids[i];
     record.blob = manifest.layers[i];
     entry.blobs.push_back(std::move(record));

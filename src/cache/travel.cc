@@ -48,6 +48,7 @@ std::optional<store::Rootfs> Travel::base(const source::BaseImage& image) {
       if (!diff || diff->diff_id != diff_ids[i] || !blob || blob->digest != image.remote->layers[i].digest)
         return std::nullopt;
       here = action->layer;
+      imports_->note_base(here->id, layers);
     }
     layers.push_back(*here);
   }
@@ -92,8 +93,9 @@ bool Travel::fill_mount(const std::string& id, const std::string& directory, con
   }
 }
 
-void Travel::step_ended(const store::Action& action, const std::vector<store::LayerRef>& exported) {
-  for (const auto& to : exports_) to->add(action.key, action.record, action.layer, exported);
+void Travel::step_ended(const store::Action& action, const std::vector<store::LayerRef>& exported,
+                        bool is_made) {
+  for (const auto& to : exports_) to->add(action.key, action.record, action.layer, exported, is_made);
 }
 
 void Travel::mount_used(const std::string& id) {

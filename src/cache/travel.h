@@ -18,7 +18,8 @@ class Travel : public build::Caches {
   std::optional<store::Action> find(const Digest& key, const store::Rootfs& below) override;
   std::optional<store::Rootfs> base(const source::BaseImage& image) override;
   bool fill_mount(const std::string& id, const std::string& directory, const store::Owners& owners) override;
-  void step_ended(const store::Action& action, const std::vector<store::LayerRef>& exported) override;
+  void step_ended(const store::Action& action, const std::vector<store::LayerRef>& exported,
+                  bool is_made) override;
   void base_used(const source::BaseImage& image, const store::Rootfs& layers) override;
   void mount_used(const std::string& id) override;
 

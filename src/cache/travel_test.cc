@@ -83,6 +83,34 @@ TEST_F(TravelTest, WhatIsThereIsNotSentAgain) {
   EXPECT_EQ(again.entries, 2u);
 }
 
+// A lifecycle rule took a blob: whoever made the step again brings it back, and drops what else named it.
+TEST_F(TravelTest, WhatWasLostThereComesBackWithTheNextBuild) {
+  export_steps({"a", "b"});
+  const Entry entry = *Index::read(*place_)->find(key("a"));
+  place_->blobs.erase(entry.blobs.at(0).blob.digest);
+  export_steps({"a"});
+  EXPECT_FALSE(place_->blobs.contains(entry.blobs.at(0).blob.digest)) << "a hit asks for nothing";
+  store::Store& from = empty_store();
+  Export out(from, place_, {.is_max = true});
+  out.add(key("a"), "RUN a", make_layer(from, "a"), {}, true);
+  out.finish();
+  EXPECT_TRUE(place_->blobs.contains(entry.blobs.at(0).blob.digest));
+  EXPECT_TRUE(Index::read(*place_)->find(key("b")));
+}
+
+// Of two caches the one that has the bytes.
+TEST_F(TravelTest, AnEntryWithItsBytesIsPreferred) {
+  export_steps({"a"}, {.is_max = false});
+  auto without_bytes =
+      std::exchange(place_, std::make_shared<MemoryPlace>("registry example.com/other:cache"));
+  export_steps({"a"});
+  store::Store& here = empty_store();
+  Imports imports(here, {without_bytes, place_}, {});
+  auto action = imports.find(key("a"));
+  ASSERT_TRUE(action);
+  EXPECT_EQ(here.layers().places(action->layer.id).size(), 1u);
+}
+
 TEST_F(TravelTest, EntriesOfOthersStay) {
   export_steps({"a"});
   export_steps({"b"});

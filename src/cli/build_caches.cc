@@ -159,6 +159,7 @@ std::vector<std::string> BuildCaches::repositories(const std::string& registry) 
 void BuildCaches::finish() {
   if (!travel_) return;
   size_t number = 0;
+  std::optional<Error> failed;
   for (const auto& to : travel_->exports()) {
     while (options_.to[number].type == cache::Spec::Type::kInline) number++;
     const cache::Spec& spec = options_.to[number++];
@@ -174,7 +175,7 @@ void BuildCaches::finish() {
       if (!spec.ignores_errors) {
         Error told = error;
         told.add_context("exporting cache to " + spec.name());
-        throw told;
+        if (!failed) failed = told;
       }
     }
   }
@@ -190,8 +191,13 @@ void BuildCaches::finish() {
                       human_size(traffic.left_bytes)));
   }
   hide();
+  if (failed) throw *failed;
+}
+
+void BuildCaches::print_warnings() {
   std::lock_guard lock(mutex_);
   for (const std::string& warning : warnings_) print_warning(warning);
+  warnings_.clear();
 }
 
 }  // namespace corten::cli

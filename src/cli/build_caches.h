@@ -49,6 +49,8 @@ class BuildCaches {
   std::vector<std::string> repositories(const std::string& registry) const;
   // Waits for the exports, and tells. Error for one that does not ignore its errors.
   void finish();
+  // What went wrong while caches were read; when the display is over.
+  void print_warnings();
 
  private:
   struct Reading {

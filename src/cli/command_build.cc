@@ -443,6 +443,7 @@ int command_build(const Arguments& arguments) {
                                            with_early, hand_over ? &*hand_over : nullptr);
     caches.finish();
     progress->finish();
+    caches.print_warnings();
     std::string remarks = limits.finish(result.executed_steps > 0);
     record.status = "done";
     record.finished_ns = session.clock().now_ns();
@@ -466,6 +467,7 @@ int command_build(const Arguments& arguments) {
     return 0;
   } catch (Error& error) {
     progress->finish();
+    caches.print_warnings();
     limits.explain(error);
     record.status = error.code() == ErrorCode::kCancelled ? "cancelled" : "failed";
     record.finished_ns = session.clock().now_ns();

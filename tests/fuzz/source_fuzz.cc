@@ -18,6 +18,7 @@
 #include "base/unique_fd.h"
 #include "fuzz/fuzz.h"
 #include "http/client.h"
+#include "http/date.h"
 #include "http/url.h"
 #include "source/git_index.h"
 #include "source/git_reference.h"
@@ -111,7 +112,7 @@ FUZZ_TARGET(url, "http://user:pw@Host:81/a?b#c\n../x?y", "https://[::1]:443/\n//
   std::string text(input.substr(0, end));
   std::string shown = http::without_credentials(text);
   REQUIRE(http::without_credentials(shown) == shown);
-  parse_http_date(input);
+  http::parse_date(input, 0);
   tolerate({ErrorCode::kInvalid}, [&] {
     std::string name = http_file_name(text);
     REQUIRE(!name.empty() && name.find('/') == std::string::npos && !has_control(name) && name != "..");
