@@ -104,7 +104,7 @@ class RawBytes : public archive::ByteSource {
 
 }  // namespace
 
-store::FileSupply make_file_supply(store::Store& store, std::shared_ptr<Imports> imports) {
+store::FileSupply make_file_supply(store::Store& store, const std::shared_ptr<Imports>& imports) {
   return [&store, imports](const Digest& layer, const store::Manifest& manifest,
                            const std::vector<const store::Entry*>& files) {
     const auto form = imports->in_parts(layer);

@@ -257,7 +257,7 @@ static void prove_base(const Digest& layer, const store::LayerDiff& diff, const 
     fail(ErrorCode::kCorrupt, "layer {} of the base is not what the cache says", layer.short_hex());
 }
 
-store::LayerSupply make_supply(store::Store& store, OpenPlace open, std::shared_ptr<Imports> imports) {
+store::LayerSupply make_supply(store::Store& store, OpenPlace open, const std::shared_ptr<Imports>& imports) {
   return [&store, open = std::move(open), imports](const Digest& layer, const store::Manifest&,
                                                    const std::vector<store::LayerPlace>& places) {
     std::string why;

@@ -115,28 +115,40 @@ line_3_11() {
   printf '%s\nRUN uname -m\n' "$from" | dockerfile
   built --platform linux/amd64,linux/arm64 -o type=oci,dest=two.tar
 }
-line_3_12() {
+# A registry with the base, for runners whose stores are empty.
+with_runners() {
   with_base runtime
+  with_registry
+  tried corten tag aic-sos/runtime:12 "$REGISTRY/runtime:12"
+  tried corten push "$REGISTRY/runtime:12"
+  tried corten rmi "$REGISTRY/runtime:12"
+  from="FROM $REGISTRY/runtime:12"
+}
+on_runner() { # NAME ARGUMENTS...: a build in that runner's store
+  local runner=$1
+  shift
+  CORTEN_STORE=$scratch/$runner built "$@"
+}
+line_3_12() {
+  with_runners
   printf '%s\nRUN echo local-cache >/x\n' "$from" | dockerfile
-  built --cache-to type=local,dest=cache
-  CORTEN_STORE=$scratch/other built --cache-from type=local,src=cache
-  says CACHED
+  on_runner one --cache-to type=local,dest=cache
+  on_runner other --cache-from type=local,src=cache
+  says '2 of 2 steps cached'
 }
 line_3_13() {
-  with_base runtime
-  with_registry
+  with_runners
   printf '%s\nRUN echo inline >/x\n' "$from" | dockerfile
-  built --push --build-arg BUILDKIT_INLINE_CACHE=1 --cache-to type=inline -t "$REGISTRY/inline:1"
-  CORTEN_STORE=$scratch/other built --cache-from "$REGISTRY/inline:1"
-  says CACHED
+  on_runner one --push --build-arg BUILDKIT_INLINE_CACHE=1 --cache-to type=inline -t "$REGISTRY/inline:1"
+  on_runner other --cache-from "$REGISTRY/inline:1"
+  says '2 of 2 steps cached'
 }
 line_3_14() {
-  with_base runtime
-  with_registry
+  with_runners
   printf '%s AS first\nRUN echo first >/x\nFROM scratch\nCOPY --from=first /x /x\n' "$from" | dockerfile
-  built --cache-to "type=registry,ref=$REGISTRY/cache:1,mode=max"
-  CORTEN_STORE=$scratch/other built --cache-from "type=registry,ref=$REGISTRY/cache:1"
-  says CACHED
+  on_runner one --cache-to "type=registry,ref=$REGISTRY/cache:1,mode=max"
+  on_runner other --cache-from "type=registry,ref=$REGISTRY/cache:1"
+  says '3 of 3 steps cached'
 }
 line_3_15() {
   with_base runtime
