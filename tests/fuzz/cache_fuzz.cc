@@ -4,6 +4,7 @@
 #include "base/path.h"
 #include "base/strings.h"
 #include "cache/chunker.h"
+#include "cache/index.h"
 #include "cache/mount_recipe.h"
 #include "cache/spec.h"
 #include "fuzz/fuzz.h"
@@ -30,7 +31,61 @@ std::string recipe_body() {
 
 const std::string kKey = "5ecre7-5ecre7";
 
+// A shard's text, before it is compressed.
+std::string entries_text() {
+  Entry entry{.key = Digest::of("key"),
+              .step = "RUN make",
+              .layer = {Digest::of("layer"), 7},
+              .manifest = {},
+              .blobs = {},
+              .used_day = 20'000};
+  entry.manifest = oci::describe(kLayerManifestType, "manifest");
+  LayerBlobRecord record{.time = 7,
+                         .diff = {{Digest::of("tar")}, 10'240},
+                         .format = "gz1",
+                         .blob = {},
+                         .chunks = {},
+                         .place = "registry x/y"};
+  record.blob = oci::describe("application/vnd.oci.image.layer.v1.tar+gzip", "blob");
+  record.chunks = oci::describe(kLayerChunksType, "chunks");
+  entry.blobs.push_back(record);
+  return expand(pack_entries({&entry}), 1 << 20, "entries");
+}
+
 }  // namespace
+
+// Entries of a shard: what is read is what would be written, and fits what uses it.
+FUZZ_TARGET(cache_entries, entries_text(), "{\"entries\":[]}") {
+  tolerate({ErrorCode::kInvalid, ErrorCode::kUnsupported}, [&] {
+    const std::map<Digest, Entry> entries = unpack_entries(compress(input));
+    std::vector<const Entry*> list;
+    for (const auto& [key, entry] : entries) {
+      REQUIRE(key == entry.key && entry.blobs.size() <= 16);
+      REQUIRE(entry.layer.time + 1 > entry.layer.time);
+      list.push_back(&entry);
+    }
+    REQUIRE(unpack_entries(pack_entries(list)) == entries);
+  });
+}
+
+// The same as it lies in a place: any bytes end in an error of ours.
+FUZZ_TARGET(cache_shard, compress(entries_text())) {
+  tolerate({ErrorCode::kInvalid, ErrorCode::kUnsupported, ErrorCode::kCorrupt},
+           [&] { unpack_entries(input); });
+}
+
+// An image's config with a cache in it.
+FUZZ_TARGET(
+    inline_cache,
+    R"({"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]},"corten.cache.v1":{"version":1,"layers":[{"key":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","step":"RUN x","layer":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","time":7,"exported":8}]}})") {
+  oci::Manifest manifest;
+  manifest.layers.push_back(oci::describe("application/vnd.oci.image.layer.v1.tar+gzip", "blob"));
+  tolerate({ErrorCode::kInvalid, ErrorCode::kUnsupported}, [&] {
+    if (auto contents = read_inline_cache(manifest, input))
+      for (const auto& [key, entry] : contents->entries)
+        REQUIRE(entry.is_inline() && entry.blobs.size() == 1);
+  });
+}
 
 // What is read is what would be written; no path leads out, is there twice, or lies in what is no directory.
 FUZZ_TARGET(mount_recipe, recipe_body()) {
