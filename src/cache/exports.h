@@ -52,7 +52,6 @@ class Export {
   // A layer of a base image, whose blob lies in that place for all who read the cache.
   void add_base(const Digest& key, const store::LayerRef& layer, const LayerBlobRecord& record);
   void add_mount(const std::string& id);
-  const Place& place() const { return *place_; }
 
   // When all of it is there, or the time is over: what is there then is in the cache. Error: the cache is as
   // it was.

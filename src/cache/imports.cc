@@ -1,6 +1,7 @@
 #include "cache/imports.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <fmt/core.h>
 
@@ -20,6 +21,40 @@ namespace {
 constexpr size_t kMaxPackedManifest = 256 << 20;  // of a layer, compressed
 constexpr size_t kMaxManifest = size_t{1} << 30;  // and expanded
 constexpr uint64_t kMaxLayerBytes = uint64_t{1} << 40;
+
+// A layer's blob, fetched into a file that goes away, and the tar in it.
+class FetchedBlob {
+ public:
+  FetchedBlob(Place& place, const oci::Descriptor& blob, store::Store& store)
+      : directory_(store.temporary("layer-")),
+        file_(open_file(path(), O_RDWR | O_CREAT | O_EXCL, 0644)),
+        bytes_(file_.get(), path()) {
+    place.fetch_blob(blob, file_.get());
+    if (lseek(file_.get(), 0, SEEK_SET) != 0) fail_errno("seek {}", path());
+    plain_ = archive::open_decompressor(bytes_);
+    tar_.emplace(*plain_, kMaxLayerBytes, "layer blob " + blob.digest.to_string());
+  }
+  std::string path() const { return directory_ / "blob"; }
+  archive::ByteSource& tar() { return *tar_; }
+
+ private:
+  TempDir directory_;
+  UniqueFd file_;
+  archive::FdSource bytes_;
+  std::unique_ptr<archive::ByteSource> plain_;
+  std::optional<archive::LimitedSource> tar_;
+};
+
+// A tar read as the layer that it is on those below, with its digest and size. Contents are in the store
+// then.
+std::pair<store::Manifest, store::LayerDiff> read_layer(archive::ByteSource& tar, const store::Rootfs& below,
+                                                        store::Store& store) {
+  archive::HashingSource hashed(tar);
+  store::Manifest manifest = store::read_layer_tar(hashed, store.layers().view(below), store.contents());
+  archive::drain(hashed);
+  const uint64_t size = hashed.size();
+  return {std::move(manifest), {{hashed.digest()}, size}};
+}
 
 }  // namespace
 
@@ -80,31 +115,21 @@ Index* Imports::index_of(Source& source) {
 std::optional<store::Action> Imports::find(const Digest& key, const store::Rootfs& below,
                                            const std::string& base) {
   TraceSpan span("ask caches for a step");
-  std::optional<std::pair<Source*, Entry>> hollow;
-  bool is_hollow = false;
-  for (auto& source : sources_) {
-    Index* index = index_of(*source);
-    if (!index) continue;
-    try {
-      auto entry = index->find(key);
-      if (!entry) continue;
-      // Another cache may have the layer's bytes as well.
-      if (entry->blobs.empty() && source != sources_.back() && !std::exchange(is_hollow, true)) {
-        hollow.emplace(source.get(), *entry);
-        continue;
+  // A cache that has the layer's bytes as well comes before one that only knows the layer.
+  for (const bool has_bytes : {true, false}) {
+    for (auto& source : sources_) {
+      Index* index = index_of(*source);
+      if (!index) continue;
+      try {
+        auto entry = index->find(key);
+        if (!entry || entry->blobs.empty() == has_bytes) continue;
+        if (auto action = take(*source, *entry, below, base)) return action;
+      } catch (const std::exception& error) {
+        auto* known = dynamic_cast<const Error*>(&error);
+        if (known && known->code() == ErrorCode::kCancelled) throw;
+        failed(*source->place, error.what());
       }
-      if (auto action = take(*source, *entry, below, base)) return action;
-    } catch (const std::exception& error) {
-      if (auto* known = dynamic_cast<const Error*>(&error); known && known->code() == ErrorCode::kCancelled)
-        throw;
-      failed(*source->place, error.what());
     }
-  }
-  try {
-    if (hollow) return take(*hollow->first, hollow->second, below, base);
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::kCancelled) throw;
-    failed(*hollow->first->place, error.what());
   }
   return std::nullopt;
 }
@@ -166,31 +191,18 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry, c
 // it.
 void Imports::rebuild(Source& source, const Entry& entry, const store::Rootfs& below) {
   const LayerBlobRecord& record = entry.blobs.at(0);
-  TempDir directory = store_.temporary("layer-");
-  const std::string path = directory / "blob";
-  {
-    UniqueFd file = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0644);
-    source.place->fetch_blob(record.blob, file.get());
-    file.close_checked(path);
-  }
-  UniqueFd file = open_file(path, O_RDONLY);
-  archive::FdSource bytes(file.get(), path);
-  auto tar = archive::open_decompressor(bytes);
-  archive::LimitedSource limited(*tar, kMaxLayerBytes, "layer " + entry.layer.id.short_hex());
-  archive::HashingSource hashed(limited);
-  std::vector<store::Entry> entries =
-      store::read_layer_tar(hashed, store_.layers().view(below), store_.contents()).entries();
-  archive::drain(hashed);
-  const uint64_t tar_bytes = hashed.size();
-  if (hashed.digest() != record.diff.diff_id.digest)
+  FetchedBlob blob(*source.place, record.blob, store_);
+  const auto [read, diff] = read_layer(blob.tar(), below, store_);
+  if (diff.diff_id != record.diff.diff_id)
     fail(ErrorCode::kCorrupt, "the tar of layer {} has another digest", entry.layer.id.short_hex());
+  std::vector<store::Entry> entries = read.entries();
   for (store::Entry& one : entries)
     if (one.time_ns == clamped_ns(record.time)) one.time_ns.reset();
   store::Manifest manifest(std::move(entries));
   if (manifest.id() != entry.layer.id)
     fail(ErrorCode::kCorrupt, "layer {} cannot be made from its tar", entry.layer.id.short_hex());
   store_.layers().save(std::move(manifest));
-  store_.layers().remember_diff({entry.layer.id, record.time}, {record.diff.diff_id, tar_bytes});
+  store_.layers().remember_diff({entry.layer.id, record.time}, diff);
   note_fetched(entry.layer.id, record.blob.size);
 }
 
@@ -249,11 +261,8 @@ static void prove_base(const Digest& layer, const store::LayerDiff& diff, const 
                        archive::ByteSource& tar, store::Store& store) {
   const auto below = imports ? imports->below_base(layer) : std::nullopt;
   if (!below) fail(ErrorCode::kNotFound, "this build does not know what the base's layer lies on");
-  archive::HashingSource hashed(tar);
-  const store::Manifest manifest =
-      store::read_layer_tar(hashed, store.layers().view(*below), store.contents());
-  archive::drain(hashed);
-  if (hashed.digest() != diff.diff_id.digest || manifest.id() != layer)
+  const auto [manifest, found] = read_layer(tar, *below, store);
+  if (found.diff_id != diff.diff_id || manifest.id() != layer)
     fail(ErrorCode::kCorrupt, "layer {} of the base is not what the cache says", layer.short_hex());
 }
 
@@ -266,27 +275,16 @@ store::LayerSupply make_supply(store::Store& store, OpenPlace open, const std::s
       try {
         place = open(at.place);
         if (!place) fail(ErrorCode::kUnsupported, "{}: this command does not know how to reach it", at.place);
-        TempDir directory = store.temporary("layer-");
-        const std::string path = directory / "blob";
-        const oci::Descriptor blob{.media_type = at.media_type, .digest = at.blob, .size = at.size};
-        {
-          UniqueFd file = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0644);
-          place->fetch_blob(blob, file.get());
-          file.close_checked(path);
-        }
-        UniqueFd file = open_file(path, O_RDONLY);
-        archive::FdSource bytes(file.get(), path);
-        auto tar = archive::open_decompressor(bytes);
-        archive::LimitedSource limited(*tar, kMaxLayerBytes, "layer " + layer.short_hex());
+        FetchedBlob blob(*place, {.media_type = at.media_type, .digest = at.blob, .size = at.size}, store);
         const auto diff = store.layers().find_diff({layer, 0});
         const auto came_as = diff ? store.layers().find_blob(diff->diff_id, "as-pulled") : std::nullopt;
         if (came_as && came_as->digest == at.blob) {
           // An image carries a layer of its base as it came; what was built here can be made again. Commands
           // that read no cache will use it too, so it has to be what its tar says and not what a cache says.
-          prove_base(layer, *diff, imports.get(), limited, store);
-          store.place_blob(path, at.blob);
+          prove_base(layer, *diff, imports.get(), blob.tar(), store);
+          store.place_blob(blob.path(), at.blob);
         } else {
-          store::read_layer_contents(limited, store.contents());
+          store::read_layer_contents(blob.tar(), store.contents());
         }
         if (imports) imports->note_fetched(layer, at.size);
         return;

@@ -96,8 +96,8 @@ using OpenPlace = std::function<std::shared_ptr<Place>(const std::string& name)>
 // What reads single files of them (files_in_blobs.cc).
 store::FileSupply make_file_supply(store::Store& store, const std::shared_ptr<Imports>& imports);
 
-// What fetches absent layers, for store::Layers::set_supply. The blob stays in the store: an image that has
-// the layer carries it as it came.
+// What fetches absent layers, for store::Layers::set_supply. Of a base's layer the blob stays in the store:
+// images carry it as it came.
 store::LayerSupply make_supply(store::Store& store, OpenPlace open, const std::shared_ptr<Imports>& imports);
 
 }  // namespace corten::cache

@@ -43,9 +43,10 @@ BuildCaches::BuildCaches(store::Store& store, RegistrySession& registry, Options
                   std::lock_guard lock(mutex_);
                   warnings_.push_back(text);
                 }});
+  // An image's own is written with the image.
+  std::erase_if(options_.to, [](const cache::Spec& spec) { return spec.type == cache::Spec::Type::kInline; });
   std::vector<std::unique_ptr<cache::Export>> exports;
   for (const cache::Spec& spec : options_.to) {
-    if (spec.type == cache::Spec::Type::kInline) continue;
     exports.push_back(
         std::make_unique<cache::Export>(store_, open(spec, true),
                                         cache::ExportOptions{.is_max = spec.is_max,
@@ -158,16 +159,14 @@ std::vector<std::string> BuildCaches::repositories(const std::string& registry) 
 
 void BuildCaches::finish() {
   if (!travel_) return;
-  size_t number = 0;
   std::optional<Error> failed;
-  for (const auto& to : travel_->exports()) {
-    while (options_.to[number].type == cache::Spec::Type::kInline) number++;
-    const cache::Spec& spec = options_.to[number++];
+  for (size_t i = 0; i < options_.to.size(); i++) {
+    const cache::Spec& spec = options_.to[i];
     const int id = next_id_++;
     events_->planned({id, "exporting cache to " + spec.name(), {}, {}});
     events_->started(id);
     try {
-      const cache::Exported exported = to->finish();
+      const cache::Exported exported = travel_->exports()[i]->finish();
       events_->output(id, 1, cache::summary_of(exported) + "\n");
       events_->finished(id, build::Outcome::kDone, "");
     } catch (const Error& error) {

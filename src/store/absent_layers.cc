@@ -59,20 +59,8 @@ Digest Layers::save_absent(Manifest manifest, const std::vector<LayerPlace>& pla
   Digest id = Digest::of(bytes);
   write_manifest(id, bytes);
   database_.transaction([&] {
-    const bool was_here = has(id);
-    if (was_here && is_whole(id)) return;
-    if (!was_here)
-      database_
-          .prepare(
-              "INSERT INTO layers(id,entries,bytes,boot,used) VALUES(?,?,?,?,?) ON CONFLICT(id) DO UPDATE "
-              "SET "
-              "boot=excluded.boot, used=excluded.used")
-          .bind(id)
-          .bind(static_cast<int64_t>(manifest.entries().size()))
-          .bind(static_cast<int64_t>(manifest.content_bytes()))
-          .bind(boot_id())
-          .bind(static_cast<int64_t>(time(nullptr)))
-          .run();
+    if (has(id) && is_whole(id)) return;
+    note_layer(id, manifest);
     auto add = [&](const LayerPlace& place) {
       database_.prepare("INSERT OR REPLACE INTO absent(layer,place,media_type,blob,size) VALUES(?,?,?,?,?)")
           .bind(id)

@@ -37,24 +37,28 @@ void Layers::write_manifest(const Digest& id, std::string_view bytes) {
   if (rename((place / "manifest").c_str(), path.c_str()) != 0) fail_errno("store layer {}", id.hex());
 }
 
+// Until make_durable() has synced it, the row holds the boot in which it was written: after a crash of the
+// machine the file may be there without its bytes.
+void Layers::note_layer(const Digest& id, const Manifest& manifest) {
+  database_
+      .prepare(
+          "INSERT INTO layers(id,entries,bytes,boot,used) VALUES(?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
+          "boot=CASE WHEN boot IS NULL THEN NULL ELSE excluded.boot END, used=excluded.used")
+      .bind(id)
+      .bind(static_cast<int64_t>(manifest.entries().size()))
+      .bind(static_cast<int64_t>(manifest.content_bytes()))
+      .bind(boot_id())
+      .bind(static_cast<int64_t>(time(nullptr)))
+      .run();
+}
+
 Digest Layers::save(Manifest manifest) {
   TraceSpan span("write a layer's manifest");
   std::string bytes = manifest.serialize();
   Digest id = Digest::of(bytes);
   write_manifest(id, bytes);
-  // Until make_durable() has synced it, the row holds the boot in which it was written: after a crash of the
-  // machine the file may be there without its bytes.
   database_.transaction([&] {
-    database_
-        .prepare(
-            "INSERT INTO layers(id,entries,bytes,boot,used) VALUES(?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
-            "boot=CASE WHEN boot IS NULL THEN NULL ELSE excluded.boot END, used=excluded.used")
-        .bind(id)
-        .bind(static_cast<int64_t>(manifest.entries().size()))
-        .bind(static_cast<int64_t>(manifest.content_bytes()))
-        .bind(boot_id())
-        .bind(static_cast<int64_t>(time(nullptr)))
-        .run();
+    note_layer(id, manifest);
     now_whole(id);
   });
   std::lock_guard lock(mutex_);

@@ -135,6 +135,7 @@ class Layers {
   std::optional<size_t> depth_of_body(const std::string& body) const;
 
   void write_manifest(const Digest& id, std::string_view bytes);
+  void note_layer(const Digest& id, const Manifest& manifest);
   void now_whole(const Digest& id);  // in a transaction
   void fetch(const Digest& id);
   void forget(const Digest& id);
