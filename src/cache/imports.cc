@@ -53,7 +53,7 @@ std::pair<store::Manifest, store::LayerDiff> read_layer(archive::ByteSource& tar
   store::Manifest manifest = store::read_layer_tar(hashed, store.layers().view(below), store.contents());
   archive::drain(hashed);
   const uint64_t size = hashed.size();
-  return {std::move(manifest), {{hashed.digest()}, size}};
+  return {std::move(manifest), store::LayerDiff{{hashed.digest()}, size}};
 }
 
 }  // namespace

@@ -168,8 +168,9 @@ void set_s3(Reading& r, const std::string& value) {
   r.spec.s3.*kMember = value;
 }
 
-constexpr char kInsecure[] = "registry.insecure", kReset[] = "reset", kIgnoreError[] = "ignore-error",
-               kMounts[] = "mounts";
+constexpr char kReset[] = "reset", kIgnoreError[] = "ignore-error", kMounts[] = "mounts";
+constexpr char kInsecureRemark[] =
+    "registry.insecure: daemon.json, registries.conf and hosts.toml say which registries are";
 constexpr char kTouchRemark[] =
     "touch_refresh: blobs are not touched again; a lifecycle rule of the bucket should go by the manifest's "
     "age";
@@ -185,7 +186,7 @@ struct Attribute {
 
 constexpr Attribute kAttributes[] = {
     {"ref", "registry", "from to", set_reference},
-    {"registry.insecure", "registry", "from to", set_bool<&Spec::is_insecure, kInsecure>},
+    {"registry.insecure", "registry", "from to", remark<kInsecureRemark>},
     {"src", "local", "from", [](Reading& r, const std::string& v) { r.spec.directory = v; }},
     {"dest", "local", "to", [](Reading& r, const std::string& v) { r.spec.directory = v; }},
     {"tag", "local", "from to", set_tag},

@@ -39,7 +39,6 @@ struct Spec {
   Type type = Type::kRegistry;
 
   oci::Reference reference;  // registry; with a tag or a digest
-  bool is_insecure = false;  // registry.insecure
 
   std::string directory;         // local: src or dest, as given
   std::string tag = "latest";    // local

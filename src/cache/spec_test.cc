@@ -52,7 +52,10 @@ TEST(CacheSpec, ABareReferenceIsARegistry) {
   EXPECT_EQ(from("user/app:cache").reference.to_string(), "docker.io/user/app:cache");
   EXPECT_EQ(to("localhost:5000/app").reference.to_string(), "localhost:5000/app:latest");
   EXPECT_EQ(to("localhost:5000/app").name(), "registry localhost:5000/app:latest");
-  EXPECT_TRUE(from("type=registry,ref=x.io/a,registry.insecure=true").is_insecure);
+  const ParsedSpec insecure = parse_cache_from("type=registry,ref=x.io/a,registry.insecure=true",
+                                               [](const std::string&) { return std::string(); });
+  ASSERT_EQ(insecure.remarks.size(), 1u);
+  EXPECT_NE(insecure.remarks[0].find("registries.conf"), std::string::npos);
   EXPECT_EQ(from("TYPE=registry,Ref=x.io/a").reference.repository(), "a")
       << "buildx ignores the case of keys";
   EXPECT_EQ(from("\"type=registry\",\"ref=x.io/a\"").reference.repository(), "a");
@@ -141,26 +144,13 @@ TEST(CacheSpec, RefusesByName) {
   EXPECT_TRUE(has(refused_to("type=registry,ref=a,compression=estargz", ErrorCode::kUnsupported), "estargz"));
   EXPECT_TRUE(has(refused_from("type=azblob,account_url=u", ErrorCode::kUnsupported), "azurecr.io"));
   EXPECT_TRUE(has(refused_from("a,mode=max"), "\"a\" is no key=value"));
-  for (const char* text : {"",
-                           " ",
-                           "ref=a",
-                           "type=registry",
-                           "type=registry,ref=A",
-                           "type=local",
-                           "type=s3,region=r",
-                           "type=local,src=a,tag=a b",
-                           "type=local,src=a,digest=sha256:1",
-                           "type=s3,bucket=b,name=;",
-                           "type=s3,bucket=b,access_key_id=a",
-                           "type=s3,bucket=b,secret_access_key=a",
-                           "type=s3,bucket=b,session_token=a",
-                           "type=s3,bucket=b,endpoint_url=ftp://x",
-                           "type=s3,bucket=b,endpoint_url=file:///x",
-                           "type=s3,bucket=b,upload_parallelism=0",
-                           "type=registry,ref=a,registry.insecure=perhaps",
-                           "\"a",
-                           "type=local,src=a\nb",
-                           "type=local,src=\xFF"})
+  for (const char* text :
+       {"", " ", "ref=a", "type=registry", "type=registry,ref=A", "type=local", "type=s3,region=r",
+        "type=local,src=a,tag=a b", "type=local,src=a,digest=sha256:1", "type=s3,bucket=b,name=;",
+        "type=s3,bucket=b,access_key_id=a", "type=s3,bucket=b,secret_access_key=a",
+        "type=s3,bucket=b,session_token=a", "type=s3,bucket=b,endpoint_url=ftp://x",
+        "type=s3,bucket=b,endpoint_url=file:///x", "type=s3,bucket=b,upload_parallelism=0", "\"a",
+        "type=local,src=a\nb", "type=local,src=\xFF"})
     refused_from(text);
   for (const char* text :
        {"type=registry,ref=a,mode=all", "type=registry,ref=a,compression=lzma",
