@@ -59,9 +59,18 @@ void sleep_ms(int ms) {
 
 Ecr::Ecr(AwsContext context, AwsCredentials credentials, std::string region, std::string account)
     : context_(std::move(context)),
-      credentials_(std::move(credentials)),
+      held_(std::make_unique<Held>()),
       region_(std::move(region)),
-      account_(std::move(account)) {}
+      account_(std::move(account)) {
+  held_->credentials = std::move(credentials);
+}
+
+AwsCredentials Ecr::credentials() const {
+  std::lock_guard lock(held_->mutex);
+  if (is_expiring(held_->credentials, context_.clock))
+    held_->credentials = require_credentials(context_, region_);
+  return held_->credentials;
+}
 
 std::optional<Json> Ecr::call_unless(const std::string& operation, const Json& input,
                                      std::string_view error_type) const {
@@ -77,8 +86,9 @@ std::optional<Json> Ecr::call_unless(const std::string& operation, const Json& i
                       {"Content-Type", "application/x-amz-json-1.1"},
                       {"X-Amz-Target", std::string(kTarget) + operation}};
     // Signed anew for each attempt: a signature lives for minutes.
+    const AwsCredentials credentials = this->credentials();
     http::Fields fields =
-        sign_request(std::move(to_sign), credentials_, {region_, "ecr", context_.clock.now_s()});
+        sign_request(std::move(to_sign), credentials, {region_, "ecr", context_.clock.now_s()});
     std::erase_if(fields, [](const auto& field) { return field.first == "Host"; });
     Answer answer =
         ask(context_.http,
@@ -92,7 +102,7 @@ std::optional<Json> Ecr::call_unless(const std::string& operation, const Json& i
     std::string words = error.type.empty() ? refusal(answer) : error.type + ": " + error.message;
     std::string why = fmt::format("ECR {} in {}: {}", operation, region_, words);
     if (is_about_credentials(error.type))
-      fail_invalid_credentials(fmt::format("{} (credentials of {})", why, credentials_.source));
+      fail_invalid_credentials(fmt::format("{} (credentials of {})", why, credentials.source));
     throw Error(code_of(error, answer.status), why);
   });
   return value;
