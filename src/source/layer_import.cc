@@ -1,10 +1,11 @@
-// What a layer's tar holds does not depend on what lies below it, but for its hard links and whiteouts. So the
-// members of all layers are read as their blobs come, in any order, and their contents go into the store at
-// once; what they make of the layers below is worked out when those are known, from the lowest up. The last
-// byte from the network is thus nearly the last work.
+// What a layer's tar holds does not depend on what lies below it, but for its hard links and whiteouts. So
+// the members of all layers are read as their blobs come, in any order, and their contents go into the store
+// at once; what they make of the layers below is worked out when those are known, from the lowest up. The
+// last byte from the network is thus nearly the last work.
 #include "source/layer_import.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <condition_variable>
@@ -75,8 +76,7 @@ class Arrival : public archive::ByteSource {
       here = came_ - at_;
     }
     if (!file_) file_ = open_file(path_, O_RDONLY);
-    const ssize_t n =
-        pread(file_.get(), data, std::min<uint64_t>(size, here), static_cast<off_t>(at_));
+    const ssize_t n = pread(file_.get(), data, std::min<uint64_t>(size, here), static_cast<off_t>(at_));
     if (n < 0) fail_errno("read a layer's blob");
     at_ += static_cast<uint64_t>(n);
     return static_cast<size_t>(n);
@@ -140,7 +140,8 @@ Unpacked unpack_coming(Arrival& blob, const oci::Descriptor& descriptor, store::
   }
 }
 
-// The layers of one image on their way. Each blob is fetched and unpacked once, however often it stands there.
+// The layers of one image on their way. Each blob is fetched and unpacked once, however often it stands
+// there.
 class Import {
  public:
   Import(unsigned fetches, const BlobFetch& fetch, store::Store& store)
@@ -159,7 +160,7 @@ class Import {
     if (coming) return;
     coming = std::make_unique<Coming>();
     coming->unpacked = coming->promise.get_future();
-    if (store_.has_blob(blob.digest)) {
+    if (has_layer_blob(blob, store_)) {
       unpacking_.submit([this, &blob, coming = coming.get()] {
         settle(*coming, [&] {
           const UniqueFd file = open_file(store_.blob_path(blob.digest), O_RDONLY);
@@ -189,7 +190,8 @@ class Import {
     });
   }
 
-  // For a blob that begin() was told of. One that stands twice in an image makes what it makes of what is below.
+  // For a blob that begin() was told of. One that stands twice in an image makes what it makes of what is
+  // below.
   store::LayerRef finish(const oci::Descriptor& blob, const DiffId& diff_id, const store::Rootfs& below) {
     Coming& coming = *coming_.at(blob.digest);
     const Unpacked& layer = coming.unpacked.get();
@@ -243,6 +245,13 @@ std::optional<store::LayerRef> imported_layer(const oci::Descriptor& blob, const
   for (const store::LayerRef& layer : store.layers().find_layers(diff_id))
     if (layer.time == 0 && store.layers().has(layer.id) && store.layers().is_whole(layer.id)) return layer;
   return std::nullopt;
+}
+
+// One that lies about its size is found out where it comes from.
+bool has_layer_blob(const oci::Descriptor& blob, store::Store& store) {
+  struct stat st;
+  return store.has_blob(blob.digest) && stat(store.blob_path(blob.digest).c_str(), &st) == 0 &&
+         static_cast<uint64_t>(st.st_size) == blob.size;
 }
 
 BlobFetch fetch_from_files(std::function<UniqueFd(const oci::Descriptor&)> open) {

@@ -1,5 +1,6 @@
 #include "source/layer_import.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -51,7 +52,8 @@ class LayerImport : public testing::Test {
     return blob;
   }
   static void write(int fd, const std::string& bytes) {
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    if (ftruncate(fd, 0) != 0 ||
+        pwrite(fd, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
       fail_errno("write");
   }
   store::Rootfs import(const BlobFetch& fetch) { return import_layers(blobs_, diff_ids_, 2, fetch, store_); }
@@ -144,23 +146,24 @@ TEST_F(LayerImport, OneThatFailsEndsTheOthers) {
   try {
     import([&](const oci::Descriptor& blob, int, const std::function<void(uint64_t)>& reached) {
       if (blob.digest == bad.digest) fail(ErrorCode::kIo, "the network is gone");
-      try {
-        for (uint64_t at = 1;; at++) {  // never whole
-          reached(1);
-          usleep(1000);
-        }
-      } catch (const Error& error) {
-        EXPECT_EQ(error.code(), ErrorCode::kCancelled);
-        stopped++;
-        throw;
+    try {
+      for (uint64_t at = 1;; at++) {  // never whole
+        reached(1);
+        usleep(1000);
       }
-    });
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.message(), "the network is gone");
-  }
-  EXPECT_LE(stopped, 2) << "those that had not begun never do";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kCancelled);
+      stopped++;
+      throw;
+    }
+  });
+  FAIL();
 }
+catch (const Error& error) {
+  EXPECT_EQ(error.message(), "the network is gone");
+}
+EXPECT_LE(stopped, 2) << "those that had not begun never do";
+}  // namespace
 
 TEST_F(LayerImport, ATarOfAnotherDigestIsRefused) {
   const oci::Descriptor blob = add(tar_of({{"f", "1", ""}}));
@@ -173,6 +176,21 @@ TEST_F(LayerImport, ATarOfAnotherDigestIsRefused) {
   }
   EXPECT_FALSE(store_.has_blob(blob.digest));
 }
+
+TEST_F(LayerImport, ASizeThatLiesIsFoundOutThoughTheBlobIsHere) {
+  add(tar_of({{"f", "1", ""}}));
+  import(plain());
+  blobs_[0].size = 5;
+  const std::string path = store_.blob_path(blobs_[0].digest);
+  try {
+    import(fetch_from_files([&](const oci::Descriptor&) { return open_file(path, O_RDONLY);
+  }));
+  FAIL();
+}
+catch (const Error& error) {
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+}
+}  // namespace corten::source
 
 TEST_F(LayerImport, OneBlobTwice) {
   add(tar_of({{"f", "1", ""}}));

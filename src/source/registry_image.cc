@@ -115,7 +115,7 @@ std::optional<BaseImage> RegistryImages::stored_image(const oci::Reference& refe
   BaseImage image = open(reference, found->descriptor, found->bytes);
   for (size_t i = 0; i < manifest.layers.size(); i++)
     if (!imported_layer(manifest.layers[i], image.config.diff_ids[i], store_) &&
-        !store_.has_blob(manifest.layers[i].digest))
+        !has_layer_blob(manifest.layers[i], store_))
       return std::nullopt;
   return image;
 }
@@ -186,7 +186,7 @@ store::Rootfs RegistryImages::fetch_layers(const oci::Reference& reference, cons
   ByteCount counted(progress);
   for (size_t i = 0; i < manifest.layers.size(); i++) {
     const oci::Descriptor& blob = manifest.layers[i];
-    if (!imported_layer(blob, diff_ids[i], store_) && !store_.has_blob(blob.digest) &&
+    if (!imported_layer(blob, diff_ids[i], store_) && !has_layer_blob(blob, store_) &&
         expected.insert(blob.digest).second)
       counted.expect(blob.size);
   }
