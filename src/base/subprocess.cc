@@ -125,7 +125,7 @@ SubprocessResult run_subprocess(const std::vector<std::string>& argv, const Subp
   sigaddset(&defaults, SIGPIPE);
   posix_spawnattr_setsigmask(&plan.attributes, &none);
   posix_spawnattr_setsigdefault(&plan.attributes, &defaults);
-  bool is_gentle = options.cancellation || options.silence_ms;
+  bool is_gentle = options.cancellation || options.silence_ms || options.limit_ms;
   posix_spawnattr_setpgroup(&plan.attributes, 0);
   posix_spawnattr_setflags(&plan.attributes,
                            static_cast<short>(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
@@ -158,6 +158,12 @@ SubprocessResult run_subprocess(const std::vector<std::string>& argv, const Subp
   }
 
   SubprocessResult result;
+  int status = 0;
+  const int64_t begin = monotonic_ns();
+  auto check_limit = [&] {
+    if (options.limit_ms && monotonic_ns() - begin > int64_t{options.limit_ms} * 1'000'000)
+      fail(ErrorCode::kIo, "{}: it has not ended after {} s", argv[0], options.limit_ms / 1000);
+  };
   try {
     std::string_view input = options.input;
     fcntl(in.write.get(), F_SETFL, O_NONBLOCK);
@@ -174,6 +180,7 @@ SubprocessResult run_subprocess(const std::vector<std::string>& argv, const Subp
       if (ready > 0) last_word = monotonic_ns();
       if (options.silence_ms && monotonic_ns() - last_word > int64_t{options.silence_ms} * 1'000'000)
         fail(ErrorCode::kIo, "{}: nothing came for {} s", argv[0], options.silence_ms / 1000);
+      check_limit();
       if (out.read && fds[0].revents) drain(out.read, result.output, options.max_output_bytes, argv[0]);
       if (err.read && fds[1].revents) drain(err.read, result.error_output, options.max_output_bytes, argv[0]);
       if (in.write && fds[2].revents) {
@@ -182,12 +189,19 @@ SubprocessResult run_subprocess(const std::vector<std::string>& argv, const Subp
         if (input.empty() || (n < 0 && errno != EAGAIN && errno != EINTR)) in.write.reset();
       }
     }
+    // It may have closed its outputs and go on.
+    while (options.limit_ms) {
+      const pid_t ended = waitpid(pid, &status, WNOHANG);
+      if (ended == pid) break;
+      if (ended < 0 && errno != EINTR) fail_errno("wait for {}", argv[0]);
+      check_limit();
+      usleep(10'000);
+    }
   } catch (...) {
     end_child(pid, is_gentle);
     throw;
   }
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  while (!options.limit_ms && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   result.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   return result;

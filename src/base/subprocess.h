@@ -18,6 +18,7 @@ struct SubprocessOptions {
   size_t max_output_bytes = 256 << 20;
   uint64_t max_file_bytes = 0;  // no file that it writes grows beyond this (RLIMIT_FSIZE); 0: our own limit
   int silence_ms = 0;           // Error(kIo) when it says nothing for so long; 0: it may
+  int limit_ms = 0;             // Error(kIo) when it has not ended after so long, whatever it says; 0: it may
   const Cancellation* cancellation = nullptr;  // Error(kCancelled) once it is cancelled
 };
 
@@ -28,8 +29,8 @@ struct SubprocessResult {
 };
 
 // Looks argv[0] up in PATH. Throws Error(kNotFound) when the program is missing; an exit code is a result,
-// not an error. Who can be cancelled or be silent for too long leads a process group of its own, which is
-// asked to end then (SIGTERM), and killed two seconds later.
+// not an error. Who can be cancelled, be silent or go on for too long leads a process group of its own, which
+// is asked to end then (SIGTERM), and killed two seconds later.
 SubprocessResult run_subprocess(const std::vector<std::string>& argv, const SubprocessOptions& options = {});
 
 // A helper program in libexec/corten beside our binary (or in its directory, for a build tree). Throws

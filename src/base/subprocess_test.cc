@@ -54,6 +54,19 @@ TEST(Subprocess, SilenceAndCancellationEndIt) {
   }
 }
 
+TEST(Subprocess, ATimeLimitEndsWhoTalksAndWhoClosedItsOutputs) {
+  for (const char* script :
+       {"while :; do echo more; sleep 0.05; done", "exec >/dev/null 2>&1 </dev/null; exec sleep 100"}) {
+    try {
+      run_subprocess({"sh", "-c", script}, {.limit_ms = 300});
+      FAIL() << "it went on: " << script;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kIo);
+    }
+  }
+  EXPECT_EQ(run_subprocess({"sh", "-c", "echo said; exit 3"}, {.limit_ms = 60'000}).exit_code, 3);
+}
+
 TEST(Subprocess, FilesHaveALimit) {
   TempDir place = TempDir::for_test();
   SubprocessOptions options{.directory = place.path(), .max_file_bytes = 100'000};

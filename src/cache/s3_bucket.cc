@@ -72,7 +72,7 @@ S3Bucket::S3Bucket(const S3Spec& spec, http::Client& http, const Clock& clock, S
 
 cloud::AwsCredentials S3Bucket::credentials() {
   std::lock_guard lock(mutex_);
-  if (!credentials_)
+  if (!credentials_ || cloud::is_expiring(*credentials_, clock_))
     credentials_ = cloud::require_credentials({http_, clock_, options_.environment}, region_);
   return *credentials_;
 }

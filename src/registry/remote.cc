@@ -26,10 +26,6 @@ std::string without_parameters(std::string_view content_type) {
 
 }  // namespace
 
-std::string fallback_tag(const Digest& subject) {
-  return replace_all(subject.to_string(), ":", "-");
-}
-
 Remote::Remote(Access& access, const Hosts& hosts, RemoteOptions options)
     : access_(access), hosts_(hosts), asker_(access, std::move(options)) {}
 
@@ -147,39 +143,6 @@ std::vector<std::string> Remote::tags(const oci::Reference& repository) {
   return tags;
 }
 
-oci::Index Remote::referrers(const oci::Reference& repository, const Digest& digest,
-                             const std::string& artifact_type) {
-  const Endpoint endpoint = hosts_.endpoints(repository, false).back();
-  const std::vector<std::string> scopes = {repository_scope(endpoint.repository, "pull")};
-  std::string path = fmt::format("/{}/referrers/{}", endpoint.repository, digest.to_string());
-  if (!artifact_type.empty()) path += "?artifactType=" + http::percent_encode(artifact_type);
-  oci::Index all;
-  std::optional<std::vector<std::string>> pages;
-  try {
-    pages = asker_.all_pages(endpoint, path, scopes);
-  } catch (const Error& error) {
-    // GHCR answers 303, 401 or 429 instead of 404 here.
-    if (error.code() == ErrorCode::kCancelled || error.code() == ErrorCode::kInvalid) throw;
-  }
-  if (pages) {
-    for (const std::string& page : *pages)
-      for (oci::Descriptor& entry : oci::parse_index(page).manifests)
-        all.manifests.push_back(std::move(entry));
-  } else {
-    const oci::Reference tag = repository.repository_only().with_tag(fallback_tag(digest));
-    try {
-      RemoteManifest found = manifest(tag);
-      if (oci::is_index_type(found.descriptor.media_type)) all = oci::parse_index(found.bytes);
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kNotFound) throw;
-    }
-  }
-  if (!artifact_type.empty())
-    std::erase_if(all.manifests,
-                  [&](const oci::Descriptor& entry) { return entry.artifact_type != artifact_type; });
-  return all;
-}
-
 // --- Manifests to a registry ---
 
 void Remote::put_manifest(const oci::Reference& reference, std::string_view bytes,
@@ -214,33 +177,6 @@ void Remote::put_manifest(const oci::Reference& reference, std::string_view byte
     entry.annotations = manifest.annotations;
   }
   if (subject) add_fallback_referrer(reference, subject->digest, entry);
-}
-
-// Two who do this at one time may lose one's entry where the registry has no If-Match: so it is read back.
-void Remote::add_fallback_referrer(const oci::Reference& repository, const Digest& subject,
-                                   const oci::Descriptor& entry) {
-  const oci::Reference tag = repository.repository_only().with_tag(fallback_tag(subject));
-  const auto has = [&](const oci::Index& index) {
-    return std::any_of(index.manifests.begin(), index.manifests.end(),
-                       [&](const oci::Descriptor& known) { return known.digest == entry.digest; });
-  };
-  for (int attempt = 1; attempt <= asker_.options().retry.attempts; attempt++) {
-    oci::Index index;
-    try {
-      RemoteManifest found = manifest(tag);
-      if (!oci::is_index_type(found.descriptor.media_type))
-        fail(ErrorCode::kExists, "{}: this tag is for what refers to an image, and holds something else",
-             tag.familiar());
-      index = oci::parse_index(found.bytes);
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kNotFound) throw;
-    }
-    if (has(index)) return;
-    index.manifests.push_back(entry);
-    index.raw.clear();
-    put_manifest(tag, oci::emit_index(index), std::string(oci::kOciIndex));
-  }
-  fail(ErrorCode::kFailed, "{}: another one keeps writing this tag", tag.familiar());
 }
 
 bool Remote::remove_manifest(const oci::Reference& reference) {

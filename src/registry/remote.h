@@ -9,6 +9,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -71,7 +72,8 @@ class Remote {
                         size_t size);
   // In the registry's order.
   std::vector<std::string> tags(const oci::Reference& repository);
-  // What refers to that manifest: by the API, else by the fallback tag (spec, "Referrers Tag Schema").
+  // What refers to that manifest: by the API, else by the fallback tag (spec, "Referrers Tag Schema");
+  // nothing when the registry has neither. Error when it cannot say now.
   oci::Index referrers(const oci::Reference& repository, const Digest& digest,
                        const std::string& artifact_type = {});
 
@@ -89,6 +91,7 @@ class Remote {
   struct Upload;
   // Calls f with each endpoint until it does not throw.
   void from_any(const oci::Reference& reference, const std::function<void(const Endpoint&)>& f);
+  std::optional<std::vector<std::string>> referrer_pages(const Endpoint& endpoint, const std::string& path);
   Endpoint to_push(const oci::Reference& reference) const;
   void add_fallback_referrer(const oci::Reference& repository, const Digest& subject,
                              const oci::Descriptor& entry);
@@ -98,6 +101,7 @@ class Remote {
   Asker asker_;
   std::mutex mutex_;
   std::set<std::string> failing_mirrors_;
+  std::map<std::string, bool> lists_referrers_;  // repositories: whether they have the API
 };
 
 // "sha256:<hex>" to "sha256-<hex>".

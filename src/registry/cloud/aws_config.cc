@@ -28,9 +28,21 @@ std::optional<std::string> read_if_there(const std::string& path) {
 // "~/x" and names without a variable of their own below the home directory.
 std::string file_path(const Environment& environment, const char* variable, const char* usual) {
   std::string path = environment(variable);
-  if (path.empty()) path = std::string("~/.aws/") + usual;
+  if (path.empty()) return aws_file(environment, usual);
   if (path.starts_with("~/")) path = environment("HOME") + path.substr(1);
   return path;
+}
+
+std::string config_path(const Environment& environment) {
+  return file_path(environment, "AWS_CONFIG_FILE", "config");
+}
+
+// The name by which a service's address begins, where it is not the service's own.
+std::string host_name(const std::string& service) {
+  if (service == "ecr") return "api.ecr";
+  if (service == "sso") return "portal.sso";
+  if (service == "sso-oidc") return "oidc";
+  return service;
 }
 
 std::string amazon_domain(const std::string& region) {
@@ -43,7 +55,7 @@ bool is_true(const std::string& text) {
 
 std::string own_endpoint(const Environment& environment, const std::string& service) {
   if (is_true(environment("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"))) return {};
-  std::string endpoint = environment("AWS_ENDPOINT_URL_" + to_upper(service));
+  std::string endpoint = environment("AWS_ENDPOINT_URL_" + replace_all(to_upper(service), "-", "_"));
   if (endpoint.empty()) endpoint = environment("AWS_ENDPOINT_URL");
   if (endpoint.empty()) endpoint = read_aws_profile(environment).value("endpoint_url");
   while (endpoint.ends_with('/')) endpoint.pop_back();
@@ -56,12 +68,16 @@ bool is_region(std::string_view text) {
   });
 }
 
+}  // namespace
+
 std::string checked_region(const std::string& region, std::string_view where) {
   if (region.empty() || is_region(region)) return region;
   fail(ErrorCode::kInvalid, "{}: {} is no region", where, quote(region));
 }
 
-}  // namespace
+std::string aws_file(const Environment& environment, const std::string& name) {
+  return environment("HOME") + "/.aws/" + name;
+}
 
 Environment system_environment() {
   return [](const std::string& name) {
@@ -112,7 +128,7 @@ AwsProfile read_aws_profile(const Environment& environment, const std::string& n
   profile.is_named = !profile.name.empty();
   if (profile.name.empty()) profile.name = "default";
   profile.credentials_path = file_path(environment, "AWS_SHARED_CREDENTIALS_FILE", "credentials");
-  profile.config_path = file_path(environment, "AWS_CONFIG_FILE", "config");
+  profile.config_path = config_path(environment);
   auto take = [&](const std::string& path, const std::string& section) {
     auto text = read_if_there(path);
     if (!text) return false;
@@ -123,9 +139,21 @@ AwsProfile read_aws_profile(const Environment& environment, const std::string& n
     return true;
   };
   profile.has_credentials = take(profile.credentials_path, profile.name);
+  profile.has_kept_keys = !profile.value("aws_access_key_id").empty();
   profile.has_config = take(profile.config_path, "profile " + profile.name);
   if (profile.name == "default" && take(profile.config_path, "default")) profile.has_config = true;
   return profile;
+}
+
+std::optional<std::map<std::string, std::string>> read_sso_session(const Environment& environment,
+                                                                   const std::string& name) {
+  const std::string path = config_path(environment);
+  auto text = read_if_there(path);
+  if (!text) return std::nullopt;
+  auto sections = parse_aws_file(*text, path);
+  auto at = sections.find("sso-session " + name);
+  if (at == sections.end()) return std::nullopt;
+  return std::move(at->second);
 }
 
 std::optional<EcrHost> parse_ecr_host(std::string_view host) {
@@ -159,8 +187,8 @@ bool has_own_endpoint(const Environment& environment, const std::string& service
 std::string service_endpoint(const Environment& environment, const std::string& service,
                              const std::string& region) {
   if (std::string own = own_endpoint(environment, service); !own.empty()) return own;
-  std::string name = service == "ecr" ? "api.ecr" : service;
-  if (is_true(environment("AWS_USE_FIPS_ENDPOINT"))) name = service == "ecr" ? "ecr-fips" : service + "-fips";
+  std::string name = host_name(service);
+  if (is_true(environment("AWS_USE_FIPS_ENDPOINT"))) name = (service == "ecr" ? service : name) + "-fips";
   return "https://" + name + "." + region + "." + amazon_domain(region);
 }
 

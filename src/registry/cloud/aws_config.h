@@ -27,11 +27,18 @@ struct AwsProfile {
   std::string credentials_path, config_path;         // where was looked
   bool has_credentials = false, has_config = false;  // which of the files have it
   std::map<std::string, std::string> values;         // the credentials file's go before the config file's
+  bool has_kept_keys = false;                        // its keys are the credentials file's
   std::string value(const std::string& key) const;
 };
 
 // `name` "": AWS_PROFILE, AWS_DEFAULT_PROFILE, else "default". Missing files are empty ones.
 AwsProfile read_aws_profile(const Environment& environment, const std::string& name = {});
+
+// [sso-session NAME] of the config file; nothing when it has none.
+std::optional<std::map<std::string, std::string>> read_sso_session(const Environment& environment,
+                                                                   const std::string& name);
+// A file below ~/.aws.
+std::string aws_file(const Environment& environment, const std::string& name);
 
 // A registry of Amazon ECR by its host: ACCOUNT.dkr.ecr[-fips].REGION.amazonaws.com[.cn].
 struct EcrHost {
@@ -45,8 +52,12 @@ std::string ecr_host(const std::string& account, const std::string& region);
 // AWS_REGION, AWS_DEFAULT_REGION, the profile's; "" when none says it.
 std::string configured_region(const Environment& environment);
 
-// Where that service ("ecr", "sts") is asked: AWS_ENDPOINT_URL_SERVICE, AWS_ENDPOINT_URL, the profile's
-// endpoint_url, else Amazon's host. The first three count not with AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true.
+// `region` when it may be a part of a host's name, or ""; Error(kInvalid) with `where` it stands.
+std::string checked_region(const std::string& region, std::string_view where);
+
+// Where that service ("ecr", "sts", "sso-oidc") is asked: AWS_ENDPOINT_URL_SERVICE, AWS_ENDPOINT_URL, the
+// profile's endpoint_url, else Amazon's host. The first three count not with
+// AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true.
 std::string service_endpoint(const Environment& environment, const std::string& service,
                              const std::string& region);
 bool has_own_endpoint(const Environment& environment, const std::string& service);

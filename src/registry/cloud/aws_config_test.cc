@@ -77,6 +77,10 @@ TEST(AwsConfig, RegionAndEndpoints) {
 
   EXPECT_EQ(service_endpoint(with({}), "ecr", "eu-west-1"), "https://api.ecr.eu-west-1.amazonaws.com");
   EXPECT_EQ(service_endpoint(with({}), "sts", "cn-north-1"), "https://sts.cn-north-1.amazonaws.com.cn");
+  EXPECT_EQ(service_endpoint(with({}), "sso", "eu-west-1"), "https://portal.sso.eu-west-1.amazonaws.com");
+  EXPECT_EQ(service_endpoint(with({}), "sso-oidc", "eu-west-1"), "https://oidc.eu-west-1.amazonaws.com");
+  EXPECT_EQ(service_endpoint(with({{"AWS_ENDPOINT_URL_SSO_OIDC", "http://127.0.0.1:4"}}), "sso-oidc", "r"),
+            "http://127.0.0.1:4");
   EXPECT_EQ(service_endpoint(with({{"AWS_USE_FIPS_ENDPOINT", "true"}}), "ecr", "us-east-1"),
             "https://ecr-fips.us-east-1.amazonaws.com");
   auto own =

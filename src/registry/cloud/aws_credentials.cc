@@ -11,7 +11,7 @@
 #include "base/strings.h"
 #include "base/unique_fd.h"
 #include "registry/cloud/answer.h"
-#include "registry/cloud/aws_sts.h"
+#include "registry/cloud/aws_sources.h"
 
 namespace corten::registry::cloud {
 
@@ -19,8 +19,7 @@ namespace {
 
 constexpr int kMetadataTimeoutMs = 1000;  // nobody is there, outside of Amazon's machines
 constexpr size_t kMaxTokenBytes = 64 << 10;
-
-using Said = SourceAnswer<AwsCredentials>;
+constexpr int64_t kRenewBefore_s = 60;  // a request must have arrived before they end
 
 http::Client metadata_client() {
   return http::Client({.proxies = {}, .timeouts = {kMetadataTimeoutMs, kMetadataTimeoutMs}, .attempts = 1});
@@ -51,6 +50,30 @@ bool has_bad_bytes(const AwsCredentials& credentials) {
       return true;
   return false;
 }
+
+AwsCredentials parse_metadata(const std::string& body, const std::string& source) {
+  Json json = Json::parse(body, kMaxAnswerBytes);
+  AwsCredentials credentials{json.get_string("AccessKeyId"), json.get_string("SecretAccessKey"),
+                             json.get_string("Token"), source,
+                             parse_rfc3339(json.get_string("Expiration")).value_or(0)};
+  if (credentials.access_key.empty() || credentials.secret_key.empty())
+    fail(ErrorCode::kInvalid, "no keys in the answer");
+  return credentials;
+}
+
+bool is_loopback(const std::string& host) {
+  in_addr address{};
+  return inet_pton(AF_INET, host.c_str(), &address) == 1 && (ntohl(address.s_addr) >> 24) == 127;
+}
+
+// A container's credentials are fetched without encryption from hosts alone that lie on this machine or in
+// its container service; from anywhere else over TLS.
+bool is_allowed_host(const http::Url& url) {
+  return url.scheme == "https" || url.host == "localhost" || is_loopback(url.host) || url.host == "::1" ||
+         url.host == "169.254.170.2" || url.host == "169.254.170.23" || url.host == "fd00:ec2::23";
+}
+
+}  // namespace
 
 Said checked(const AwsContext& context, AwsCredentials credentials) {
   if (has_bad_bytes(credentials)) return broken("a key holds blanks or line ends");
@@ -92,81 +115,6 @@ Said from_web_identity(const AwsContext& context, const std::string& region) {
   if (file.empty()) return nothing("AWS_WEB_IDENTITY_TOKEN_FILE is not set");
   if (role.empty()) return broken("AWS_WEB_IDENTITY_TOKEN_FILE is set, AWS_ROLE_ARN is not");
   return by_web_identity(context, region, file, {role, session_name(get("AWS_ROLE_SESSION_NAME")), ""});
-}
-
-std::optional<AwsCredentials> keys_of(const AwsProfile& profile) {
-  if (profile.value("aws_access_key_id").empty()) return std::nullopt;
-  return AwsCredentials{profile.value("aws_access_key_id"), profile.value("aws_secret_access_key"),
-                        profile.value("aws_session_token"), fmt::format("profile {}", quote(profile.name))};
-}
-
-Said by_role(const AwsContext& context, const AwsProfile& profile, const std::string& region) {
-  AssumedRole role{profile.value("role_arn"), session_name(profile.value("role_session_name")),
-                   profile.value("external_id")};
-  if (std::string file = profile.value("web_identity_token_file"); !file.empty())
-    return by_web_identity(context, region, file, role);
-  std::string source = profile.value("source_profile");
-  if (source.empty())
-    return broken("it has a role_arn and neither source_profile nor web_identity_token_file");
-  auto keys = keys_of(read_aws_profile(context.environment, source));
-  if (!keys) return broken(fmt::format("its source_profile {} has no keys", quote(source)));
-  Said said = checked(context, std::move(*keys));
-  if (!said.found) return said;
-  try {
-    Sts sts{context.http, context.clock, context.environment, region};
-    return sts.assume_role(*said.found, role);
-  } catch (const Error& error) {
-    return broken(error.what());
-  }
-}
-
-Said from_profile(const AwsContext& context, const std::string& region) {
-  AwsProfile profile;
-  try {
-    profile = read_aws_profile(context.environment);
-  } catch (const Error& error) {
-    return broken(error.what());
-  }
-  if (!profile.has_credentials && !profile.has_config) {
-    std::string why = fmt::format("profile {} is neither in {} nor in {}", quote(profile.name),
-                                  profile.credentials_path, profile.config_path);
-    return profile.is_named ? broken(why) : nothing(why);
-  }
-  std::string name = fmt::format("profile {}", quote(profile.name));
-  if (!profile.value("role_arn").empty()) return by_role(context, profile, region);
-  if (auto keys = keys_of(profile)) {
-    if (keys->secret_key.empty())
-      return broken(name + " has aws_access_key_id, and no aws_secret_access_key");
-    return checked(context, std::move(*keys));
-  }
-  for (const char* key : {"credential_process", "sso_session", "sso_start_url"})
-    if (!profile.value(key).empty())
-      return broken(
-          fmt::format("{} has {}, which only the AWS CLI knows: run 'eval \"$(aws configure "
-                      "export-credentials --format env)\"' first",
-                      name, key));
-  return nothing(name + " has no aws_access_key_id");
-}
-
-AwsCredentials parse_metadata(const std::string& body, const std::string& source) {
-  Json json = Json::parse(body, kMaxAnswerBytes);
-  AwsCredentials credentials{json.get_string("AccessKeyId"), json.get_string("SecretAccessKey"),
-                             json.get_string("Token"), source};
-  if (credentials.access_key.empty() || credentials.secret_key.empty())
-    fail(ErrorCode::kInvalid, "no keys in the answer");
-  return credentials;
-}
-
-bool is_loopback(const std::string& host) {
-  in_addr address{};
-  return inet_pton(AF_INET, host.c_str(), &address) == 1 && (ntohl(address.s_addr) >> 24) == 127;
-}
-
-// A container's credentials are fetched without encryption from hosts alone that lie on this machine or in
-// its container service; from anywhere else over TLS.
-bool is_allowed_host(const http::Url& url) {
-  return url.scheme == "https" || url.host == "localhost" || is_loopback(url.host) || url.host == "::1" ||
-         url.host == "169.254.170.2" || url.host == "169.254.170.23" || url.host == "fd00:ec2::23";
 }
 
 Said from_container(const AwsContext& context) {
@@ -230,7 +178,9 @@ Said from_instance(const AwsContext& context) {
   }
 }
 
-}  // namespace
+bool is_expiring(const AwsCredentials& credentials, const Clock& clock) {
+  return credentials.expires_s != 0 && credentials.expires_s - clock.now_s() < kRenewBefore_s;
+}
 
 CredentialSearch search_credentials(const AwsContext& context, const std::string& region) {
   CredentialSearch search;
@@ -246,6 +196,7 @@ AwsCredentials require_credentials(const AwsContext& context, const std::string&
   CredentialSearch search = search_credentials(context, region);
   if (search.found) return std::move(*search.found);
   const std::string tried = search.told("no AWS credentials:");
+  if (!search.run.empty()) fail_invalid_credentials(tried, search.run);
   fail_invalid_credentials(tried);
 }
 

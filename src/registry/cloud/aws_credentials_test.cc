@@ -2,12 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "base/error.h"
 #include "base/strings.h"
-#include "base/temp_dir.h"
-#include "http/server_test.h"
+#include "registry/cloud/aws_machine_test.h"
 #include "registry/cloud/cloud_credentials.h"
 
 namespace corten::registry::cloud {
@@ -17,44 +14,6 @@ using http::answer;
 
 constexpr const char* kId = "AKIAIOSFODNN7EXAMPLE";
 constexpr const char* kSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-
-// A machine of its own: no variable but those of the test, no metadata service.
-class Machine {
- public:
-  Machine() {
-    set("AWS_CONFIG_FILE", dir_.path() + "/config");
-    set("AWS_SHARED_CREDENTIALS_FILE", dir_.path() + "/credentials");
-    set("AWS_EC2_METADATA_DISABLED", "true");
-  }
-  void set(const std::string& name, const std::string& value) { variables_[name] = value; }
-  std::string file(const std::string& name, const std::string& text) {
-    std::ofstream(dir_.path() + "/" + name) << text;
-    return dir_.path() + "/" + name;
-  }
-  AwsContext context() {
-    return {client_, clock_, [this](const std::string& name) {
-              auto at = variables_.find(name);
-              return at == variables_.end() ? std::string() : at->second;
-            }};
-  }
-  CredentialSearch search() { return search_credentials(context(), "eu-west-1"); }
-  // What is said of that source.
-  std::string why(const std::string& name) {
-    for (const TriedSource& source : search().tried)
-      if (source.name == name) return source.why;
-    return "(nothing)";
-  }
-
- private:
-  TempDir dir_ = TempDir::for_test();
-  http::Client client_{http::quick()};
-  FakeClock clock_{int64_t{1'700'000'000} * 1'000'000'000};
-  std::map<std::string, std::string> variables_;
-};
-
-bool has(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
 
 TEST(AwsCredentials, NoneListsEverySourceAndEndsWithWhatToRun) {
   Machine machine;
@@ -105,53 +64,6 @@ TEST(AwsCredentials, BrokenVariablesEndTheSearchAndAreNotShown) {
   machine.set("AWS_SECRET_ACCESS_KEY", "a\r\nX-Evil: 1");
   EXPECT_FALSE(machine.search().found);
   EXPECT_FALSE(has(machine.why("environment"), "Evil"));
-}
-
-TEST(AwsCredentials, ProfilesOfBothFiles) {
-  Machine machine;
-  machine.file("credentials",
-               fmt::format("[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n", kId, kSecret));
-  machine.file("config",
-               "[profile dev]\naws_access_key_id = AKIADEVDEVDEVDEVDEV1\naws_secret_access_key = d\n"
-               "[profile sso]\nsso_session = s\n[profile empty]\nregion = x\n");
-  EXPECT_EQ(machine.search().found->access_key, kId);
-  machine.set("AWS_PROFILE", "dev");
-  EXPECT_EQ(machine.search().found->access_key, "AKIADEVDEVDEVDEVDEV1");
-  machine.set("AWS_PROFILE", "gone");
-  EXPECT_FALSE(machine.search().found);
-  EXPECT_TRUE(has(machine.why("profile"), "\"gone\" is neither in"));
-  machine.set("AWS_PROFILE", "sso");
-  EXPECT_TRUE(has(machine.why("profile"), "aws configure export-credentials"));
-  machine.set("AWS_PROFILE", "empty");
-  EXPECT_TRUE(has(machine.why("profile"), "no aws_access_key_id"));
-}
-
-TEST(AwsCredentials, ARoleWithASourceProfile) {
-  std::string seen;
-  http::Server sts([&](const std::string& request) {
-    seen = request;
-    return answer("200 OK",
-                  "<R><Credentials><AccessKeyId>ASIAROLEROLEROLEROLE</AccessKeyId><SecretAccessKey>r&amp;s"
-                  "</SecretAccessKey><SessionToken>t</SessionToken></Credentials></R>");
-  });
-  Machine machine;
-  machine.set("AWS_ENDPOINT_URL_STS", sts.url(""));
-  machine.file("credentials",
-               fmt::format("[keys]\naws_access_key_id = {}\naws_secret_access_key = {}\n", kId, kSecret));
-  machine.file(
-      "config",
-      "[default]\nrole_arn = arn:aws:iam::123456789012:role/push\nsource_profile = keys\nexternal_id = x\n");
-  auto found = machine.search().found;
-  ASSERT_TRUE(found) << machine.why("profile");
-  EXPECT_EQ(found->access_key, "ASIAROLEROLEROLEROLE");
-  EXPECT_EQ(found->secret_key, "r&s");
-  EXPECT_TRUE(
-      has(seen,
-          "Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fpush"
-          "&RoleSessionName=corten&ExternalId=x"));
-  EXPECT_TRUE(has(
-      seen,
-      "Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20231114/eu-west-1/sts/aws4_request"));
 }
 
 TEST(AwsCredentials, AWebIdentityIsNotSigned) {

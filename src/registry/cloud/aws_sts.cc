@@ -13,7 +13,8 @@ namespace {
 
 AwsCredentials credentials_in(const std::string& xml, const std::string& source) {
   AwsCredentials credentials{xml_text(xml, "AccessKeyId"), xml_text(xml, "SecretAccessKey"),
-                             xml_text(xml, "SessionToken"), source};
+                             xml_text(xml, "SessionToken"), source,
+                             parse_rfc3339(xml_text(xml, "Expiration")).value_or(0)};
   if (credentials.access_key.empty() || credentials.secret_key.empty())
     fail(ErrorCode::kFailed, "STS gave no credentials");
   return credentials;
@@ -21,9 +22,9 @@ AwsCredentials credentials_in(const std::string& xml, const std::string& source)
 
 }  // namespace
 
-void fail_invalid_credentials(const std::string& why) {
+void fail_invalid_credentials(const std::string& why, const std::string& run) {
   throw Error(ErrorCode::kPermission, why + "\nAWS CLI is not configured or credentials are invalid")
-      .with_hint("Please run: aws configure");
+      .with_hint("Please run: " + run);
 }
 
 bool is_about_credentials(std::string_view error_type) {

@@ -35,8 +35,8 @@ struct Sts {
                    const AwsCredentials* credentials) const;
 };
 
-// The words that system 2's people know, with what the service said before them.
-[[noreturn]] void fail_invalid_credentials(const std::string& why);
+// The words that system 2's people know, with what the service said before them; ends with what to run.
+[[noreturn]] void fail_invalid_credentials(const std::string& why, const std::string& run = "aws configure");
 // Whether a service's error says that the keys themselves are bad.
 bool is_about_credentials(std::string_view error_type);
 

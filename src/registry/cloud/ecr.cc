@@ -59,9 +59,18 @@ void sleep_ms(int ms) {
 
 Ecr::Ecr(AwsContext context, AwsCredentials credentials, std::string region, std::string account)
     : context_(std::move(context)),
-      credentials_(std::move(credentials)),
+      held_(std::make_unique<Held>()),
       region_(std::move(region)),
-      account_(std::move(account)) {}
+      account_(std::move(account)) {
+  held_->credentials = std::move(credentials);
+}
+
+AwsCredentials Ecr::credentials() const {
+  std::lock_guard lock(held_->mutex);
+  if (is_expiring(held_->credentials, context_.clock))
+    held_->credentials = require_credentials(context_, region_);
+  return held_->credentials;
+}
 
 std::optional<Json> Ecr::call_unless(const std::string& operation, const Json& input,
                                      std::string_view error_type) const {
@@ -77,8 +86,9 @@ std::optional<Json> Ecr::call_unless(const std::string& operation, const Json& i
                       {"Content-Type", "application/x-amz-json-1.1"},
                       {"X-Amz-Target", std::string(kTarget) + operation}};
     // Signed anew for each attempt: a signature lives for minutes.
+    const AwsCredentials credentials = this->credentials();
     http::Fields fields =
-        sign_request(std::move(to_sign), credentials_, {region_, "ecr", context_.clock.now_s()});
+        sign_request(std::move(to_sign), credentials, {region_, "ecr", context_.clock.now_s()});
     std::erase_if(fields, [](const auto& field) { return field.first == "Host"; });
     Answer answer =
         ask(context_.http,
@@ -92,7 +102,7 @@ std::optional<Json> Ecr::call_unless(const std::string& operation, const Json& i
     std::string words = error.type.empty() ? refusal(answer) : error.type + ": " + error.message;
     std::string why = fmt::format("ECR {} in {}: {}", operation, region_, words);
     if (is_about_credentials(error.type))
-      fail_invalid_credentials(fmt::format("{} (credentials of {})", why, credentials_.source));
+      fail_invalid_credentials(fmt::format("{} (credentials of {})", why, credentials.source));
     throw Error(code_of(error, answer.status), why);
   });
   return value;
@@ -100,6 +110,14 @@ std::optional<Json> Ecr::call_unless(const std::string& operation, const Json& i
 
 Json Ecr::call(const std::string& operation, const Json& input) const {
   return *call_unless(operation, input, {});
+}
+
+std::optional<int64_t> epoch_seconds(const Json* time) {
+  constexpr double kYear10000 = 253'402'300'800;
+  if (!time || !time->is_number()) return std::nullopt;
+  const double seconds = time->as_double();
+  if (!(seconds >= 0 && seconds < kYear10000)) return std::nullopt;
+  return static_cast<int64_t>(seconds);
 }
 
 EcrLogin ecr_login(const Ecr& ecr) {
@@ -112,8 +130,7 @@ EcrLogin ecr_login(const Ecr& ecr) {
   size_t colon = decoded ? decoded->find(':') : std::string::npos;
   if (colon == std::string::npos) fail(ErrorCode::kFailed, "ECR GetAuthorizationToken: a malformed token");
   EcrLogin login{.user = decoded->substr(0, colon), .password = decoded->substr(colon + 1)};
-  if (const Json* expires = first.find("expiresAt"); expires && expires->is_number())
-    login.expires_s = static_cast<int64_t>(expires->as_double());
+  login.expires_s = epoch_seconds(first.find("expiresAt")).value_or(0);
   std::string endpoint = first.get_string("proxyEndpoint");
   login.host = endpoint.substr(endpoint.find("://") == std::string::npos ? 0 : endpoint.find("://") + 3);
   while (login.host.ends_with('/')) login.host.pop_back();

@@ -1,6 +1,8 @@
 // Amazon ECR's own operations: JSON 1.1 over POST, signed (botocore data/ecr/2015-09-21).
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,7 +12,8 @@
 
 namespace corten::registry::cloud {
 
-// One account's registry in one region. Thread-safe.
+// One account's registry in one region, asked with credentials that are looked for anew when they expire.
+// Thread-safe.
 class Ecr {
  public:
   // `account` "": the caller's own.
@@ -26,13 +29,22 @@ class Ecr {
   const std::string& region() const { return region_; }
   const std::string& account() const { return account_; }
   const AwsContext& context() const { return context_; }
-  const AwsCredentials& credentials() const { return credentials_; }
 
  private:
+  struct Held {
+    std::mutex mutex;
+    AwsCredentials credentials;
+  };
+  AwsCredentials credentials() const;
+
   AwsContext context_;
-  AwsCredentials credentials_;
+  std::unique_ptr<Held> held_;
   std::string region_, account_;
 };
+
+// Seconds since 1970 as ECR writes a time, a number with a fraction; nothing for what is none, or lies
+// farther off than a date can be written.
+std::optional<int64_t> epoch_seconds(const Json* time);
 
 // What a registry takes as Basic authentication for twelve hours.
 struct EcrLogin {

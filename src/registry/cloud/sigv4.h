@@ -17,6 +17,7 @@ struct AwsCredentials {
   std::string access_key, secret_key;
   std::string session_token;  // "" for the keys of a user
   std::string source;         // where they come from, for people: "the environment"
+  int64_t expires_s = 0;      // since 1970; 0: never, as far as was said
 };
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;

@@ -13,12 +13,13 @@ namespace corten::registry::cloud {
 struct NoCredentials {
   std::string why;
   bool is_final = false;
+  std::string run = {};  // the command that mends it, where one is known
 };
 inline NoCredentials nothing(std::string why) {
   return {std::move(why), false};
 }
-inline NoCredentials broken(std::string why) {
-  return {std::move(why), true};
+inline NoCredentials broken(std::string why, std::string run = {}) {
+  return {std::move(why), true, std::move(run)};
 }
 
 template <class Found>
@@ -37,6 +38,7 @@ template <class Found>
 struct SourceSearch {
   std::optional<Found> found;
   std::vector<TriedSource> tried;  // that gave nothing
+  std::string run;                 // what mends the one that ended the search
 
   // True when the search is over.
   bool take(const char* name, SourceAnswer<Found> answer) {
@@ -44,6 +46,7 @@ struct SourceSearch {
       found = std::move(answer.found);
     else
       tried.push_back({name, answer.reason.why});
+    if (!answer.reason.run.empty()) run = answer.reason.run;
     return found || answer.reason.is_final;
   }
   // What was tried, a line each.
