@@ -192,7 +192,7 @@ TEST_F(BuiltCase, AChangedCommandIsAMiss) {
   EXPECT_EQ(misses_when("Dockerfile", "\"/m/tool\"", "\"/m/tool\",\"\"").size(), 1u);
 }
 TEST_F(BuiltCase, AnotherModeIsAMiss) {
-  EXPECT_EQ(misses_when("Dockerfile", "--chmod=600", "--chmod=644").size(), 2u);
+  EXPECT_EQ(misses_when("Dockerfile", "--chmod=705", "--chmod=644").size(), 2u);
 }
 TEST_F(BuiltCase, AnotherOwnerIsAMiss) {
   EXPECT_EQ(misses_when("Dockerfile", "--chown=7:8", "--chown=7:9").size(), 3u);
