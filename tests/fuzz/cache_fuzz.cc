@@ -1,8 +1,10 @@
 // What may come from a cache that others write, and what says where caches are.
+#include <algorithm>
 #include <set>
 
 #include "base/path.h"
 #include "base/strings.h"
+#include "cache/buildkit_records.h"
 #include "cache/chunker.h"
 #include "cache/index.h"
 #include "cache/mount_recipe.h"
@@ -85,6 +87,50 @@ FUZZ_TARGET(
     if (auto contents = read_inline_cache(manifest, input))
       for (const auto& [key, entry] : contents->entries)
         REQUIRE(entry.is_inline() && entry.blobs.size() == 1);
+  });
+}
+
+namespace {
+
+const std::string kDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+std::string buildkit_config() {
+  return R"({"layers":[{"blob":")" + kDigest + R"(","parent":-1},{"blob":")" + kDigest +
+         R"("}],"records":[{"digest":")" + kDigest +
+         R"("},{"layers":[{"layer":1,"createdAt":"x"}],"digest":")" + kDigest +
+         R"(","inputs":[[{"selector":"s","link":0},{"link":1}]]},{"chains":[{"layers":[1,0]}],"digest":")" +
+         kDigest + R"("}]})";
+}
+
+void check_buildkit(const BuildkitRecords& records) {
+  for (size_t i = 0; i < records.records().size(); i++) {
+    const BuildkitRecord& record = records.records()[i];
+    for (const auto& input : record.inputs)
+      for (const auto& link : input) REQUIRE(link.record < records.records().size());
+    for (const auto& stack : record.results)
+      for (const size_t layer : stack) REQUIRE(layer < records.layers().size());
+    const auto& alike = records.with(record.digest);
+    REQUIRE(std::find(alike.begin(), alike.end(), i) != alike.end());
+  }
+}
+
+}  // namespace
+
+// BuildKit's list of records: whatever is read leads nowhere but into itself.
+FUZZ_TARGET(buildkit_records, buildkit_config(), R"({"records":[]})") {
+  oci::Descriptor blob = oci::describe("application/vnd.oci.image.layer.v1.tar+gzip", "");
+  blob.annotations["containerd.io/uncompressed"] = kDigest;
+  tolerate({ErrorCode::kInvalid}, [&] { check_buildkit(BuildkitRecords::parse(input, {blob})); });
+}
+
+// The same in an image's config.
+FUZZ_TARGET(
+    buildkit_inline,
+    R"({"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]},"moby.buildkit.cache.v0":"W3sibGF5ZXJzIjpbeyJsYXllciI6MH1dLCJkaWdlc3QiOiJzaGEyNTY6ZTNiMGM0NDI5OGZjMWMxNDlhZmJmNGM4OTk2ZmI5MjQyN2FlNDFlNDY0OWI5MzRjYTQ5NTk5MWI3ODUyYjg1NSJ9XQ=="})") {
+  oci::Manifest manifest;
+  manifest.layers.push_back(oci::describe("application/vnd.oci.image.layer.v1.tar+gzip", "blob"));
+  tolerate({ErrorCode::kInvalid, ErrorCode::kUnsupported}, [&] {
+    if (auto records = BuildkitRecords::parse_inline(manifest, input)) check_buildkit(*records);
   });
 }
 
