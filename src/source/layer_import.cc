@@ -272,7 +272,8 @@ BlobFetch fetch_from_files(std::function<UniqueFd(const oci::Descriptor&)> open)
 }
 
 store::Rootfs import_layers(const std::vector<oci::Descriptor>& blobs, const std::vector<DiffId>& diff_ids,
-                            unsigned fetches, const BlobFetch& fetch, store::Store& store) {
+                            unsigned fetches, const BlobFetch& fetch, store::Store& store,
+                            store::Rootfs below) {
   TraceSpan span("import layers");
   std::vector<std::optional<store::LayerRef>> known;
   Import import(fetches, fetch, store);
@@ -280,7 +281,7 @@ store::Rootfs import_layers(const std::vector<oci::Descriptor>& blobs, const std
     known.push_back(imported_layer(blobs[i], diff_ids[i], store));
     if (!known[i]) import.begin(blobs[i]);
   }
-  store::Rootfs rootfs;
+  store::Rootfs& rootfs = below;
   for (size_t i = 0; i < blobs.size(); i++)
     rootfs.push_back(known[i] ? *known[i] : import.finish(blobs[i], diff_ids[i], rootfs));
   return rootfs;

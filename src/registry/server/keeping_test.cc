@@ -5,6 +5,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include <atomic>
+#include <thread>
+
 #include "base/json.h"
 #include "registry/server/access_log.h"
 #include "registry/server/htpasswd.h"
@@ -217,6 +220,65 @@ TEST_F(ServerTest, TheSizeIsLimited) {
   EXPECT_EQ(ask("POST", "/v2/a/blobs/uploads/?digest=" + sha256_text(more), more).status, 413u);
   EXPECT_NE(ask("GET", "/metrics").body.find("corten_registry_used_bytes 700000"), std::string::npos)
       << ask("GET", "/metrics").body;
+}
+
+// Several may be about to end an upload; its bytes are given back once.
+TEST_F(ServerTest, AnUploadEndsOnce) {
+  options_.service.max_bytes = 1'000'000;
+  const std::string bytes(600'000, 'a');
+  const auto patched = [&] {
+    const std::string location = begin_upload("a");
+    EXPECT_EQ(ask("PATCH", location, bytes).status, 202u);
+    return location;
+  };
+  // The server has found the upload, and waits for the request's end.
+  const auto about_to_cancel = [&](const std::string& location) {
+    RawClient client = this->client();
+    client.send("DELETE " + location +
+                " HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n");
+    EXPECT_EQ(client.receive().status, 100u);
+    return client;
+  };
+  const auto used = [&](const std::string& wanted) {
+    const std::string body = ask("GET", "/metrics").body;
+    EXPECT_NE(body.find("corten_registry_used_bytes " + wanted + "\n"), std::string::npos) << body;
+  };
+  {
+    const std::string location = patched();
+    RawClient one = about_to_cancel(location), other = about_to_cancel(location);
+    one.send("x");
+    EXPECT_EQ(one.receive().status, 204u);
+    other.send("x");
+    EXPECT_EQ(other.receive().status, 404u);
+    used("0");
+  }
+  const std::string location = patched();
+  RawClient late = about_to_cancel(location);
+  EXPECT_EQ(ask("PUT", location + "?digest=" + sha256_text(bytes)).status, 201u);
+  late.send("x");
+  EXPECT_EQ(late.receive().status, 404u);
+  used("600000");
+  EXPECT_EQ(ask("GET", "/v2/a/blobs/" + sha256_text(bytes)).body, bytes);
+}
+
+TEST_F(ServerTest, AManifestIsRemovedOnce) {
+  options_.service.max_bytes = 1'000'000;
+  const std::string manifest = push_image("a", "v1"), target = "/v2/a/manifests/" + sha256_text(manifest);
+  std::string used;
+  for (int round = 0; round < 5; round++) {
+    EXPECT_EQ(put_manifest("a", "v1", manifest).status, 201u);
+    std::atomic<int> removed = 0;
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 8; i++)
+      clients.emplace_back([&] { removed += client().ask("DELETE", target).status == 202; });
+    for (std::thread& one : clients) one.join();
+    EXPECT_EQ(removed, 1) << "more would give its bytes back more than once";
+    const std::string metrics = ask("GET", "/metrics").body;
+    const std::string line = metrics.substr(metrics.find("corten_registry_used_bytes "), 40);
+    const std::string now = line.substr(0, line.find('\n'));
+    if (round > 0) EXPECT_EQ(now, used);
+    used = now;
+  }
 }
 
 void make_old(const std::string& path) {
