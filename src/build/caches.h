@@ -1,10 +1,13 @@
 // Caches that came from elsewhere, as the solver sees them: layers for keys, and what goes back to them. The
 // room `cache` implements this; a build without such caches has none.
 #pragma once
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "build/plan.h"
 #include "source/base_image.h"
 #include "store/owners.h"
 #include "store/store.h"
@@ -15,10 +18,15 @@ namespace corten::build {
 class Caches {
  public:
   virtual ~Caches() = default;
+  // For caches whose keys are not ours: what will be solved. `files` gives those of a step that is done, and
+  // of a context; it may throw what reading them throws. All of it is borrowed until end().
+  using FilesOf = std::function<std::shared_ptr<const store::Tree>(const TreeRef&)>;
+  virtual void begin(const Plan& plan, const Request& request, FilesOf files) = 0;
+  virtual void end() = 0;
   // What a step with this key gave elsewhere. It stands in the store then, its layer perhaps absent
   // (store::Layers). One that was lost in this build is not found again.
-  // `below`: what the step stands on.
-  virtual std::optional<store::Action> find(const Digest& key, const store::Rootfs& below) = 0;
+  // `below`: what the step stands on. `step`: which one of the plan it is, all of whose inputs are done.
+  virtual std::optional<store::Action> find(const Digest& key, const store::Rootfs& below, StepId step) = 0;
   // The layers of an image that lies in a registry, without its bytes.
   virtual std::optional<store::Rootfs> base(const source::BaseImage& image) = 0;
   // A cache mount as it was elsewhere, for a store that does not have it: makes `data` and `seen` in the

@@ -55,7 +55,8 @@ int64_t exported_time(const StageRootfs& rootfs, size_t index) {
 }
 
 int64_t exported_time(const StageLayer& layer, bool is_below_a_run) {
-  if (layer.is_base || layer.is_run) return layer.ref.time;
+  // Time 0: read from somebody else's tar, which says all times.
+  if (layer.is_base || layer.is_run || layer.ref.time == 0) return layer.ref.time;
   if (layer.is_link) return kScratchTime;
   if (is_below_a_run) return layer.ref.time;
   const auto& bytes = layer.ref.id.bytes();

@@ -245,6 +245,8 @@ void Lowering::begin_stage(StageInProgress& s) {
     s.plan.has_run = false;
     s.here = base.result;
     s.environment = environments_[*parent];
+    for (const std::string& entry : s.plan.config.config.env)
+      s.environment.touch(entry.substr(0, entry.find('=')));
     return;
   }
   if (sources_.has_named(from.image)) {

@@ -197,9 +197,10 @@ MountUse Lowering::mount_use(StageInProgress& s, const dockerfile::Word& csv) {
     use.from = {TreeRef::Kind::kContext, kNoStep, ""};
   if (mount.type == MountType::kCache) {
     std::string id = mount.id.empty() ? clean_path(mount.target) : mount.id;
+    use.buildkit_id = "/" + id;
     if (auto space = request_.build_args.find("BUILDKIT_CACHE_MOUNT_NS");
         space != request_.build_args.end() && !space->second.empty())
-      id = space->second + "/" + id;
+      id = space->second + "/" + id, use.buildkit_id = id;
     use.cache_id = id;
     // The same id with another owner, mode or content to start from is another cache, as with BuildKit.
     if (mount.uid || mount.gid || mount.mode)
@@ -272,6 +273,7 @@ void Lowering::run_instruction(StageInProgress& s, const dockerfile::Run& run) {
   StageEnvironment seen = s.environment;
   if (!seen.get("PATH")) seen.set("PATH", std::string(kDefaultPath));
   step.key_environment = seen.list();
+  step.environment_order = seen.order();
   for (const std::string& entry : step.key_environment) budget_.take(2 * entry.size());
   for (const auto& [name, value] : request_.proxies) {
     seen.set(to_upper(name), value);

@@ -60,7 +60,8 @@ struct CopyStep {
 struct MountUse {
   dockerfile::Mount mount;
   TreeRef from;
-  std::string cache_id;  // of a cache mount, its namespace included
+  std::string cache_id;     // of a cache mount, its namespace included
+  std::string buildkit_id;  // as BuildKit would have it
   bool operator==(const MountUse&) const = default;
 };
 
@@ -69,6 +70,7 @@ struct RunStep {
   std::vector<std::string>
       environment;  // as the step sees it, without proxies and without our SOURCE_DATE_EPOCH
   std::vector<std::string> key_environment;  // what of it is in the key (undeclared proxies are not)
+  std::vector<size_t> environment_order;     // places in it, by when they were set last
   bool has_source_date_epoch = false;        // the user's own is in `environment`
   std::string user;
   RootfsPath directory;

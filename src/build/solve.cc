@@ -34,6 +34,23 @@ namespace {
 constexpr unsigned kThreadsPerSlot = 4;
 constexpr size_t kShortDigest = 16;
 
+// Caches that know the plan while it is solved.
+class CachesInUse {
+ public:
+  CachesInUse(Caches* caches, const Plan& plan, const Request& request, Caches::FilesOf files)
+      : caches_(caches) {
+    if (caches_) caches_->begin(plan, request, std::move(files));
+  }
+  ~CachesInUse() {
+    if (caches_) caches_->end();
+  }
+  CachesInUse(const CachesInUse&) = delete;
+  CachesInUse& operator=(const CachesInUse&) = delete;
+
+ private:
+  Caches* caches_;
+};
+
 class Solver : public Inputs {
  public:
   Solver(Plan plan, Sources& sources, Executor& executor, Events& events)
@@ -68,6 +85,9 @@ class Solver : public Inputs {
       RemoteFetches fetches(result_.plan, sources_);
       StepWork work(sources_, executor_, events_, fetches, *this);
       work_ = &work;
+      // The threads end before what the caches borrow does.
+      const CachesInUse in_use(executor_.caches, result_.plan, executor_.request,
+                               [&work](const TreeRef& ref) { return work.tree_of(ref); });
       ThreadPool pool(kThreadsPerSlot * steps_at_once(executor_.request.threads));
       pool_ = &pool;
       // Each pass that ends with a loss has forgotten a layer for good, so there is a last one.
@@ -280,7 +300,7 @@ class Solver : public Inputs {
     const bool is_done = told_[index(step.id)].end == StepState::kDone && made_in_this_build(step.id, key);
     if (step.no_cache && !is_done) return std::nullopt;
     auto action = executor_.store.find_action(key);
-    if (!action && executor_.caches) action = executor_.caches->find(key, below.refs());
+    if (!action && executor_.caches) action = executor_.caches->find(key, below.refs(), step.id);
     return action ? std::optional(action->layer) : std::nullopt;
   }
 

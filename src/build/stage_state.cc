@@ -1,6 +1,7 @@
 #include "build/stage_state.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/strings.h"
 
@@ -19,10 +20,24 @@ std::optional<std::string> StageEnvironment::get(std::string_view name) const {
 
 void StageEnvironment::set(const std::string& name, const std::string& value) {
   auto [place, is_new] = places_.emplace(name, values_.size());
-  if (is_new)
+  if (is_new) {
     values_.emplace_back(name, value);
-  else
+    turns_.push_back(0);
+  } else {
     values_[place->second].second = value;
+  }
+  turns_[place->second] = next_turn_++;
+}
+
+void StageEnvironment::touch(std::string_view name) {
+  if (auto found = places_.find(name); found != places_.end()) turns_[found->second] = next_turn_++;
+}
+
+std::vector<size_t> StageEnvironment::order() const {
+  std::vector<size_t> places(values_.size());
+  std::iota(places.begin(), places.end(), size_t{0});
+  std::sort(places.begin(), places.end(), [&](size_t a, size_t b) { return turns_[a] < turns_[b]; });
+  return places;
 }
 
 void StageEnvironment::declare_arg(const std::string& name, const std::optional<std::string>& value) {

@@ -29,12 +29,18 @@ class StageEnvironment : public dockerfile::Environment {
 
   // "NAME=value" in the order in which names came up.
   std::vector<std::string> list() const;
+  // The places of that list in the order in which values were set last, as BuildKit has variables.
+  std::vector<size_t> order() const;
+  // As if it was set again to what it is.
+  void touch(std::string_view name);
   // History's prefix of a RUN: {"A=1", "UNSET="}.
   std::vector<std::string> args() const;
 
  private:
   std::vector<std::pair<std::string, std::string>> values_;
   std::map<std::string, size_t, std::less<>> places_;  // in values_
+  std::vector<size_t> turns_;                          // of values_: when each was set
+  size_t next_turn_ = 0;
   std::vector<std::string> args_;
   std::set<std::string, std::less<>> declared_;
 };

@@ -44,6 +44,8 @@ class StepWork {
 
   // Reads what the key needs. Not for FROM, which is done when its image is known. Thread-safe.
   PreparedStep prepare(const Step& step) const;
+  // The files that are meant, of a step that is done.
+  std::shared_ptr<const store::Tree> tree_of(const TreeRef& ref) const;
   // Steps whose layers are likely to be much alike: this one in later builds of the same thing.
   Digest family(const Step& step) const;
 
@@ -51,7 +53,6 @@ class StepWork {
   PreparedStep prepare_copy(const Step& step, const CopyStep& copy) const;           // copy_work.cc
   PreparedStep prepare_workdir(const Step& step, const WorkdirStep& workdir) const;  // copy_work.cc
   PreparedStep prepare_run(const Step& step, const RunStep& run) const;              // run_work.cc
-  std::shared_ptr<const store::Tree> tree_of(const TreeRef& ref) const;
   std::string shown_place(const TreeRef& ref) const;  // "context", "stage build", "image debian:12"
   Json secret_digests(const RunStep& run) const;
   store::Manifest with_clock_times(store::Manifest manifest) const;

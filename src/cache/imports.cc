@@ -1,17 +1,13 @@
 #include "cache/imports.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <fmt/core.h>
 
-#include "archive/compression.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "base/temp_dir.h"
 #include "base/trace.h"
-#include "base/unique_fd.h"
+#include "cache/buildkit_lookup.h"
+#include "cache/fetched_blob.h"
 #include "store/layer_tar.h"
 
 namespace corten::cache {
@@ -20,30 +16,6 @@ namespace {
 
 constexpr size_t kMaxPackedManifest = 256 << 20;  // of a layer, compressed
 constexpr size_t kMaxManifest = size_t{1} << 30;  // and expanded
-constexpr uint64_t kMaxLayerBytes = uint64_t{1} << 40;
-
-// A layer's blob, fetched into a file that goes away, and the tar in it.
-class FetchedBlob {
- public:
-  FetchedBlob(Place& place, const oci::Descriptor& blob, store::Store& store)
-      : directory_(store.temporary("layer-")),
-        file_(open_file(path(), O_RDWR | O_CREAT | O_EXCL, 0644)),
-        bytes_(file_.get(), path()) {
-    place.fetch_blob(blob, file_.get());
-    if (lseek(file_.get(), 0, SEEK_SET) != 0) fail_errno("seek {}", path());
-    plain_ = archive::open_decompressor(bytes_);
-    tar_.emplace(*plain_, kMaxLayerBytes, "layer blob " + blob.digest.to_string());
-  }
-  std::string path() const { return directory_ / "blob"; }
-  archive::ByteSource& tar() { return *tar_; }
-
- private:
-  TempDir directory_;
-  UniqueFd file_;
-  archive::FdSource bytes_;
-  std::unique_ptr<archive::ByteSource> plain_;
-  std::optional<archive::LimitedSource> tar_;
-};
 
 // A tar read as the layer that it is on those below, with its digest and size. Contents are in the store
 // then.
@@ -69,8 +41,15 @@ Imports::Imports(store::Store& store, std::vector<std::shared_ptr<Place>> places
       std::string error;
       try {
         TraceSpan span("read a cache's index");
-        source.read = Index::read(*source.place);
-        if (!source.read) error = "there is no such cache yet";
+        if (const auto manifest = source.place->manifest()) {
+          std::optional<std::string> image_config;
+          if (auto buildkit = read_buildkit_records(*source.place, *manifest, image_config))
+            source.buildkit = std::move(*buildkit);
+          else
+            source.read = Index::of(*source.place, *manifest, image_config);
+        } else {
+          error = "there is no such cache yet";
+        }
       } catch (const std::exception& e) {
         error = e.what();
       }
@@ -98,16 +77,21 @@ void Imports::failed(Place& place, const std::string& what) {
   if (watch_.warn) watch_.warn(fmt::format("cache {}: {}; building without it", place.name(), what));
 }
 
-Index* Imports::index_of(Source& source) {
+bool Imports::wait_for(Source& source) {
   constexpr auto kLook = std::chrono::milliseconds(50);
   while (source.index.wait_for(kLook) != std::future_status::ready) {
     watch_.cancellation.check();
-    if (source.is_given_up) return nullptr;
+    if (source.is_given_up) return false;
     if (monotonic_ns() - source.began_ns < int64_t{watch_.patience_ms} * 1'000'000) continue;
     if (!source.is_given_up.exchange(true))
       failed(*source.place, fmt::format("no answer in {} s", watch_.patience_ms / 1000));
-    return nullptr;
+    return false;
   }
+  return true;
+}
+
+Index* Imports::index_of(Source& source) {
+  if (!wait_for(source)) return nullptr;
   std::optional<Index>* index = source.index.get();
   return *index ? &**index : nullptr;
 }
@@ -175,6 +159,9 @@ std::optional<store::Action> Imports::take(Source& source, const Entry& entry, c
       .record = Json::object({{"step", entry.step}, {"cache", source.place->name()}}).dump()};
   store_.record_action(action);
   const bool is_absent = layers.is_absent(entry.layer.id);
+  // One that came from BuildKit is proved as a base's is.
+  for (const LayerBlobRecord& record : entry.blobs)
+    if (record.format == "as-pulled") note_base(entry.layer.id, below);
   std::lock_guard lock(mutex_);
   given_.insert(entry.layer.id);
   for (const LayerBlobRecord& record : entry.blobs)

@@ -13,11 +13,15 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "build/caches.h"
+#include "cache/buildkit_records.h"
 #include "cache/index.h"
 #include "cache/place.h"
 #include "store/store.h"
 
 namespace corten::cache {
+
+class BuildkitLookup;
 
 // Told once a cache: how its index was read, and what went wrong. From any thread.
 struct ImportWatch {
@@ -39,6 +43,11 @@ class Imports {
   // itself resolved it; a cache cannot send us anywhere else.
   std::optional<store::Action> find(const Digest& key, const store::Rootfs& below = {},
                                     const std::string& base = {});
+  // The same of caches whose keys are not ours, between begin() and end() (build::Caches).
+  std::optional<store::Action> find_foreign(const Digest& key, const store::Rootfs& below,
+                                            build::StepId step);
+  void begin(const build::Plan& plan, const build::Request& request, build::Caches::FilesOf files);
+  void end();
   struct Mount {
     Place* place;
     MountState entry;
@@ -68,6 +77,7 @@ class Imports {
   struct Source {
     std::shared_ptr<Place> place;
     std::optional<Index> read;
+    std::vector<BuildkitRecords> buildkit;  // instead
     bool is_told = false;
     std::atomic<bool> is_given_up = false;
     int64_t began_ns = 0;
@@ -75,9 +85,12 @@ class Imports {
   };
   // Waits until it has been read; null: there is none.
   Index* index_of(Source& source);
+  bool wait_for(Source& source);
   std::optional<store::Action> take(Source& source, const Entry& entry, const store::Rootfs& below,
                                     const std::string& base);
   void rebuild(Source& source, const Entry& entry, const store::Rootfs& below);
+  store::Action take_foreign(Source& source, const Digest& key, const BuildkitLayer& layer,
+                             const store::Rootfs& below);
 
   store::Store& store_;
   ImportWatch watch_;
@@ -87,6 +100,9 @@ class Imports {
   std::map<Digest, store::Rootfs> below_bases_;
   std::map<Digest, uint64_t> absent_bytes_, fetched_;
   uint64_t mount_bytes_ = 0;
+  std::mutex foreign_mutex_;  // guards what a build looks up in foreign caches
+  std::function<std::unique_ptr<BuildkitLookup>()> begin_foreign_;
+  std::unique_ptr<BuildkitLookup> foreign_;
   std::vector<std::unique_ptr<Source>> sources_;  // the last member: its threads use the others
 };
 

@@ -238,32 +238,35 @@ bool is_cache_manifest(const oci::Manifest& manifest) {
 std::optional<Index> Index::read(Place& place) {
   const auto bytes = place.manifest();
   if (!bytes) return std::nullopt;
-  const oci::Manifest manifest = oci::parse_manifest(*bytes, oci::detect_manifest_type(*bytes));
+  return of(place, *bytes, std::nullopt);
+}
+
+Index Index::of(Place& place, std::string_view bytes, const std::optional<std::string>& image_config) {
+  const oci::Manifest manifest = oci::parse_manifest(bytes, oci::detect_manifest_type(bytes));
+  Index index(place);
   if (manifest.is_image()) {
-    auto contents = read_inline_cache(manifest, place.read_blob(manifest.config, oci::kMaxConfigBytes));
-    if (!contents) fail(ErrorCode::kInvalid, "{}: the image carries no cache of ours", place.name());
-    std::optional<Index> index(Index{place});
-    index->shards_.push_back({{}, "", std::move(contents->entries)});
+    auto contents = read_inline_cache(
+        manifest, image_config ? *image_config : place.read_blob(manifest.config, oci::kMaxConfigBytes));
+    if (!contents) fail(ErrorCode::kInvalid, "{}: the image carries no cache", place.name());
+    index.shards_.push_back({{}, "", std::move(contents->entries)});
     return index;
   }
   if (!is_cache_manifest(manifest))
-    fail(ErrorCode::kInvalid, "{}: it is no cache of ours, but {}", place.name(),
-         quote(manifest.config.media_type));
+    fail(ErrorCode::kInvalid, "{}: it is no cache, but {}", place.name(), quote(manifest.config.media_type));
   const Json config = Json::parse(place.read_blob(manifest.config, kMaxConfigBytes), kMaxConfigBytes);
   if (config.get_int("version") != kVersion)
     fail(ErrorCode::kUnsupported, "{}: a cache of version {}, ours is {}", place.name(),
          config.get_int("version"), kVersion);
-  std::optional<Index> index(Index{place});
-  for (const oci::Descriptor& layer : manifest.layers) index->named_.insert(layer.digest);
+  for (const oci::Descriptor& layer : manifest.layers) index.named_.insert(layer.digest);
   std::set<std::string> prefixes;
   if (const Json* shards = config.find("shards"))
     for (const Json& shard : shards->as_array()) {
-      if (index->shards_.size() == kMaxShards)
+      if (index.shards_.size() == kMaxShards)
         fail(ErrorCode::kInvalid, "{}: more than {} shards", place.name(), kMaxShards);
       const std::string prefix = shard.get_string("prefix");
       if (!prefixes.insert(prefix).second)
         fail(ErrorCode::kInvalid, "{}: two shards of one prefix", place.name());
-      index->shards_.push_back({blob_from(shard, "blob"), prefix, {}});
+      index.shards_.push_back({blob_from(shard, "blob"), prefix, {}});
     }
   if (const Json* mounts = config.find("mounts"))
     for (const Json& one : mounts->as_array()) {
@@ -273,7 +276,7 @@ std::optional<Index> Index::read(Place& place) {
       if (const Json* chunks = one.find("chunks"))
         for (const Json& chunk : chunks->as_array())
           mount.chunks.push_back(oci::descriptor_from_json(chunk, "chunk"));
-      index->mounts_.emplace(one.get_string("id"), std::move(mount));
+      index.mounts_.emplace(one.get_string("id"), std::move(mount));
     }
   return index;
 }

@@ -86,6 +86,8 @@ class Index {
   // Nothing when the place has no manifest. Error(kInvalid) for one that is no cache of ours, nor an image
   // that carries one.
   static std::optional<Index> read(Place& place);
+  // The same of a manifest that was read. `image_config`: an image's, if it was read as well.
+  static Index of(Place& place, std::string_view manifest, const std::optional<std::string>& image_config);
   Index(Index&&) noexcept = default;
   Index& operator=(Index&&) noexcept = default;
 

@@ -35,6 +35,10 @@ class Place {
   virtual bool has_blob(const oci::Descriptor& blob) = 0;
   // A small one, whole.
   virtual std::string read_blob(const oci::Descriptor& blob, size_t max_bytes) = 0;
+  // A manifest that another one names, whole.
+  virtual std::string manifest_of(const oci::Descriptor& manifest, size_t max_bytes) {
+    return read_blob(manifest, max_bytes);
+  }
   // Into an empty file, from its start.
   virtual void fetch_blob(const oci::Descriptor& blob, int fd) = 0;
   // Bytes of a blob from an offset on, not verified: of one whose parts are known by other digests.

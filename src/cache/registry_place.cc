@@ -30,6 +30,13 @@ std::string RegistryPlace::read_blob(const oci::Descriptor& blob, size_t max_byt
   return remote_.read_blob(reference_, blob, max_bytes);
 }
 
+std::string RegistryPlace::manifest_of(const oci::Descriptor& manifest, size_t max_bytes) {
+  std::string bytes = remote_.manifest(reference_.with_digest(manifest.digest)).bytes;
+  if (bytes.size() > max_bytes)
+    fail(ErrorCode::kInvalid, "{}: manifest {} is too large", name(), manifest.digest.to_string());
+  return bytes;
+}
+
 void RegistryPlace::fetch_blob(const oci::Descriptor& blob, int fd) {
   remote_.fetch_blob(reference_, blob, fd);
 }

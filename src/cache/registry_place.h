@@ -17,6 +17,7 @@ class RegistryPlace : public Place {
   void put_manifest(std::string_view bytes) override;
   bool has_blob(const oci::Descriptor& blob) override;
   std::string read_blob(const oci::Descriptor& blob, size_t max_bytes) override;
+  std::string manifest_of(const oci::Descriptor& manifest, size_t max_bytes) override;
   void fetch_blob(const oci::Descriptor& blob, int fd) override;
   std::string read_part(const oci::Descriptor& blob, uint64_t offset, size_t size) override;
   void put_blob(const NewBlob& blob) override;

@@ -25,8 +25,18 @@ std::vector<Digest> base_keys(const std::vector<oci::Descriptor>& blobs,
   return keys;
 }
 
-std::optional<store::Action> Travel::find(const Digest& key, const store::Rootfs& below) {
-  return imports_ ? imports_->find(key, below) : std::nullopt;
+void Travel::begin(const build::Plan& plan, const build::Request& request, FilesOf files) {
+  if (imports_) imports_->begin(plan, request, std::move(files));
+}
+
+void Travel::end() {
+  if (imports_) imports_->end();
+}
+
+std::optional<store::Action> Travel::find(const Digest& key, const store::Rootfs& below, build::StepId step) {
+  if (!imports_) return std::nullopt;
+  auto action = imports_->find(key, below);
+  return action ? action : imports_->find_foreign(key, below, step);
 }
 
 // All of them, or the image is pulled as usual.

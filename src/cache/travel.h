@@ -15,7 +15,10 @@ class Travel : public build::Caches {
   Travel(store::Store& store, std::shared_ptr<Imports> imports, std::vector<std::unique_ptr<Export>> exports)
       : store_(store), imports_(std::move(imports)), exports_(std::move(exports)) {}
 
-  std::optional<store::Action> find(const Digest& key, const store::Rootfs& below) override;
+  void begin(const build::Plan& plan, const build::Request& request, FilesOf files) override;
+  void end() override;
+  std::optional<store::Action> find(const Digest& key, const store::Rootfs& below,
+                                    build::StepId step) override;
   std::optional<store::Rootfs> base(const source::BaseImage& image) override;
   bool fill_mount(const std::string& id, const std::string& directory, const store::Owners& owners) override;
   void step_ended(const store::Action& action, const std::vector<store::LayerRef>& exported,

@@ -105,7 +105,7 @@ class CopyCommand {
   std::string unpacked() {
     const UniqueFd file = open_file(from_.path, O_RDONLY);
     archive::FdSource bytes(file.get(), from_.path);
-    const std::string directory = scratch_ / "archive";
+    std::string directory = scratch_ / "archive";
     make_directories_on_host(directory);
     source::unpack_image_archive(bytes, directory, max_unpacked_bytes());
     return directory;
@@ -125,7 +125,7 @@ class CopyCommand {
     if (to_.kind == PlaceKind::kLayout)
       return image::copy(from, *image::copy_to_layout(to_.path, to_.name), options_);
     const std::string directory = scratch_ / "layout";
-    const image::Pushed done = image::copy(from, *image::copy_to_layout(directory, to_.name), options_);
+    image::Pushed done = image::copy(from, *image::copy_to_layout(directory, to_.name), options_);
     write_file([&](archive::ByteSink& sink) { image::write_layout_archive(directory, sink); });
     return done;
   }

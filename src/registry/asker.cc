@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kMaxListsBytes = 64 << 20;  // of all pages
 constexpr int kMaxPages = 10'000;
+constexpr size_t kMaxPageAddress = 16 << 10;  // what is relative may make each longer than the one before
 constexpr int kMirrorAttempts = 2;
 
 uint32_t random_number() {
@@ -187,6 +188,9 @@ std::optional<std::vector<std::string>> Asker::all_pages(const Endpoint& endpoin
     link.url = response.url;
     link.fields = {{"Location", next}};
     url = access_.resolve_location(endpoint, link);
+    if (url.size() > kMaxPageAddress)
+      fail(ErrorCode::kFailed, "{}: {} names a next page whose address has {} bytes", path,
+           endpoint.authority, url.size());
     if (!seen.insert(url).second)
       fail(ErrorCode::kFailed, "{}: {} names the same next page again and again", path, endpoint.authority);
   }

@@ -310,6 +310,13 @@ TEST_F(RemoteFaults, EndlessListsEnd) {
                   list),
             ErrorCode::kFailed);
   EXPECT_LE(proxy_->seen().size(), 10u);
+  // Ever longer addresses.
+  std::vector<Fault> longer;
+  for (size_t i = 0; i < 20; i++)
+    longer.push_back({.instead = raw_answer("200 OK", one + std::string(i, ' '),
+                                            "Link: <" + std::string(4000, 'x') + "/>; rel=\"next\"\r\n")});
+  EXPECT_EQ(error(longer, list), ErrorCode::kFailed);
+  EXPECT_LE(proxy_->seen().size(), 6u);
   proxy_->play({{.path = "/tags/", .cut = 3}, {.path = "/tags/", .instead = raw_answer("500 Oops")}});
   EXPECT_EQ(remote().tags(name("app")), std::vector<std::string>{"v1"});
 }

@@ -12,6 +12,7 @@ copy=$(mktemp -d "$home/test.XXXXXX")
 trap 'rm -rf "$copy"' EXIT
 mkdir "$copy/tmp" "$copy/e2e" "$copy/fault"
 cp "$here"/*.sh "$here"/*.py "$copy/e2e/"
+cp -r "$here/../buildkit" "$copy/"
 cp "$here"/../fault/*.sh "$copy/fault/"
 cp "$2" "$(dirname "$2")/escape_attempts" "$copy/"
 chown -R "$user:" "$copy"

@@ -1,13 +1,16 @@
 // What may come from a cache that others write, and what says where caches are.
+#include <algorithm>
 #include <set>
 
 #include "base/path.h"
 #include "base/strings.h"
+#include "cache/buildkit_records.h"
 #include "cache/chunker.h"
 #include "cache/index.h"
 #include "cache/mount_recipe.h"
+#include "cache/s3_place.h"
 #include "cache/spec.h"
-#include "fuzz/fuzz.h"
+#include "fuzz/script.h"
 
 namespace corten::fuzz {
 
@@ -87,6 +90,50 @@ FUZZ_TARGET(
   });
 }
 
+namespace {
+
+const std::string kDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+std::string buildkit_config() {
+  return R"({"layers":[{"blob":")" + kDigest + R"(","parent":-1},{"blob":")" + kDigest +
+         R"("}],"records":[{"digest":")" + kDigest +
+         R"("},{"layers":[{"layer":1,"createdAt":"x"}],"digest":")" + kDigest +
+         R"(","inputs":[[{"selector":"s","link":0},{"link":1}]]},{"chains":[{"layers":[1,0]}],"digest":")" +
+         kDigest + R"("}]})";
+}
+
+void check_buildkit(const BuildkitRecords& records) {
+  for (size_t i = 0; i < records.records().size(); i++) {
+    const BuildkitRecord& record = records.records()[i];
+    for (const auto& input : record.inputs)
+      for (const auto& link : input) REQUIRE(link.record < records.records().size());
+    for (const auto& stack : record.results)
+      for (const size_t layer : stack) REQUIRE(layer < records.layers().size());
+    const auto& alike = records.with(record.digest);
+    REQUIRE(std::find(alike.begin(), alike.end(), i) != alike.end());
+  }
+}
+
+}  // namespace
+
+// BuildKit's list of records: whatever is read leads nowhere but into itself.
+FUZZ_TARGET(buildkit_records, buildkit_config(), R"({"records":[]})") {
+  oci::Descriptor blob = oci::describe("application/vnd.oci.image.layer.v1.tar+gzip", "");
+  blob.annotations["containerd.io/uncompressed"] = kDigest;
+  tolerate({ErrorCode::kInvalid}, [&] { check_buildkit(BuildkitRecords::parse(input, {blob})); });
+}
+
+// The same in an image's config.
+FUZZ_TARGET(
+    buildkit_inline,
+    R"({"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]},"moby.buildkit.cache.v0":"W3sibGF5ZXJzIjpbeyJsYXllciI6MH1dLCJkaWdlc3QiOiJzaGEyNTY6ZTNiMGM0NDI5OGZjMWMxNDlhZmJmNGM4OTk2ZmI5MjQyN2FlNDFlNDY0OWI5MzRjYTQ5NTk5MWI3ODUyYjg1NSJ9XQ=="})") {
+  oci::Manifest manifest;
+  manifest.layers.push_back(oci::describe("application/vnd.oci.image.layer.v1.tar+gzip", "blob"));
+  tolerate({ErrorCode::kInvalid, ErrorCode::kUnsupported}, [&] {
+    if (auto records = BuildkitRecords::parse_inline(manifest, input)) check_buildkit(*records);
+  });
+}
+
 // What is read is what would be written; no path leads out, is there twice, or lies in what is no directory.
 FUZZ_TARGET(mount_recipe, recipe_body()) {
   tolerate({ErrorCode::kCorrupt}, [&] {
@@ -114,6 +161,47 @@ FUZZ_TARGET(mount_recipe, recipe_body()) {
 // The same behind a compressed frame: any bytes end in an error of ours or in a recipe.
 FUZZ_TARGET(mount_recipe_blob, emit_recipe(parse_recipe_body(recipe_body()))) {
   tolerate({ErrorCode::kCorrupt, ErrorCode::kInvalid, ErrorCode::kUnsupported}, [&] { parse_recipe(input); });
+}
+
+// What a bucket answers to reading and to writing, in one piece and in parts.
+FUZZ_TARGET(s3_answers, answer("200 OK", "hello, blob"),
+            answer("404 No", "<Error><Code>NoSuchKey</Code></Error>"),
+            answer("206 Part", "llo", "Content-Range: bytes 2-4/11\r\n"),
+            "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello\x1e" +
+                answer("206 Part", ", blob", "Content-Range: bytes 5-10/11\r\n"),
+            answer("404 No", "") + answer("200 OK", "<R><UploadId>u</UploadId></R>") +
+                answer("200 OK", "", "ETag: \"a\"\r\n") + answer("200 OK", "", "ETag: \"b\"\r\n") +
+                answer("200 OK", "<Error><Code>InternalError</Code></Error>"),
+            answer("403 No", "<Error><Code>ExpiredToken</Code><Message>a&lt;b</Message></Error>",
+                   "x-amz-bucket-region: b\r\n")) {
+  const std::string bytes = "hello, blob";
+  const oci::Descriptor blob = oci::describe("application/octet-stream", bytes);
+  S3Spec spec{.bucket = "b", .region = "r", .endpoint_url = "http://127.0.0.1:9", .use_path_style = true};
+  spec.access_key_id = "AK";
+  spec.secret_access_key = kSecret;
+  const SystemClock clock;
+  const auto with_place = [&](uint64_t part_bytes, auto ask) {
+    Script script(input);
+    http::Client client(script.options());
+    try {
+      S3Place place(spec, client, clock, {.retry = kAtOnce, .part_bytes = part_bytes});
+      ask(place);
+    } catch (const Error& error) {
+      if (input.find("5ecre7") == input.npos) check_error(error);
+    }
+    REQUIRE(input.find("5ecre7") != input.npos || !script.is_heard_elsewhere(kSecret, ""));
+  };
+  with_place(100, [](Place& place) { place.manifest(); });
+  with_place(100, [](Place& place) { place.put_manifest("{}"); });
+  with_place(100, [&](Place& place) { REQUIRE(place.read_blob(blob, 100) == bytes); });
+  with_place(100, [&](Place& place) { REQUIRE(place.read_part(blob, 2, 3).size() == 3); });
+  for (const uint64_t part_bytes : {100, 5})
+    with_place(part_bytes, [&](Place& place) {
+      place.put_blob({blob, [&](uint64_t offset) {
+                        REQUIRE(offset <= bytes.size());
+                        return http::RequestBody::of(bytes.substr(offset)).open();
+                      }});
+    });
 }
 
 // Any pieces put together are the stream, and no piece is too large.

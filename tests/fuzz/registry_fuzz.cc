@@ -1,13 +1,18 @@
 // What registries and other tools' files say to a client.
 #include "base/strings.h"
+#include "base/temp_dir.h"
+#include "base/unique_fd.h"
 #include "fuzz/fuzz.h"
+#include "http/date.h"
 #include "registry/access.h"
 #include "registry/challenge.h"
 #include "registry/credentials.h"
 #include "registry/docker_settings.h"
 #include "registry/error_body.h"
 #include "registry/hosts_toml.h"
+#include "registry/login.h"
 #include "registry/registries_conf.h"
+#include "registry/retry.h"
 #include "registry/token_server.h"
 
 namespace corten::fuzz {
@@ -139,6 +144,40 @@ FUZZ_TARGET(registry_error, R"({"errors":[{"code":"DENIED","message":"no","detai
             R"({"error":"invalid_grant","error_description":"expired"})") {
   const std::string text = registry::error_text(input);
   REQUIRE(is_terminal_text(text) && text.find('\n') == std::string::npos && text.size() < 12000);
+}
+
+// No wait is negative, and no date lies where it cannot be reckoned with.
+FUZZ_TARGET(retry_after, "120", "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994", "Fri, 31 Dec 9999 23:59:60 GMT", "999999999999999999999") {
+  constexpr int64_t kYears = int64_t{400 * 365 + 97} * 24 * 3600;  // 400
+  for (const int64_t now : {int64_t{0}, int64_t{1'800'000'000}}) {
+    if (const auto wait = registry::parse_retry_after(input, now))
+      REQUIRE(*wait >= 0 && *wait <= 21 * kYears);
+    if (const auto date = http::parse_date(input, now)) REQUIRE(*date >= -kYears && *date <= 21 * kYears);
+  }
+}
+
+// A login that is written into another tool's file is found there, and what else was there is there still.
+SLOW_FUZZ_TARGET(login_file,
+                 R"({"auths":{"a.test":{"auth":"YTpi"},"https://new.test/v2/":{}},"other":{"x":1}})", "{}",
+                 " \n", R"({"auths":null,"HttpHeaders":{"X-Meta-A":"b"}})",
+                 R"({"auths":{"new.test":{"auth":"YTpi"},"NEW.test":{"identitytoken":"t"}}})") {
+  static const TempDir directory = TempDir::for_test();
+  const std::string path = directory / "config.json";
+  read_settings([&] {
+    const registry::CredentialFile before = registry::parse_credential_file(input, path);
+    if (!before.store.empty() || !before.helpers.empty()) return;  // no programs are run here
+    write_file_atomic(path, input, 0600);
+    registry::save_login("new.test", {.user = "u", .password = "p"}, path);
+    const auto read = [&] { return registry::parse_credential_file(read_file(path), path); };
+    REQUIRE(registry::Credentials::from_files({read()}).find("new.test", "a").password == "p");
+    REQUIRE(registry::remove_login("new.test", path));
+    std::vector<std::string> others, kept;
+    for (const auto& [key, credential] : before.auths)
+      if (key != registry::credential_key("new.test")) others.push_back(key + credential.password);
+    for (const auto& [key, credential] : read().auths) kept.push_back(key + credential.password);
+    REQUIRE(kept == others);
+  });
 }
 
 }  // namespace corten::fuzz

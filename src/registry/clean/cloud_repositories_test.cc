@@ -145,12 +145,14 @@ struct Amazon : ::testing::Test {
 TEST_F(Amazon, ListsEverythingWithTheTimeOfItsPush) {
   fake.answers[kEcr + "DescribeImages"] = answer(
       "200 OK",
-      R"({"imageDetails":[{"imageDigest":"sha256:a","imageTags":["v1","v2"],"imagePushedAt":1.6e9},{"imageDigest":"sha256:b"}]})");
+      R"({"imageDetails":[{"imageDigest":"sha256:a","imageTags":["v1","v2"],"imagePushedAt":1.6e9},{"imageDigest":"sha256:b"},)"
+      R"({"imageDigest":"sha256:c","imagePushedAt":1e300},{"imageDigest":"sha256:d","imagePushedAt":-1e300}]})");
   Listing listing = repository().list();
   EXPECT_TRUE(listing.is_complete);
   EXPECT_EQ(listing.tags.at("v2"), "sha256:a");
   EXPECT_EQ(listing.manifests[0].pushed_s, 1'600'000'000);
-  EXPECT_FALSE(listing.manifests[1].pushed_s);
+  // A time that cannot be is none: nothing is old because of it.
+  for (size_t i : {1, 2, 3}) EXPECT_FALSE(listing.manifests[i].pushed_s) << i;
   EXPECT_TRUE(
       has(fake.whole.back(), R"("repositoryName":"team/app","maxResults":1000,"registryId":"123456789012")"));
 }

@@ -24,8 +24,7 @@ Listing EcrRepository::list() {
     if (const Json* details = answer.find("imageDetails"))
       for (const Json& json : details->as_array()) {
         Listed listed{.digest = json.get_string("imageDigest")};
-        if (const Json* pushed = json.find("imagePushedAt"); pushed && pushed->is_number())
-          listed.pushed_s = static_cast<int64_t>(pushed->as_double());
+        listed.pushed_s = cloud::epoch_seconds(json.find("imagePushedAt"));
         for (const std::string& tag : json.get_strings("imageTags")) listing.tags[tag] = listed.digest;
         listing.manifests.push_back(std::move(listed));
       }

@@ -112,6 +112,14 @@ Json Ecr::call(const std::string& operation, const Json& input) const {
   return *call_unless(operation, input, {});
 }
 
+std::optional<int64_t> epoch_seconds(const Json* time) {
+  constexpr double kYear10000 = 253'402'300'800;
+  if (!time || !time->is_number()) return std::nullopt;
+  const double seconds = time->as_double();
+  if (!(seconds >= 0 && seconds < kYear10000)) return std::nullopt;
+  return static_cast<int64_t>(seconds);
+}
+
 EcrLogin ecr_login(const Ecr& ecr) {
   Json answer = ecr.call("GetAuthorizationToken", Json::object());
   const Json* data = answer.find("authorizationData");
@@ -122,8 +130,7 @@ EcrLogin ecr_login(const Ecr& ecr) {
   size_t colon = decoded ? decoded->find(':') : std::string::npos;
   if (colon == std::string::npos) fail(ErrorCode::kFailed, "ECR GetAuthorizationToken: a malformed token");
   EcrLogin login{.user = decoded->substr(0, colon), .password = decoded->substr(colon + 1)};
-  if (const Json* expires = first.find("expiresAt"); expires && expires->is_number())
-    login.expires_s = static_cast<int64_t>(expires->as_double());
+  login.expires_s = epoch_seconds(first.find("expiresAt")).value_or(0);
   std::string endpoint = first.get_string("proxyEndpoint");
   login.host = endpoint.substr(endpoint.find("://") == std::string::npos ? 0 : endpoint.find("://") + 3);
   while (login.host.ends_with('/')) login.host.pop_back();

@@ -42,6 +42,10 @@ class Ecr {
   std::string region_, account_;
 };
 
+// Seconds since 1970 as ECR writes a time, a number with a fraction; nothing for what is none, or lies
+// farther off than a date can be written.
+std::optional<int64_t> epoch_seconds(const Json* time);
+
 // What a registry takes as Basic authentication for twelve hours.
 struct EcrLogin {
   std::string host;  // "ACCOUNT.dkr.ecr.REGION.amazonaws.com"

@@ -241,8 +241,7 @@ std::vector<ExpiringImage> preview_expiry(const Ecr& ecr, const std::string& rep
     if (const Json* results = answer.find("previewResults"))
       for (const Json& json : results->as_array()) {
         ExpiringImage image{.digest = json.get_string("imageDigest"), .tags = json.get_strings("imageTags")};
-        if (const Json* pushed = json.find("imagePushedAt"); pushed && pushed->is_number())
-          image.pushed_s = static_cast<int64_t>(pushed->as_double());
+        image.pushed_s = epoch_seconds(json.find("imagePushedAt")).value_or(0);
         image.rule = json.get_int("appliedRulePriority");
         images.push_back(std::move(image));
       }

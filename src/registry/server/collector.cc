@@ -142,7 +142,7 @@ uint64_t Collector::collect_uploads(const std::string& repository, int64_t befor
     if (!is_old(tree_, Tree::upload_path(repository, id), before_s)) continue;
     const std::shared_ptr<Upload> upload = uploads_.find(repository, id);
     if (!upload) continue;
-    upload->take_over();
+    upload->seal();
     uploads_.drop(*upload);
     removed++;
   }

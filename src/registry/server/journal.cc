@@ -131,8 +131,12 @@ Journal::~Journal() {
     closing_ = true;
   }
   wake_.notify_all();
+  writer_.join();  // what it still has to write may need both files in turn, and so the syncs between
+  {
+    std::lock_guard lock(mutex_);
+    has_written_ = true;
+  }
   synced_.notify_all();
-  writer_.join();
   syncer_.join();
   // An orderly end leaves nothing to be made again. When the sync fails, the journal stays.
   if (broken_ || !make_unmade() || syncfs(tree_.root()) != 0) return;
@@ -359,7 +363,7 @@ void Journal::change_files() {
 void Journal::sync_everything() {
   std::unique_lock lock(mutex_);
   while (true) {
-    synced_.wait(lock, [&] { return closing_ || sync_wanted_; });
+    synced_.wait(lock, [&] { return has_written_ || sync_wanted_; });
     if (!sync_wanted_) return;
     sync_wanted_ = false;
     sync_runs_ = true;

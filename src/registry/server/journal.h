@@ -108,7 +108,8 @@ class Journal {
   std::mutex mutex_;
   std::condition_variable wake_, synced_;
   std::vector<Waiting> waiting_;
-  bool closing_ = false, sync_wanted_ = false, sync_runs_ = false;
+  bool closing_ = false, has_written_ = false;  // has_written_: the writer has ended, and wants no sync more
+  bool sync_wanted_ = false, sync_runs_ = false;
   std::exception_ptr broken_;  // a sync failed: what the file holds is not known any more
 
   UniqueFd files_[2];

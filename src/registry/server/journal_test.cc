@@ -128,6 +128,19 @@ TEST(RegistryJournal, ManyAtOnce) {
   EXPECT_EQ(tree.names("repositories/a/_tags").size(), 2000u);
 }
 
+// What is still to be written at the end may fill both files, and more.
+TEST(RegistryJournal, AnEndWithMuchToWrite) {
+  const TempDir directory = TempDir::for_test();
+  Tree tree(directory / "r");
+  {
+    Journal journal(tree, {.max_file_bytes = 1 << 10});
+    for (int i = 0; i < 4000; i++)
+      journal.commit({Change::put(fmt::format("repositories/a/_tags/t{}", i % 50), std::to_string(i))},
+                     [](const std::exception_ptr& failure) { EXPECT_FALSE(failure); });
+  }
+  EXPECT_EQ(read_back(tree, "repositories/a/_tags/t49"), "3999");
+}
+
 TEST(RegistryJournal, RemovedIfUnused) {
   const TempDir directory = TempDir::for_test();
   Tree tree(directory / "r");

@@ -219,6 +219,45 @@ TEST_F(ServerTest, TheSizeIsLimited) {
       << ask("GET", "/metrics").body;
 }
 
+// Several may be about to end an upload; its bytes are given back once.
+TEST_F(ServerTest, AnUploadEndsOnce) {
+  options_.service.max_bytes = 1'000'000;
+  const std::string bytes(600'000, 'a');
+  const auto patched = [&] {
+    const std::string location = begin_upload("a");
+    EXPECT_EQ(ask("PATCH", location, bytes).status, 202u);
+    return location;
+  };
+  // The server has found the upload, and waits for the request's end.
+  const auto about_to_cancel = [&](const std::string& location) {
+    RawClient client = this->client();
+    client.send("DELETE " + location +
+                " HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n");
+    EXPECT_EQ(client.receive().status, 100u);
+    return client;
+  };
+  const auto used = [&](const std::string& wanted) {
+    const std::string body = ask("GET", "/metrics").body;
+    EXPECT_NE(body.find("corten_registry_used_bytes " + wanted + "\n"), std::string::npos) << body;
+  };
+  {
+    const std::string location = patched();
+    RawClient one = about_to_cancel(location), other = about_to_cancel(location);
+    one.send("x");
+    EXPECT_EQ(one.receive().status, 204u);
+    other.send("x");
+    EXPECT_EQ(other.receive().status, 404u);
+    used("0");
+  }
+  const std::string location = patched();
+  RawClient late = about_to_cancel(location);
+  EXPECT_EQ(ask("PUT", location + "?digest=" + sha256_text(bytes)).status, 201u);
+  late.send("x");
+  EXPECT_EQ(late.receive().status, 404u);
+  used("600000");
+  EXPECT_EQ(ask("GET", "/v2/a/blobs/" + sha256_text(bytes)).body, bytes);
+}
+
 void make_old(const std::string& path) {
   const timespec times[2] = {{1000, 0}, {1000, 0}};
   ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0) << path;

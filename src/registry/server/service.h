@@ -98,7 +98,7 @@ class Service {
   CallPtr receive_blob(const RequestHead& head, std::shared_ptr<Upload> upload, const std::string& repository,
                        const ContentDigest& digest);
   // It has got its answer. Throws nothing.
-  void end_upload(const Upload* upload, bool has_become_blob);
+  void end_upload(Upload* upload, bool has_become_blob);
   void finish_upload(const std::shared_ptr<Upload>& upload, uint64_t token, const ContentDigest& digest,
                      Reply reply);
   // The answer that refuses them, if it does.

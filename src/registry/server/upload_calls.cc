@@ -140,7 +140,7 @@ class SmallBlobPut : public Call {
   void on_end(Reply reply) override {
     const ContentDigest found = ContentDigest::of(digest_.algorithm(), bytes_);
     if (found != digest_) {
-      if (upload_) service_.uploads_.drop(*upload_);
+      if (upload_ && upload_->seal()) service_.uploads_.drop(*upload_);
       return reply(wrong_digest(digest_, found));
     }
     const std::string content = Tree::content_path(digest_);
@@ -234,7 +234,7 @@ std::unique_ptr<Call> Service::cancel_upload(const std::string& repository, cons
   const std::shared_ptr<Upload> upload = uploads_.find(repository, id);
   if (!upload) return answer_now(unknown_upload(id));
   return answer_with([this, upload](const Reply& reply) {
-    upload->take_over();
+    if (!upload->seal()) return reply(unknown_upload(upload->id()));
     uploads_.drop(*upload);
     reply(Answer{204, {}});
   });
@@ -268,7 +268,7 @@ std::unique_ptr<Call> Service::receive_blob(const RequestHead& head, std::shared
 }
 
 // A file that cannot be removed is the collector's.
-void Service::end_upload(const Upload* upload, bool has_become_blob) {
+void Service::end_upload(Upload* upload, bool has_become_blob) {
   if (!upload) return;
   try {
     has_become_blob ? uploads_.forget(*upload) : uploads_.drop(*upload);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <utility>
 
 #include "base/beneath.h"
 #include "base/error.h"
@@ -140,6 +141,18 @@ std::optional<std::string> Upload::take_small(uint64_t token, uint64_t most) {
   return bytes;
 }
 
+bool Upload::seal() {
+  std::lock_guard lock(mutex_);
+  return !std::exchange(is_sealed_, true);
+}
+
+std::optional<uint64_t> Upload::end() {
+  std::lock_guard lock(mutex_);
+  if (is_ended_) return std::nullopt;
+  is_ended_ = true;
+  return size_;
+}
+
 ContentHasher Upload::hash_file(int file, uint64_t size, Algorithm algorithm) const {
   ContentHasher hasher(algorithm);
   std::string buffer(kReadBytes, '\0');
@@ -164,6 +177,7 @@ std::shared_ptr<Upload> Uploads::begin(const std::string& repository, Algorithm 
   }
   if (!file) fail(ErrorCode::kCorrupt, "{}/{}: cannot be made", tree_.path(), path);
   auto upload = std::make_shared<Upload>(repository, std::move(id), std::move(*file), 0, algorithm);
+  std::lock_guard lock(mutex_);
   keep(upload);
   return upload;
 }
@@ -181,13 +195,11 @@ std::shared_ptr<Upload> Uploads::find(const std::string& repository, const std::
   if (size < 0) fail_errno("upload {}", id);
   auto upload = std::make_shared<Upload>(repository, id, std::move(*file), static_cast<uint64_t>(size),
                                          Algorithm::kSha256);
-  used_.push_front(upload);
-  by_id_[id] = used_.begin();
+  keep(upload);
   return upload;
 }
 
 void Uploads::keep(const std::shared_ptr<Upload>& upload) {
-  std::lock_guard lock(mutex_);
   used_.push_front(upload);
   by_id_[upload->id()] = used_.begin();
   // From the back: one that a request holds stays.
@@ -200,7 +212,8 @@ void Uploads::keep(const std::shared_ptr<Upload>& upload) {
   }
 }
 
-void Uploads::forget(const Upload& upload) {
+void Uploads::forget(Upload& upload) {
+  upload.end();  // its bytes are the blob's now
   std::lock_guard lock(mutex_);
   const auto found = by_id_.find(upload.id());
   if (found == by_id_.end()) return;
@@ -208,11 +221,12 @@ void Uploads::forget(const Upload& upload) {
   by_id_.erase(found);
 }
 
-void Uploads::drop(const Upload& upload) {
-  const std::string path = Tree::upload_path(upload.repository(), upload.id());
+// The file goes first: who looked for it in between would open it anew, and account for it again.
+void Uploads::drop(Upload& upload) {
+  upload.seal();
+  tree_.remove(Tree::upload_path(upload.repository(), upload.id()));
+  if (const std::optional<uint64_t> size = upload.end()) usage_.give_back(*size);
   forget(upload);
-  tree_.remove(path);
-  usage_.give_back(upload.size());
 }
 
 size_t Uploads::open_count() const {

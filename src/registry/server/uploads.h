@@ -42,12 +42,16 @@ class Upload {
   bool write_whole(std::string_view bytes);
   // What has come, if it is at most so much, without a sync; it is finished then.
   std::optional<std::string> take_small(uint64_t token, uint64_t most);
+  // Nobody adds to it from now. False: somebody has finished it, and says what becomes of it.
+  bool seal();
+  // Its size, once: of all that end it one has the bytes to account for.
+  std::optional<uint64_t> end();
 
  private:
   ContentHasher hash_file(int file, uint64_t size, Algorithm algorithm) const;
   const std::string repository_, id_;
   mutable std::mutex mutex_;
-  bool is_sealed_ = false;
+  bool is_sealed_ = false, is_ended_ = false;
   UniqueFd file_;
   uint64_t size_ = 0, flushed_ = 0, token_ = 0;
   std::optional<ContentHasher> hasher_;
@@ -62,12 +66,13 @@ class Uploads {
   // Also one that an earlier server began; nothing when there is none of that id in the repository.
   std::shared_ptr<Upload> find(const std::string& repository, const std::string& id);
   // Forgets it and removes its file.
-  void drop(const Upload& upload);
+  void drop(Upload& upload);
   // Forgets it: its file has gone to its place.
-  void forget(const Upload& upload);
+  void forget(Upload& upload);
   size_t open_count() const;
 
  private:
+  // With the lock held.
   void keep(const std::shared_ptr<Upload>& upload);
   const Tree& tree_;
   Usage& usage_;

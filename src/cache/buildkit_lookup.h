@@ -1,0 +1,34 @@
+// One build's steps in BuildKit's caches: the plan in BuildKit's words, made when the first such cache is
+// asked, and what was found of it in each.
+#pragma once
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "build/caches.h"
+#include "cache/buildkit_match.h"
+#include "cache/buildkit_plan.h"
+#include "store/store.h"
+
+namespace corten::cache {
+
+// Not thread-safe. All that it is given is borrowed.
+class BuildkitLookup {
+ public:
+  BuildkitLookup(const build::Plan& plan, const build::Request& request, build::Caches::FilesOf files,
+                 store::Store& store);
+  // What the step gave on these. Throws what reading its inputs throws.
+  const BuildkitLayer* find(const BuildkitRecords& records, build::StepId step, const store::Rootfs& below);
+
+ private:
+  std::optional<Digest> content(BuildkitNodeId node, const std::vector<BuildkitPath>& paths);
+
+  const BuildkitPlan plan_;
+  build::Caches::FilesOf files_;
+  store::Store& store_;
+  std::map<const BuildkitRecords*, std::unique_ptr<BuildkitMatcher>> matchers_;
+  std::map<std::pair<BuildkitNodeId, std::vector<BuildkitPath>>, std::optional<Digest>> contents_;
+};
+
+}  // namespace corten::cache
