@@ -5,9 +5,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/trace.h"
-#include "cache/fetched_blob.h"
 #include "cache/imports.h"
-#include "source/base_image.h"
+#include "source/layer_import.h"
 
 namespace corten::cache {
 
@@ -192,12 +191,16 @@ std::optional<store::LayerRef> Imports::foreseen(build::StepId step, const store
 // image of this build has the very blob that BuildKit's has.
 store::LayerRef Imports::take_foreign(Source& source, const BuildkitLayer& layer,
                                       const store::Rootfs& below) {
-  if (const auto here = source::imported_layer(layer.blob, *layer.diff_id, store_)) return *here;
-  const FetchedBlob blob(*source.place, layer.blob, store_);
-  const store::LayerRef layer_ref =
-      source::import_layer_file(blob.path(), layer.blob, *layer.diff_id, below, store_);
-  note_fetched(layer_ref.id, layer.blob.size);
-  return layer_ref;
+  bool is_fetched = false;
+  const auto fetch = [&](const oci::Descriptor& blob, int fd, const std::function<void(uint64_t)>& reached) {
+    source.place->fetch_blob(blob, fd);
+    is_fetched = true;
+    reached(blob.size);
+  };
+  const store::LayerRef here =
+      source::import_layers({layer.blob}, {*layer.diff_id}, 1, fetch, store_, below).back();
+  if (is_fetched) note_fetched(here.id, layer.blob.size);
+  return here;
 }
 
 }  // namespace corten::cache

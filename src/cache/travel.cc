@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/trace.h"
 #include "cache/mount_pack.h"
+#include "source/layer_import.h"
 
 namespace corten::cache {
 

@@ -4,7 +4,6 @@
 #include <fmt/core.h>
 
 #include "base/clock.h"
-#include "base/eager_writeback.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "registry/remote.h"
@@ -119,17 +118,16 @@ class Remote::BlobStream : public archive::ByteSource {
 void Remote::fetch_blob(const oci::Reference& repository, const oci::Descriptor& blob, int fd,
                         const Meter& meter) {
   from_any(repository.without_digest(), [&](const Endpoint& endpoint) {
+    if (meter) meter(0);
     if (lseek(fd, 0, SEEK_SET) != 0 || ftruncate(fd, 0) != 0) fail_errno("begin a download");
     BlobStream stream(*this, endpoint, blob);
     archive::VerifyingSource verified(stream, blob.digest, blob.size, "blob " + blob.digest.to_string());
     archive::FdSink sink(fd, "blob " + blob.digest.to_string());
     std::string buffer(256 << 10, '\0');
     uint64_t at = 0;
-    EagerWriteback writeback;
     while (const size_t n = verified.read(buffer.data(), buffer.size())) {
       sink.write({buffer.data(), n});
       at += n;
-      writeback.reached(fd, at);
       if (meter) meter(at);
     }
   });

@@ -9,18 +9,15 @@
 
 #include <fmt/core.h>
 
-#include "archive/compression.h"
 #include "base/beneath.h"
 #include "base/error.h"
 #include "base/strings.h"
 #include "oci/layout.h"
-#include "store/layer_tar.h"
+#include "source/layer_import.h"
 
 namespace corten::source {
 
 namespace {
-
-constexpr uint64_t kMaxLayerBytes = uint64_t{1} << 40;
 
 // A layout's files are opened beneath its directory, so a link in it cannot lead out.
 class LayoutDirectory {
@@ -57,8 +54,9 @@ class LayoutDirectory {
   UniqueFd fd_;
 };
 
-constexpr int kMaxDepth = 4;         // of indexes in indexes
-constexpr size_t kMaxImages = 1000;  // that one name may mean
+constexpr unsigned kFilesAtOnce = 2;  // that are copied: they come from a disk
+constexpr int kMaxDepth = 4;          // of indexes in indexes
+constexpr size_t kMaxImages = 1000;   // that one name may mean
 
 oci::Descriptor find_root(const LayoutDirectory& layout, std::string_view name) {
   oci::check_layout_file(layout.read(std::string(oci::kLayoutFileName), 4096));
@@ -92,57 +90,6 @@ oci::Descriptor find_manifest(const LayoutDirectory& layout, std::string_view na
 
 }  // namespace
 
-// The imported form is the one whose members all have times of their own, so that the layer's is 0. One that
-// was built here has the same tar and no blob of others: what is exported must not depend on who was here
-// first.
-// For the same reason a layer that comes in another compression than the last time is taken in again: what is
-// built on it carries it as this base has it.
-std::optional<store::LayerRef> imported_layer(const oci::Descriptor& descriptor, const DiffId& diff_id,
-                                              store::Store& store) {
-  auto blob = store.layers().find_blob(diff_id, "as-pulled");
-  if (!blob || blob->digest != descriptor.digest || blob->size != descriptor.size ||
-      !store.has_blob(descriptor.digest))
-    return std::nullopt;
-  for (const store::LayerRef& known : store.layers().find_layers(diff_id))
-    if (known.time == 0 && store.layers().has(known.id) && store.layers().is_whole(known.id)) return known;
-  return std::nullopt;
-}
-
-store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& descriptor,
-                             const DiffId& diff_id, const store::Rootfs& below, store::Store& store) {
-  if (auto known = imported_layer(descriptor, diff_id, store)) return *known;
-  TempDir place = store.temporary("import-");
-  UniqueFd copy = open_file(place / "blob", O_WRONLY | O_CREAT | O_EXCL, 0644);
-  archive::VerifyingSource verified(blob, descriptor.digest, descriptor.size,
-                                    "layer " + descriptor.digest.to_string());
-  archive::FdSink sink(copy.get(), place / "blob");
-  archive::copy_all(verified, sink);
-  copy.close_checked("layer blob");
-  return import_layer_file(place / "blob", descriptor, diff_id, below, store);
-}
-
-// The blob is kept as it came: its digest is what registries and other machines know.
-store::LayerRef import_layer_file(const std::string& file, const oci::Descriptor& descriptor,
-                                  const DiffId& diff_id, const store::Rootfs& below, store::Store& store) {
-  UniqueFd blob = open_file(file, O_RDONLY);
-  archive::FdSource bytes(blob.get(), file);
-  auto expanded = archive::open_decompressor(bytes);
-  archive::LimitedSource limited(*expanded, kMaxLayerBytes, "layer " + descriptor.digest.to_string());
-  archive::HashingSource hashing(limited);
-  store::RootfsView view = store.layers().view(below);
-  store::Manifest manifest = store::read_layer_tar(hashing, view, store.contents());
-  archive::drain(hashing);
-  uint64_t tar_bytes = hashing.size();
-  if (Digest got = hashing.digest(); got != diff_id.digest)
-    fail(ErrorCode::kCorrupt, "layer {}: its tar is {}, the config says {}", descriptor.digest.to_string(),
-         got.to_string(), diff_id.digest.to_string());
-  store::LayerRef layer{store.layers().save(manifest), 0};
-  store.place_blob(file, descriptor.digest);
-  store.layers().remember_diff(layer, {diff_id, tar_bytes});
-  store.layers().remember_blob(diff_id, "as-pulled", {descriptor.digest, descriptor.size});
-  return layer;
-}
-
 static BaseImage open_image(const std::shared_ptr<LayoutDirectory>& layout, const oci::Descriptor& descriptor,
                             store::Store& store) {
   oci::Manifest manifest =
@@ -164,14 +111,10 @@ static BaseImage open_image(const std::shared_ptr<LayoutDirectory>& layout, cons
   image.layers = [layout, manifest, diff_ids, state, &store] {
     std::lock_guard lock(state->mutex);
     if (state->layers) return *state->layers;
-    store::Rootfs rootfs;
-    for (size_t i = 0; i < manifest.layers.size(); i++) {
-      UniqueFd fd = layout->open(oci::blob_path(manifest.layers[i].digest));
-      archive::FdSource blob(fd.get(), layout->path());
-      rootfs.push_back(import_layer(blob, manifest.layers[i], diff_ids[i], rootfs, store));
-    }
-    state->layers = rootfs;
-    return rootfs;
+    const BlobFetch fetch = fetch_from_files(
+        [&](const oci::Descriptor& blob) { return layout->open(oci::blob_path(blob.digest)); });
+    state->layers = import_layers(manifest.layers, diff_ids, kFilesAtOnce, fetch, store);
+    return *state->layers;
   };
   return image;
 }

@@ -57,15 +57,4 @@ store::Image image_to_store(const oci::ImageConfig& config, store::Rootfs layers
 Digest keep_image(const oci::ImageConfig& config, store::Rootfs layers, std::vector<std::string> names,
                   store::Store& store);
 
-// Reads one layer blob (any compression) onto the layers below and remembers diff id and blob; gives the
-// layer.
-store::LayerRef import_layer(archive::ByteSource& blob, const oci::Descriptor& descriptor,
-                             const DiffId& diff_id, const store::Rootfs& below, store::Store& store);
-// The layer when it is here already, as that blob brought it.
-std::optional<store::LayerRef> imported_layer(const oci::Descriptor& descriptor, const DiffId& diff_id,
-                                              store::Store& store);
-// The same of a file below store.temporary() whose digest and size have been verified; it becomes the blob.
-store::LayerRef import_layer_file(const std::string& file, const oci::Descriptor& descriptor,
-                                  const DiffId& diff_id, const store::Rootfs& below, store::Store& store);
-
 }  // namespace corten::source

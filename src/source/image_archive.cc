@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <map>
+
 #include <fmt/core.h>
 
 #include "archive/compression.h"
@@ -14,7 +16,7 @@
 #include "base/strings.h"
 #include "base/unique_fd.h"
 #include "oci/descriptor.h"
-#include "source/base_image.h"
+#include "source/layer_import.h"
 
 namespace corten::source {
 
@@ -104,17 +106,20 @@ LoadedImage load_docker_image(const DockerImage& image, const std::string& direc
   const std::vector<DiffId>& diff_ids = loaded.config.diff_ids;
   if (image.layers.size() != diff_ids.size())
     fail(ErrorCode::kInvalid, "archive: {} layers, but {} diff ids", image.layers.size(), diff_ids.size());
-  for (size_t i = 0; i < image.layers.size(); i++) {
-    UniqueFd file = open_named(root.get(), image.layers[i]);
-    archive::FdSource first(file.get(), image.layers[i]);
-    archive::HashingSource hashing(first);
-    oci::Descriptor descriptor;
-    descriptor.size = archive::drain(hashing);
-    descriptor.digest = hashing.digest();
-    if (lseek(file.get(), 0, SEEK_SET) != 0) fail_errno("seek {}", image.layers[i]);
-    archive::FdSource blob(file.get(), image.layers[i]);
-    loaded.layers.push_back(import_layer(blob, descriptor, diff_ids[i], loaded.layers, store));
+  std::vector<oci::Descriptor> blobs;
+  std::map<Digest, std::string> names;
+  for (const std::string& name : image.layers) {
+    const UniqueFd file = open_named(root.get(), name);
+    archive::FdSource bytes(file.get(), name);
+    archive::HashingSource hashing(bytes);
+    oci::Descriptor& blob = blobs.emplace_back();
+    blob.size = archive::drain(hashing);
+    blob.digest = hashing.digest();
+    names.emplace(blob.digest, name);
   }
+  const BlobFetch fetch = fetch_from_files(
+      [&](const oci::Descriptor& blob) { return open_named(root.get(), names.at(blob.digest)); });
+  loaded.layers = import_layers(blobs, diff_ids, 2, fetch, store);
   return loaded;
 }
 

@@ -1,19 +1,16 @@
 #include "source/registry_image.h"
 
-#include <fcntl.h>
-
-#include <future>
-#include <map>
 #include <mutex>
+#include <set>
 
 #include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/strings.h"
 #include "base/trace.h"
-#include "base/unique_fd.h"
 #include "oci/index.h"
 #include "oci/manifest.h"
+#include "source/layer_import.h"
 
 namespace corten::source {
 
@@ -119,7 +116,7 @@ std::optional<BaseImage> RegistryImages::stored_image(const oci::Reference& refe
   BaseImage image = open(reference, found->descriptor, found->bytes, found->digests);
   for (size_t i = 0; i < manifest.layers.size(); i++)
     if (!imported_layer(manifest.layers[i], image.config.diff_ids[i], store_) &&
-        !store_.has_blob(manifest.layers[i].digest))
+        !has_layer_blob(manifest.layers[i], store_))
       return std::nullopt;
   return image;
 }
@@ -184,53 +181,27 @@ BaseImage RegistryImages::open(const oci::Reference& reference, const oci::Descr
   return image;
 }
 
-// Several come at once; each is unpacked as soon as those below it are, while later ones still come.
 store::Rootfs RegistryImages::fetch_layers(const oci::Reference& reference, const oci::Manifest& manifest,
                                            const std::vector<DiffId>& diff_ids,
                                            const BaseImage::Progress& progress) {
-  TraceSpan span("pull layers");
-  const size_t count = manifest.layers.size();
-  std::vector<std::optional<store::LayerRef>> known(count);
-  std::map<Digest, std::shared_future<void>> coming;
-  TempDir place = store_.temporary("pull-");
+  std::set<Digest> expected;
   ByteCount counted(progress);
-  ThreadPool pool(options_.jobs);  // after what its tasks use: it ends first
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < manifest.layers.size(); i++) {
     const oci::Descriptor& blob = manifest.layers[i];
-    known[i] = imported_layer(blob, diff_ids[i], store_);
-    if (known[i] || coming.contains(blob.digest) || store_.has_blob(blob.digest)) continue;
-    counted.expect(blob.size);
-    auto task = std::make_shared<std::packaged_task<void()>>([this, &reference, &blob, &place, &counted] {
-      const std::string path = place / blob.digest.hex();
-      UniqueFd file = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0644);
-      remote_().fetch_blob(reference, blob, file.get(), [&, before = uint64_t{0}](uint64_t at) mutable {
-        counted.moved(before, at);
-        before = at;
-        if (options_.watch) options_.watch(blob, at);
-      });
-      file.close_checked(path);
+    if (!imported_layer(blob, diff_ids[i], store_) && !has_layer_blob(blob, store_) &&
+        expected.insert(blob.digest).second)
+      counted.expect(blob.size);
+  }
+  const BlobFetch fetch = [&](const oci::Descriptor& blob, int fd,
+                              const std::function<void(uint64_t)>& reached) {
+    remote_().fetch_blob(reference, blob, fd, [&, before = uint64_t{0}](uint64_t at) mutable {
+      reached(at);
+      counted.moved(before, at);
+      before = at;
+      if (options_.watch) options_.watch(blob, at);
     });
-    coming.emplace(blob.digest, task->get_future().share());
-    pool.submit([task] { (*task)(); });
-  }
-  store::Rootfs rootfs;
-  for (size_t i = 0; i < count; i++) {
-    const oci::Descriptor& blob = manifest.layers[i];
-    if (!known[i]) {
-      // The same blob may stand twice in an image.
-      known[i] = imported_layer(blob, diff_ids[i], store_);
-    }
-    if (!known[i] && store_.has_blob(blob.digest)) {
-      UniqueFd file = open_file(store_.blob_path(blob.digest), O_RDONLY);
-      archive::FdSource from(file.get(), blob.digest.to_string());
-      known[i] = import_layer(from, blob, diff_ids[i], rootfs, store_);
-    } else if (!known[i]) {
-      coming.at(blob.digest).get();
-      known[i] = import_layer_file(place / blob.digest.hex(), blob, diff_ids[i], rootfs, store_);
-    }
-    rootfs.push_back(*known[i]);
-  }
-  return rootfs;
+  };
+  return import_layers(manifest.layers, diff_ids, options_.jobs, fetch, store_);
 }
 
 }  // namespace corten::source

@@ -170,26 +170,56 @@ class UnpackedSource : public archive::ByteSource {
   const uint64_t* stored_;
 };
 
-class Extractor {
+// What the names of an archive may take in memory.
+class NameBudget {
  public:
-  Extractor(LayerBuilder& into, Contents& contents, const ExtractOptions& options, bool whiteouts)
-      : into_(into), contents_(contents), options_(options), whiteouts_(whiteouts) {}
-
-  void run(archive::ByteSource& tar) {
-    UnpackedSource counted(tar, options_, tar_bytes_);
-    archive::TarReader reader(counted);
-    while (auto header = reader.next()) add(*header, reader);
+  explicit NameBudget(const ExtractOptions& options) : options_(options) {}
+  // Empty files with long names take next to nothing in a compressed archive, and memory here; so do the
+  // directories on the way to them that have no member of their own.
+  void count(size_t name_bytes) {
+    // An entry, its node in the builder, its place among those that were seen: each with its path.
+    constexpr uint64_t kEntryBytes = 1000, kPaths = 3;
+    bytes_ += kEntryBytes + kPaths * name_bytes;
+    if (bytes_ > options_.max_memory_bytes)
+      throw Error(ErrorCode::kInvalid,
+                  fmt::format("{}: it holds too many files, or too long names", options_.name))
+          .with_hint(options_.max_bytes == UINT64_MAX
+                         ? "a layer may have some four million files"
+                         : "some four million are the usual limit; CORTEN_MAX_UNPACKED sets it: a file "
+                           "counts for 16 kB");
   }
 
  private:
-  // Where a member goes: its name below the destination, links of its parents followed inside the root.
-  RootfsPath place_of(std::string_view name) const {
-    RootfsPath clean(name);
-    if (clean.is_root()) return options_.destination;
-    Subtree destination(into_, options_.destination);
-    return destination.inside(resolve_links(destination, clean.parent())).child(clean.filename());
+  const ExtractOptions& options_;
+  uint64_t bytes_ = 0;
+};
+
+// The members of an archive in their order, the contents of files in the store.
+class MemberReader {
+ public:
+  MemberReader(archive::ByteSource& tar, Contents& contents, const ExtractOptions& options, NameBudget& names)
+      : contents_(contents),
+        options_(options),
+        names_(names),
+        counted_(tar, options, tar_bytes_),
+        reader_(counted_) {}
+
+  std::optional<LayerMember> next() {
+    auto header = reader_.next();
+    if (!header) return std::nullopt;
+    check_name(header->path);
+    check_name(header->link);
+    names_.count(header->path.size() + header->link.size());
+    LayerMember member;
+    member.header = std::move(*header);
+    if (member.header.type == TarType::kFile) {
+      UnpackedSource data(reader_.data(), options_, content_bytes_, &tar_bytes_);
+      member.content = contents_.add_stream(data);
+    }
+    return member;
   }
 
+ private:
   // What no file system takes is refused here, before a path of ten thousand components costs time.
   static void check_name(std::string_view name) {
     constexpr size_t kMaxPathBytes = 4095, kMaxComponentBytes = 255;
@@ -201,25 +231,22 @@ class Extractor {
     if (!fits) fail(ErrorCode::kInvalid, "archive: {}...: file name too long", quote(name.substr(0, 60)));
   }
 
-  // Empty files with long names take next to nothing in a compressed archive, and memory here; so do the
-  // directories on the way to them that have no member of their own.
-  void count_names(size_t name_bytes) {
-    // An entry, its node in the builder, its place among those that were seen: each with its path.
-    constexpr uint64_t kEntryBytes = 1000, kPaths = 3;
-    memory_bytes_ += kEntryBytes + kPaths * name_bytes;
-    if (memory_bytes_ > options_.max_memory_bytes)
-      throw Error(ErrorCode::kInvalid,
-                  fmt::format("{}: it holds too many files, or too long names", options_.name))
-          .with_hint(options_.max_bytes == UINT64_MAX
-                         ? "a layer may have some four million files"
-                         : "some four million are the usual limit; CORTEN_MAX_UNPACKED sets it: a file "
-                           "counts for 16 kB");
-  }
+  Contents& contents_;
+  const ExtractOptions& options_;
+  NameBudget& names_;
+  uint64_t tar_bytes_ = 0, content_bytes_ = 0;
+  UnpackedSource counted_;
+  archive::TarReader reader_;
+};
 
-  void add(const TarHeader& header, archive::TarReader& reader) {
-    check_name(header.path);
-    check_name(header.link);
-    count_names(header.path.size() + header.link.size());
+// Puts members where they belong, on what is there.
+class Extractor {
+ public:
+  Extractor(LayerBuilder& into, const ExtractOptions& options, NameBudget& names, bool whiteouts)
+      : into_(into), options_(options), names_(names), whiteouts_(whiteouts) {}
+
+  void add(const LayerMember& member) {
+    const TarHeader& header = member.header;
     RootfsPath path = place_of(header.path);
     if (path == options_.destination && !(whiteouts_ && path.is_root() && header.type == TarType::kDirectory))
       return;
@@ -234,14 +261,21 @@ class Extractor {
       return;
     }
     if (e.type == EntryType::kFile) {
-      UnpackedSource data(reader.data(), options_, content_bytes_, &tar_bytes_);
-      Contents::Added added = contents_.add_stream(data);
-      e.content = added.digest;
-      e.size = added.size;
+      e.content = member.content.digest;
+      e.size = member.content.size;
     }
     make_way(path);
     if (!e.is_directory() && !path.is_root()) into_.remove(path);
     into_.put(std::move(e));
+  }
+
+ private:
+  // Where a member goes: its name below the destination, links of its parents followed inside the root.
+  RootfsPath place_of(std::string_view name) const {
+    RootfsPath clean(name);
+    if (clean.is_root()) return options_.destination;
+    Subtree destination(into_, options_.destination);
+    return destination.inside(resolve_links(destination, clean.parent())).child(clean.filename());
   }
 
   // A layer's own marks: they speak of lower layers, and of this one where it already put something there.
@@ -355,51 +389,67 @@ class Extractor {
     for (RootfsPath above = path.parent(); !above.is_root(); above = above.parent()) {
       const Entry* e = into_.find(above);
       if (e && e->is_directory()) break;
-      count_names(above.str().size());
+      names_.count(above.str().size());
       if (e) into_.remove(above);
     }
   }
 
   LayerBuilder& into_;
-  Contents& contents_;
   const ExtractOptions& options_;
+  NameBudget& names_;
   bool whiteouts_;
   std::set<RootfsPath> seen_, opaque_;
-  uint64_t tar_bytes_ = 0, memory_bytes_ = 0, content_bytes_ = 0;
 };
 
-}  // namespace
-
-Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents,
-                        uint64_t max_hole_bytes) {
-  LayerBuilder builder(below);
+ExtractOptions layer_options(uint64_t max_hole_bytes) {
   ExtractOptions options;
   options.max_bytes = UINT64_MAX;  // whoever opened the blob has its limit
   options.max_hole_bytes = max_hole_bytes;
   options.name = "layer";
-  Extractor(builder, contents, options, true).run(tar);
+  return options;
+}
+
+}  // namespace
+
+std::vector<LayerMember> read_layer_members(archive::ByteSource& tar, Contents& contents,
+                                            uint64_t max_hole_bytes) {
+  const ExtractOptions options = layer_options(max_hole_bytes);
+  NameBudget names(options);
+  MemberReader reader(tar, contents, options, names);
+  std::vector<LayerMember> members;
+  while (auto member = reader.next()) members.push_back(std::move(*member));
+  return members;
+}
+
+Manifest build_layer(const std::vector<LayerMember>& members, const Tree& below) {
+  const ExtractOptions options = layer_options(kUsualUnpackedBytes);
+  NameBudget names(options);
+  LayerBuilder builder(below);
+  Extractor extractor(builder, options, names, true);
+  for (const LayerMember& member : members) extractor.add(member);
   return builder.finish();
 }
 
+Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents,
+                        uint64_t max_hole_bytes) {
+  return build_layer(read_layer_members(tar, contents, max_hole_bytes), below);
+}
+
 void read_layer_contents(archive::ByteSource& tar, Contents& contents, uint64_t max_hole_bytes) {
-  ExtractOptions options;
-  options.max_bytes = UINT64_MAX;
-  options.max_hole_bytes = max_hole_bytes;
-  options.name = "layer";
-  uint64_t tar_bytes = 0, content_bytes = 0;
-  UnpackedSource counted(tar, options, tar_bytes);
-  archive::TarReader reader(counted);
-  while (auto header = reader.next()) {
-    if (header->type != TarType::kFile) continue;
-    UnpackedSource data(reader.data(), options, content_bytes, &tar_bytes);
-    contents.add_stream(data);
+  const ExtractOptions options = layer_options(max_hole_bytes);
+  NameBudget names(options);
+  MemberReader reader(tar, contents, options, names);
+  while (reader.next()) {
   }
 }
 
 void extract_tar(archive::ByteSource& tar, const ExtractOptions& options, LayerBuilder& into,
                  Contents& contents) {
   into.make_directories(options.destination, options.parent_like);
-  Extractor(into, contents, options, false).run(tar);
+  NameBudget names(options);
+  MemberReader reader(tar, contents, options, names);
+  Extractor extractor(into, options, names, false);
+  while (auto member = reader.next()) extractor.add(*member);
 }
 
 }  // namespace corten::store

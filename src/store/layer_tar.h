@@ -32,9 +32,20 @@ std::vector<uint64_t> layer_tar_offsets(const Manifest& manifest, const TarTimes
 // room for on this machine.
 inline constexpr uint64_t kUsualUnpackedBytes = uint64_t{64} << 30;
 
-// Reads a layer's tar onto `below` (a hard link may name a file of a lower layer): whiteouts are obeyed,
-// names are clamped to the root, links on the way are followed inside it. All times are kept. Error(kInvalid)
-// when its sparse files have more than `max_hole_bytes` that are not in the tar.
+// A member of a layer's tar; a file's content is in the store.
+struct LayerMember {
+  archive::TarHeader header;
+  Contents::Added content;
+};
+// All of them, in their order. What lies below is not asked: layers of one image can be read in any order,
+// and at once. Error(kInvalid) when its sparse files have more than `max_hole_bytes` that are not in the tar,
+// or names take too much memory.
+std::vector<LayerMember> read_layer_members(archive::ByteSource& tar, Contents& contents,
+                                            uint64_t max_hole_bytes = kUsualUnpackedBytes);
+// What they make of `below` (a hard link may name a file of a lower layer): whiteouts are obeyed, names are
+// clamped to the root, links on the way are followed inside it. All times are kept.
+Manifest build_layer(const std::vector<LayerMember>& members, const Tree& below);
+// Both.
 Manifest read_layer_tar(archive::ByteSource& tar, const Tree& below, Contents& contents,
                         uint64_t max_hole_bytes = kUsualUnpackedBytes);
 

@@ -5,6 +5,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include <atomic>
+#include <thread>
+
 #include "base/json.h"
 #include "registry/server/access_log.h"
 #include "registry/server/htpasswd.h"
@@ -256,6 +259,26 @@ TEST_F(ServerTest, AnUploadEndsOnce) {
   EXPECT_EQ(late.receive().status, 404u);
   used("600000");
   EXPECT_EQ(ask("GET", "/v2/a/blobs/" + sha256_text(bytes)).body, bytes);
+}
+
+TEST_F(ServerTest, AManifestIsRemovedOnce) {
+  options_.service.max_bytes = 1'000'000;
+  const std::string manifest = push_image("a", "v1"), target = "/v2/a/manifests/" + sha256_text(manifest);
+  std::string used;
+  for (int round = 0; round < 5; round++) {
+    EXPECT_EQ(put_manifest("a", "v1", manifest).status, 201u);
+    std::atomic<int> removed = 0;
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 8; i++)
+      clients.emplace_back([&] { removed += client().ask("DELETE", target).status == 202; });
+    for (std::thread& one : clients) one.join();
+    EXPECT_EQ(removed, 1) << "more would give its bytes back more than once";
+    const std::string metrics = ask("GET", "/metrics").body;
+    const std::string line = metrics.substr(metrics.find("corten_registry_used_bytes "), 40);
+    const std::string now = line.substr(0, line.find('\n'));
+    if (round > 0) EXPECT_EQ(now, used);
+    used = now;
+  }
 }
 
 void make_old(const std::string& path) {

@@ -7,6 +7,7 @@
 #include "oci/media_type.h"
 #include "oci/reference.h"
 #include "registry/remote.h"
+#include "registry/server/flight.h"
 #include "registry/server/manifest_facts.h"
 #include "registry/server/service.h"
 #include "registry/server/stored_manifest.h"
@@ -229,8 +230,10 @@ std::unique_ptr<Call> Service::delete_manifest(const std::string& repository, co
   });
 }
 
-// With the tags that name it, and its entry among the referrers of its subject.
+// With the tags that name it, and its entry among the referrers of its subject. Of several requests one
+// removes it, and gives its bytes back.
 Answer Service::remove_manifest(const std::string& repository, const ContentDigest& digest) {
+  const Flight flight(*this, repository + "@" + digest.to_string());
   journal_.settle();  // or a tag that could not be made yet would come later, and name nothing
   const std::optional<StoredManifest> stored = read_manifest(tree_, repository, digest);
   if (!stored) return unknown_manifest(digest.to_string());

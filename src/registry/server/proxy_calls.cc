@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "oci/reference.h"
 #include "registry/retry.h"
+#include "registry/server/flight.h"
 #include "registry/server/manifest_facts.h"
 #include "registry/server/service.h"
 #include "registry/server/stored_manifest.h"
@@ -20,28 +21,6 @@ constexpr size_t kFetchStep = 128 << 10;
 constexpr int kFetchAttempts = 4;  // without a byte
 
 }  // namespace
-
-// Waits while another request fetches the same.
-class Service::Flight {
- public:
-  Flight(Service& service, std::string key) : service_(service), key_(std::move(key)) {
-    std::unique_lock lock(service_.flights_mutex_);
-    service_.landed_.wait(lock, [&] { return !service_.flights_.contains(key_); });
-    service_.flights_.insert(key_);
-  }
-  ~Flight() {
-    {
-      std::lock_guard lock(service_.flights_mutex_);
-      service_.flights_.erase(key_);
-    }
-    service_.landed_.notify_all();
-  }
-  Flight(const Flight&) = delete;
-
- private:
-  Service& service_;
-  const std::string key_;
-};
 
 bool Service::is_fresh(const std::string& key) {
   std::lock_guard lock(flights_mutex_);
