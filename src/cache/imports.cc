@@ -257,6 +257,7 @@ store::LayerSupply make_supply(store::Store& store, OpenPlace open, const std::s
   return [&store, open = std::move(open), imports](const Digest& layer, const store::Manifest&,
                                                    const std::vector<store::LayerPlace>& places) {
     std::string why;
+    ErrorCode code = ErrorCode::kNotFound;
     for (const store::LayerPlace& at : places) {
       std::shared_ptr<Place> place;
       try {
@@ -271,17 +272,22 @@ store::LayerSupply make_supply(store::Store& store, OpenPlace open, const std::s
           prove_base(layer, *diff, imports.get(), blob.tar(), store);
           store.place_blob(blob.path(), at.blob);
         } else {
-          store::read_layer_contents(blob.tar(), store.contents());
+          archive::HashingSource tar(blob.tar());
+          store::read_layer_contents(tar, store.contents());
+          archive::drain(tar);
+          if (!store.layers().confirm_diff(layer, {tar.digest()}))
+            fail(ErrorCode::kCorrupt, "the tar of layer {} has another digest", layer.short_hex());
         }
         if (imports) imports->note_fetched(layer, at.size);
         return;
       } catch (const Error& error) {
         if (error.code() == ErrorCode::kCancelled || error.code() == ErrorCode::kNoSpace) throw;
         why = error.what();
+        if (error.code() == ErrorCode::kCorrupt) code = error.code();
         if (imports && place) imports->failed(*place, why);
       }
     }
-    fail(ErrorCode::kNotFound, "{}", why);
+    fail(code, "{}", why);
   };
 }
 

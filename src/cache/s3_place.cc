@@ -1,7 +1,5 @@
 #include "cache/s3_place.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 
 #include <fmt/core.h>
@@ -18,16 +16,6 @@ namespace corten::cache {
 namespace {
 
 constexpr size_t kMaxAnswerBytes = 64 << 10;
-constexpr uint64_t kProgress =
-    64 << 10;                           // so much more than the last time makes a failure the network's mood
-constexpr int kMostConnections = 1000;  // for one blob
-
-// "bytes 100-199/200": the first byte's place.
-std::optional<uint64_t> first_byte(const std::string& content_range) {
-  if (!content_range.starts_with("bytes ")) return std::nullopt;
-  auto value = parse_int(content_range.substr(6, content_range.find('-') - 6));
-  return value && *value >= 0 ? std::optional<uint64_t>(*value) : std::nullopt;
-}
 
 // A part of a blob as it is sent; tells what the hash of all before and of this part is.
 class PartSource : public archive::ByteSource {
@@ -55,75 +43,24 @@ std::string what_of(const oci::Descriptor& blob) {
 
 }  // namespace
 
-// The bytes of one blob, through as many connections as it takes.
-class S3Place::BlobStream : public archive::ByteSource {
- public:
-  BlobStream(S3Place& place, const oci::Descriptor& blob) : BlobStream(place, blob, 0, blob.size) {}
-  BlobStream(S3Place& place, const oci::Descriptor& blob, uint64_t begin, uint64_t end)
-      : place_(place),
-        blob_(blob),
-        end_(std::min(end, blob.size)),
-        what_("get " + what_of(blob)),
-        at_(begin),
-        counted_(begin) {}
-
-  size_t read(void* data, size_t size) override {
-    while (at_ < end_) {
-      place_.bucket_.options().cancellation.check();
-      try {
-        if (!body_) open();
-        const size_t n = body_->read(data, static_cast<size_t>(std::min<uint64_t>(size, end_ - at_)));
-        if (n == 0) fail(ErrorCode::kIo, "{}: cut after {} of {} bytes", what_, at_, end_);
-        at_ += n;
-        return n;
-      } catch (const Error& error) {
-        body_.reset();
-        if (error.code() != ErrorCode::kIo || is_given_up_) throw;
-        if (at_ >= counted_ + kProgress) failures_ = 0;
-        counted_ = at_;
-        if (++failures_ >= place_.bucket_.options().retry.attempts || ++connections_ > kMostConnections)
-          throw;
-      }
-      place_.bucket_.wait_after_failure(failures_);
-    }
-    return 0;
-  }
-
- private:
-  void open() {
-    S3Request request{.key = place_.blob_key(blob_)};
-    if (end_ < blob_.size)
-      request.fields.emplace_back("Range", fmt::format("bytes={}-{}", at_, end_ - 1));
-    else if (at_ > 0)
-      request.fields.emplace_back("Range", fmt::format("bytes={}-", at_));
-    is_given_up_ = true;  // what ask() tried in vain is not tried more often
-    http::Response response = place_.bucket_.ask(request, what_);
-    is_given_up_ = false;
-    if (response.status == 404) fail(ErrorCode::kNotFound, "{}: {}: it is not there", place_.name(), what_);
-    if (response.status == 206 && first_byte(response.field("Content-Range")) != at_)
-      fail(ErrorCode::kIo, "{}: bytes from {} on were asked for, these are {}", what_, at_,
-           printable(response.field("Content-Range").substr(0, 100)));
-    if (response.status != 206 && response.size && *response.size != blob_.size)
-      fail(ErrorCode::kCorrupt, "{}: {}: it has {} bytes, the cache says {}", place_.name(), what_,
-           *response.size, blob_.size);
-    body_ = std::move(response.body);
-    char buffer[16 << 10];
-    for (uint64_t skipped = response.status == 206 ? 0 : at_; skipped > 0;) {
-      const size_t n = body_->read(buffer, static_cast<size_t>(std::min<uint64_t>(skipped, sizeof buffer)));
-      if (n == 0) fail(ErrorCode::kIo, "{}: cut before byte {}", what_, at_);
-      skipped -= n;
-    }
-  }
-
-  S3Place& place_;
-  const oci::Descriptor& blob_;
-  const uint64_t end_;
-  std::string what_;
-  std::unique_ptr<archive::ByteSource> body_;
-  uint64_t at_ = 0, counted_ = 0;
-  int failures_ = 0, connections_ = 0;
-  bool is_given_up_ = false;
-};
+registry::ResumedObject S3Place::object_of(const oci::Descriptor& blob) {
+  const std::string what = "get " + what_of(blob);
+  return {.what = what,
+          .where = name(),
+          .size = blob.size,
+          .ask =
+              [=, this](const std::string& range) {
+                S3Request request{.key = blob_key(blob)};
+                if (!range.empty()) request.fields.emplace_back("Range", range);
+                http::Response response = bucket_.ask(request, what);
+                if (response.status == 404)
+                  fail(ErrorCode::kNotFound, "{}: {}: it is not there", name(), what);
+                return response;
+              },
+          .pause = [this](int failures) { bucket_.wait_after_failure(failures); },
+          .attempts = bucket_.options().retry.attempts,
+          .cancellation = bucket_.options().cancellation};
+}
 
 S3Place::S3Place(const S3Spec& spec, http::Client& http, const Clock& clock, S3Options options)
     : spec_(spec),
@@ -174,18 +111,18 @@ bool S3Place::has_blob(const oci::Descriptor& blob) {
 std::string S3Place::read_blob(const oci::Descriptor& blob, size_t max_bytes) {
   if (blob.size > max_bytes)
     fail(ErrorCode::kInvalid, "{}: {} bytes; at most {} are taken", what_of(blob), blob.size, max_bytes);
-  BlobStream stream(*this, blob);
+  registry::ResumedStream stream(object_of(blob));
   archive::VerifyingSource verified(stream, blob.digest, blob.size, what_of(blob));
   return archive::read_rest(verified, max_bytes);
 }
 
 std::string S3Place::read_part(const oci::Descriptor& blob, uint64_t offset, size_t size) {
-  BlobStream stream(*this, blob, offset, offset + size);
+  registry::ResumedStream stream(object_of(blob), offset, offset + size);
   return archive::read_rest(stream, size);
 }
 
 void S3Place::fetch_blob(const oci::Descriptor& blob, int fd) {
-  BlobStream stream(*this, blob);
+  registry::ResumedStream stream(object_of(blob));
   archive::VerifyingSource verified(stream, blob.digest, blob.size, what_of(blob));
   archive::FdSink to(fd, what_of(blob));
   archive::copy_all(verified, to);

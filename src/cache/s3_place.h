@@ -9,6 +9,7 @@
 
 #include "cache/place.h"
 #include "cache/s3_bucket.h"
+#include "registry/resumed_stream.h"
 
 namespace corten::cache {
 
@@ -27,8 +28,8 @@ class S3Place : public Place {
   void put_blob(const NewBlob& blob) override;  // at most upload_parallelism at once
 
  private:
-  class BlobStream;
   struct Upload;
+  registry::ResumedObject object_of(const oci::Descriptor& blob);
   std::string blob_key(const oci::Descriptor& blob) const;
   std::string manifest_key(const std::string& name) const;
   void put_whole(const NewBlob& blob);

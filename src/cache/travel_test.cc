@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/temp_dir.h"
 #include "cache/memory_place_test.h"
+#include "image/layer_blobs.h"
 
 namespace corten::cache {
 namespace {
@@ -297,6 +298,79 @@ TEST_F(TravelTest, WrongBytesAreAMiss) {
   EXPECT_FALSE(import(here)->find(key("a")));
   ASSERT_EQ(warnings_.size(), 1u);
   EXPECT_NE(warnings_[0].find("another digest"), std::string::npos);
+}
+
+// Of a layer that was not fetched its diff id is the cache's word. Whoever reads the tar sees that it is not
+// true: then the layer is forgotten, the step is executed, and the true one counts.
+TEST_F(TravelTest, AWrongDiffIdIsAMissAndOneWarning) {
+  export_steps({"a"});
+  const Entry right = *Index::read(*place_)->find(key("a"));
+  Contents contents = Index::read(*place_)->all();
+  LayerBlobRecord& record = contents.entries.at(key("a")).blobs.at(0);
+  record.diff.diff_id = {Digest::of("another tar")};
+  write_index(contents, *place_, [](const Digest&) { return false; });
+  store::Store& here = empty_store();
+  auto imports = import(here);
+  auto action = imports->find(key("a"));
+  ASSERT_TRUE(action);
+  const store::LayerRef layer{action->layer.id, record.time};
+  ASSERT_EQ(here.layers().find_diff(layer)->diff_id, record.diff.diff_id);
+  try {
+    image::ensure_blob(layer, {}, 1, here, {});
+    FAIL() << "it was taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kLost) << error.what();
+  }
+  ASSERT_EQ(warnings_.size(), 1u);
+  EXPECT_NE(warnings_[0].find("has another digest; building without it"), std::string::npos) << warnings_[0];
+  EXPECT_FALSE(here.find_action(key("a")));
+  EXPECT_FALSE(imports->find(key("a"))) << "what was lost is not given again";
+  // The step's own layer is the same, and its tar what it is.
+  EXPECT_EQ(make_layer(here, "a").id, layer.id);
+  EXPECT_EQ(image::ensure_blob(layer, {}, 1, here, {}).digest, right.blobs.at(0).blob.digest);
+  EXPECT_EQ(here.layers().find_diff(layer)->diff_id, right.blobs.at(0).diff.diff_id);
+  EXPECT_EQ(warnings_.size(), 1u);
+}
+
+// The same, where all its files are here already, or a step made the layer: nothing is fetched, nothing lost.
+TEST_F(TravelTest, AWrongDiffIdOfWhatIsHereIsForgotten) {
+  export_steps({"a"});
+  const Entry right = *Index::read(*place_)->find(key("a"));
+  Contents contents = Index::read(*place_)->all();
+  LayerBlobRecord& record = contents.entries.at(key("a")).blobs.at(0);
+  record.diff.diff_id = {Digest::of("another tar")};
+  write_index(contents, *place_, [](const Digest&) { return false; });
+  for (const bool is_made : {false, true}) {
+    store::Store& here = empty_store();
+    auto imports = import(here);
+    auto action = imports->find(key("a"));
+    ASSERT_TRUE(action);
+    const store::LayerRef layer{action->layer.id, record.time};
+    if (is_made)
+      make_layer(here, "a");
+    else
+      here.contents().add_bytes("a");
+    EXPECT_EQ(image::ensure_blob(layer, {}, 1, here, {}).digest, right.blobs.at(0).blob.digest);
+    EXPECT_EQ(here.layers().find_diff(layer)->diff_id, right.blobs.at(0).diff.diff_id);
+    EXPECT_TRUE(here.find_action(key("a")));
+  }
+  EXPECT_TRUE(warnings_.empty());
+  EXPECT_EQ(place_->calls["fetch_blob"], 0);
+}
+
+// What is right is not made a second time: the tar was hashed when it was read.
+TEST_F(TravelTest, ARightDiffIdStays) {
+  export_steps({"a"});
+  store::Store& here = empty_store();
+  auto imports = import(here);
+  auto action = imports->find(key("a"));
+  ASSERT_TRUE(action);
+  here.layers().need({action->layer.id});
+  const Entry entry = *Index::read(*place_)->find(key("a"));
+  const LayerBlobRecord& record = entry.blobs.at(0);
+  auto diff = here.layers().find_diff({action->layer.id, record.time});
+  ASSERT_TRUE(diff);
+  EXPECT_EQ(diff->diff_id, record.diff.diff_id);
 }
 
 TEST_F(TravelTest, AnExportThatFailsLeavesTheCacheAsItWas) {

@@ -50,6 +50,8 @@ inline constexpr std::string_view kLentField = "Corten-Lent";
 // How far one transfer has come, in bytes; may go back when it has to start again.
 using Meter = std::function<void(uint64_t at)>;
 
+struct ResumedObject;
+
 // Thread-safe. `access` and `hosts` are borrowed.
 class Remote {
  public:
@@ -86,12 +88,12 @@ class Remote {
   bool remove_manifest(const oci::Reference& reference);
 
  private:
-  class BlobStream;
   struct Sending;
   struct Upload;
   // Calls f with each endpoint until it does not throw.
   void from_any(const oci::Reference& reference, const std::function<void(const Endpoint&)>& f);
   std::optional<std::vector<std::string>> referrer_pages(const Endpoint& endpoint, const std::string& path);
+  ResumedObject object_of(const Endpoint& endpoint, const oci::Descriptor& blob);
   Endpoint to_push(const oci::Reference& reference) const;
   void add_fallback_referrer(const oci::Reference& repository, const Digest& subject,
                              const oci::Descriptor& entry);

@@ -6,7 +6,9 @@
 // was.
 //
 // The rows of `absent` say which layers these are. A layer is whole from the moment its rows go, in the
-// transaction that also makes it one that a crash of the machine may have damaged (layers.boot).
+// transaction that also makes it one that a crash of the machine may have damaged (layers.boot). Its diff ids
+// are a cache's word until then: they stay when the tar was read and is what they say, else they are made
+// anew.
 #include <algorithm>
 
 #include <fmt/core.h>
@@ -101,10 +103,31 @@ std::vector<LayerPlace> Layers::places(const Digest& id) {
   return found;
 }
 
-void Layers::now_whole(const Digest& id) {
+void Layers::now_whole(const Digest& id, bool keeps_diffs) {
   if (!is_absent(id)) return;
+  if (!keeps_diffs) forget_said_diffs(id);
   database_.prepare("DELETE FROM absent WHERE layer=?").bind(id).run();
   database_.prepare("UPDATE layers SET boot=? WHERE id=?").bind(boot_id()).bind(id).run();
+}
+
+// Those of time 0 are an image's, and proved with the blob that the layer came as.
+void Layers::forget_said_diffs(const Digest& id) {
+  database_.prepare("DELETE FROM diffs WHERE layer=? AND time<>0").bind(id).run();
+}
+
+bool Layers::confirm_diff(const Digest& id, const DiffId& read) {
+  bool is_right = false;
+  database_.transaction([&] {
+    Statement known = database_.prepare("SELECT count(*), sum(diff_id=?2) FROM diffs WHERE layer=?1");
+    known.bind(id).bind(read.digest);
+    is_right = !known.step() || known.integer(0) == 0 || known.integer(1) > 0;
+    if (is_right)
+      database_.prepare("DELETE FROM diffs WHERE layer=? AND time<>0 AND diff_id<>?")
+          .bind(id)
+          .bind(read.digest)
+          .run();
+  });
+  return is_right;
 }
 
 void Layers::need(const Rootfs& rootfs) {
@@ -189,21 +212,26 @@ void Layers::fetch(const Digest& id) {
   contents_.hold(contents);
   auto is_missing = [&](const Digest& content) { return !contents_.has(content); };
   std::string why = "no place is known that has it";
+  bool is_read = false, is_wrong = false;
   if (std::any_of(contents.begin(), contents.end(), is_missing)) {
     const std::vector<LayerPlace> known = places(id);
     try {
-      if (!known.empty() && supply_) supply_(id, *manifest, known);
+      if (!known.empty() && supply_) {
+        supply_(id, *manifest, known);
+        is_read = true;
+      }
     } catch (const Error& error) {
       if (error.code() == ErrorCode::kCancelled || error.code() == ErrorCode::kNoSpace) throw;
+      is_wrong = error.code() == ErrorCode::kCorrupt;
       why = error.what();
     }
   }
-  if (std::any_of(contents.begin(), contents.end(), is_missing)) {
+  if (is_wrong || std::any_of(contents.begin(), contents.end(), is_missing)) {
     forget(id);
     fail(ErrorCode::kLost, "layer {}: {}", id.short_hex(), why);
   }
   // Another process that could not have it may have forgotten it meanwhile.
-  save(Manifest(*manifest));
+  save(Manifest(*manifest), is_read);
 }
 
 // Its manifest stays on disk, where the collector finds it; nothing leads to it any more.
@@ -212,6 +240,7 @@ void Layers::forget(const Digest& id) {
     if (is_whole(id)) return;  // somebody made it meanwhile
     for (const char* rows : {"actions WHERE layer", "absent WHERE layer", "layers WHERE id"})
       database_.prepare(fmt::format("DELETE FROM {}=?", rows)).bind(id).run();
+    forget_said_diffs(id);
   });
   std::lock_guard lock(mutex_);
   loaded_.erase(id);

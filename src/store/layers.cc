@@ -53,13 +53,17 @@ void Layers::note_layer(const Digest& id, const Manifest& manifest) {
 }
 
 Digest Layers::save(Manifest manifest) {
+  return save(std::move(manifest), false);
+}
+
+Digest Layers::save(Manifest manifest, bool keeps_diffs) {
   TraceSpan span("write a layer's manifest");
   std::string bytes = manifest.serialize();
   Digest id = Digest::of(bytes);
   write_manifest(id, bytes);
   database_.transaction([&] {
     note_layer(id, manifest);
-    now_whole(id);
+    now_whole(id, keeps_diffs);
   });
   std::lock_guard lock(mutex_);
   loaded_.emplace(id, std::make_shared<const Manifest>(std::move(manifest)));

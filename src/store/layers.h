@@ -41,7 +41,8 @@ struct LayerPlace {
 };
 
 // Fetches what a layer's manifest names and the store lacks, from one of its places, into the contents.
-// Throws when none gives it. Called from several threads, for different layers.
+// Throws when none gives it; Error(kCorrupt) when one gave another layer. Called from several threads, for
+// different layers.
 using LayerSupply =
     std::function<void(const Digest& layer, const Manifest& manifest, const std::vector<LayerPlace>& places)>;
 
@@ -71,6 +72,9 @@ class Layers {
   // Whether it is here, and its contents may not be.
   bool is_absent(const Digest& id);
   std::vector<LayerPlace> places(const Digest& id);
+  // Who has read the whole tar of an absent layer says so: false when it is not what was said of the layer
+  // before anybody had read it (a cache is wrong). Else nothing but this is left of what was said.
+  bool confirm_diff(const Digest& id, const DiffId& read);
   // They are whole when it returns: those that are absent are fetched, several at once. Error(kLost): one is
   // nowhere; it has been forgotten, with all actions that gave it.
   void need(const std::vector<Digest>& ids);
@@ -136,7 +140,9 @@ class Layers {
 
   void write_manifest(const Digest& id, std::string_view bytes);
   void note_layer(const Digest& id, const Manifest& manifest);
-  void now_whole(const Digest& id);  // in a transaction
+  Digest save(Manifest manifest, bool keeps_diffs);
+  void now_whole(const Digest& id, bool keeps_diffs);  // in a transaction
+  void forget_said_diffs(const Digest& id);
   void fetch(const Digest& id);
   void forget(const Digest& id);
 

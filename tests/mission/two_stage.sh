@@ -4,6 +4,9 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
+# Whether the crates registry can be reached is no matter of a test.
+export DEPENDENCIES=vendored
+
 base=distributed-colony-base:latest
 colony=distributed-colony:latest
 

@@ -9,6 +9,10 @@ BASE_IMAGE=${BASE_IMAGE:-$ECR_BASE_REPOSITORY:$BASE_IMAGE_TAG}
 BUILD_VERSION=${BUILD_VERSION:-$(date -u +%Y%m%d-%H%M%S)}
 CORTEN=${CORTEN:-corten}
 PLATFORM=${PLATFORM:-linux/amd64}
+# crates: by cargo-chef from the crates registry. vendored: from vendor/. auto: what can be had.
+DEPENDENCIES=${DEPENDENCIES:-auto}
+# Of a network that has authorities of its own for TLS: a file with their certificates.
+AUTHORITIES=${AUTHORITIES:-${SSL_CERT_FILE-}}
 export AWS_REGION
 
 green='\033[0;32m' yellow='\033[1;33m' red='\033[0;31m' plain='\033[0m'
