@@ -27,6 +27,11 @@ class Caches {
   // (store::Layers). One that was lost in this build is not found again.
   // `below`: what the step stands on. `step`: which one of the plan it is, all of whose inputs are done.
   virtual std::optional<store::Action> find(const Digest& key, const store::Rootfs& below, StepId step) = 0;
+  // By step id: whether a cache knows the step without the files of its inputs, all down to its image. Empty
+  // when it knows none so.
+  virtual std::vector<bool> foresee() = 0;
+  // The layer of such a step on these; nothing when it cannot be had after all.
+  virtual std::optional<store::LayerRef> foreseen(StepId step, const store::Rootfs& below) = 0;
   // The layers of an image that lies in a registry, without its bytes.
   virtual std::optional<store::Rootfs> base(const source::BaseImage& image) = 0;
   // A cache mount as it was elsewhere, for a store that does not have it: makes `data` and `seen` in the

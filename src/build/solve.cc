@@ -3,6 +3,7 @@
 #include "build/solve.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <set>
@@ -14,6 +15,7 @@
 #include "base/error.h"
 #include "build/caches.h"
 #include "build/explainer.h"
+#include "build/foresight.h"
 #include "build/journal.h"
 #include "build/read_list.h"
 #include "build/remote_fetches.h"
@@ -108,12 +110,18 @@ class Solver : public Inputs {
     is_lost_ = false;
     result_.cached_steps = result_.executed_steps = 0;
     waiting_.clear();
-    for (const Step& step : steps()) waiting_.push_back(step.inputs().size());
     for (const Step& step : steps())
-      if (waiting_[index(step.id)] == 0) start(step.id);
+      waiting_.push_back(is_taken(step.id) ? size_t{step.base != kNoStep} : step.inputs().size());
+    for (const Step& step : steps())
+      if (waiting_[index(step.id)] == 0 && !is_skipped(step.id)) start(step.id);
     changed_.wait(lock, [&] { return running_ == 0; });
     if (error_ || executor_.cancellation.is_cancelled()) return true;
-    if (is_lost_) return false;
+    if (is_lost_) {
+      if (is_foresight_wanted_) foresight_ = offered_;
+      if (is_foresight_wrong_) foresight_.reset();
+      return false;
+    }
+    count_skipped();
     lock.unlock();
     try {
       if (executor_.settle) executor_.settle(result_);
@@ -123,6 +131,10 @@ class Solver : public Inputs {
     }
     return true;
   }
+
+  // What this pass leaves out. It changes between passes alone.
+  bool is_skipped(StepId id) const { return foresight_ && foresight_->is_skipped(id); }
+  bool is_taken(StepId id) const { return foresight_ && foresight_->is_taken(id); }
 
   // --- between steps; mutex_ is held -----------------------------------------------------------------------
 
@@ -141,8 +153,10 @@ class Solver : public Inputs {
       const bool is_executed = state == StepState::kDone || told_[index(id)].end == StepState::kDone;
       result_.steps[index(id)].was_cached = !is_executed;
       (is_executed ? result_.executed_steps : result_.cached_steps)++;
-      for (StepId user : users_[index(id)])
+      for (StepId user : users_[index(id)]) {
+        if (is_skipped(user) || (is_taken(user) && steps()[index(user)].base != id)) continue;
         if (--waiting_[index(user)] == 0) start(user);
+      }
     } else {
       // The cause is the first failure that is not itself a cancellation.
       if (state == StepState::kFailed && !failed_)
@@ -154,6 +168,22 @@ class Solver : public Inputs {
     }
     running_--;
     changed_.notify_all();
+  }
+
+  // Steps that nothing needed count as those that were found.
+  void count_skipped() {
+    for (const Step& step : steps()) {
+      if (!is_skipped(step.id)) continue;
+      Told& told = told_[index(step.id)];
+      const bool is_executed = told.end == StepState::kDone;
+      result_.steps[index(step.id)].was_cached = !is_executed;
+      (is_executed ? result_.executed_steps : result_.cached_steps)++;
+      if (told.end) continue;
+      if (!told.is_begun) events_.started(step.id);
+      told.is_begun = true;
+      told.end = StepState::kCached;
+      events_.finished(step.id, Outcome::kCached, "");
+    }
   }
 
   StageRootfs rootfs_of(StepId id) const override {
@@ -204,7 +234,7 @@ class Solver : public Inputs {
       }
       try {
         if (life.state() == StepState::kLost) {
-          events_.remark(id, text + "; what gave it runs again");
+          if (!text.empty()) events_.remark(id, text + "; what gave it runs again");
         } else if (!was_told || life.state() != StepState::kCached) {
           told.end = life.state();
           tell(id, life.state(), entry, text, began);
@@ -255,6 +285,7 @@ class Solver : public Inputs {
       life.enter(StepState::kCached);
       return;
     }
+    if (is_taken(step.id)) return take(step, life, entry);
     PreparedStep prepared = work_->prepare(step);
     const Digest key = prepared.record.digest();
     entry.key = key.hex();
@@ -264,6 +295,7 @@ class Solver : public Inputs {
     life.enter(StepState::kKeyed);
     std::optional<store::LayerRef> layer = find(step, key, prepared.below);
     if (!layer) {
+      if (may_be_skipped(step.id)) return life.enter(StepState::kLost);
       life.enter(StepState::kQueued);
       SingleFlight::Turn turn = flights_.take(key, watch_of(step.id));
       layer = find(step, key, prepared.below);  // of who led meanwhile
@@ -288,6 +320,39 @@ class Solver : public Inputs {
       executor_.caches->step_ended({.key = key, .kind = "exact", .layer = *layer, .record = step.name},
                                    exported, is_made);
     life.enter(is_made ? StepState::kDone : StepState::kCached);
+  }
+
+  // A step that would be executed, and that another pass may leave out.
+  bool may_be_skipped(StepId id) {
+    if (!executor_.caches || foresight_ || is_foresight_wrong_) return false;
+    std::call_once(foresight_asked_, [&] {
+      Foresight foresight(result_.plan, executor_.caches->foresee());
+      if (!foresight.empty()) offered_ = std::move(foresight);
+    });
+    if (!offered_ || !offered_->is_skipped(id)) return false;
+    is_foresight_wanted_ = true;
+    return true;
+  }
+
+  // A layer that a cache knows without the inputs. It has no key of ours, which would hold their contents, so
+  // nobody is told of it.
+  void take(const Step& step, StepLife& life, JournalStep& entry) {
+    const StageRootfs below = rootfs_of(step.base);
+    const auto layer = executor_.caches->foreseen(step.id, below.refs());
+    if (!layer) {
+      is_foresight_wrong_ = true;
+      return life.enter(StepState::kLost);
+    }
+    const Digest key =
+        Digest::of("corten-foreseen-1\n" + rootfs_digest(below.refs()).hex() + layer->id.hex());
+    entry.key = key.hex();
+    StageLayer placed{.ref = *layer, .is_run = std::holds_alternative<RunStep>(step.work)};
+    if (const auto* copy = std::get_if<CopyStep>(&step.work)) placed.is_link = copy->link;
+    finish(step,
+           with_layer(below, placed, *executor_.store.layers().load(layer->id), executor_.clock.now_ns()),
+           key);
+    life.enter(StepState::kKeyed);
+    life.enter(StepState::kCached);
   }
 
   bool made_in_this_build(StepId id, const Digest& key) const {
@@ -426,6 +491,11 @@ class Solver : public Inputs {
     std::optional<StepState> end;
   };
   std::vector<Told> told_;
+
+  // Foresight (foresight.h): what caches offered, asked for once, and what this pass uses of it.
+  std::once_flag foresight_asked_;
+  std::optional<Foresight> offered_, foresight_;
+  std::atomic<bool> is_foresight_wanted_ = false, is_foresight_wrong_ = false;
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;

@@ -6,7 +6,7 @@
 //                  |         `--> cached, failed
 //                  `--> failed
 //
-// and from each of them but the ends: cancelled; from keying and leading: lost.
+// and from each of them but the ends: cancelled; from keying, keyed and leading: lost.
 #pragma once
 #include <string_view>
 
@@ -24,7 +24,8 @@ enum class StepState {
   kDone,       // an end: a new layer, and the action is recorded
   kFailed,     // an end
   kCancelled,  // an end: the user, or another step's failure
-  kLost,       // an end of this pass: a layer that it needs was known to lie elsewhere, and is not there
+  kLost,       // an end of this pass: a layer that it needs was known to lie elsewhere, and is not there; or
+               // the step itself may be left out
 };
 
 constexpr bool is_end(StepState state) {
@@ -40,9 +41,10 @@ constexpr bool may_follow(StepState from, StepState to) {
     case StepState::kKeying:
       return to == StepState::kKeyed || to == StepState::kFailed || to == StepState::kLost;
     case StepState::kKeyed:
+      return to == StepState::kCached || to == StepState::kFailed || to == StepState::kQueued ||
+             to == StepState::kLost;
     case StepState::kQueued:
-      return to == StepState::kCached || to == StepState::kFailed ||
-             to == (from == StepState::kKeyed ? StepState::kQueued : StepState::kLeading);
+      return to == StepState::kCached || to == StepState::kFailed || to == StepState::kLeading;
     default:
       return to == StepState::kDone || to == StepState::kFailed || to == StepState::kLost;
   }

@@ -30,6 +30,14 @@ TEST(StepState, AHitNeedsAKeyAndNoLead) {
         << state_name(from);
 }
 
+// Who waits for another build, or was done, is not looked at again.
+TEST(StepState, APassCanEndBeforeAStepBegins) {
+  for (StepState from : kAll)
+    EXPECT_EQ(may_follow(from, StepState::kLost),
+              from == StepState::kKeying || from == StepState::kKeyed || from == StepState::kLeading)
+        << state_name(from);
+}
+
 TEST(StepState, AnUnknownWayIsRefused) {
   StepLife life;
   EXPECT_THROW(life.enter(StepState::kLeading), Error);

@@ -234,18 +234,21 @@ BuildkitNodeId BuildkitGraph::add_unknown() {
   return static_cast<BuildkitNodeId>(nodes_.size()) - 1;
 }
 
-// An image is known by its manifest, and by its layers.
-BuildkitNodeId BuildkitGraph::add_image(const Digest& manifest, const std::vector<DiffId>& diff_ids,
-                                        const oci::Platform& platform) {
+// An image is known by its manifest, or the index that led to it, and by its layers.
+BuildkitNodeId BuildkitGraph::add_image(const std::vector<Digest>& manifests,
+                                        const std::vector<DiffId>& diff_ids, const oci::Platform& platform) {
   if (diff_ids.empty()) return kNoBuildkitNode;
-  Json by_manifest = Json::object({{"Digest", manifest.to_string()}});
-  set_platform(by_manifest, platform);
   Digest chain = diff_ids[0].digest;
   for (size_t i = 1; i < diff_ids.size(); i++)
     chain = Digest::of(chain.to_string() + " " + diff_ids[i].digest.to_string());
+  std::vector<Digest> keys{chain};
+  for (const Digest& manifest : manifests) {
+    Json json = Json::object({{"Digest", manifest.to_string()}});
+    set_platform(json, platform);
+    keys.push_back(digest_of(json));
+  }
   BuildkitNode node;
-  for (const Digest& key : {digest_of(by_manifest), chain})
-    node.digests.push_back(Digest::of("buildkit.source.v0:" + key.to_string()));
+  for (const Digest& key : keys) node.digests.push_back(Digest::of("buildkit.source.v0:" + key.to_string()));
   return add(std::move(node));
 }
 

@@ -116,7 +116,7 @@ class BuildkitGraph {
   // Files that no key names: a context, by its name, or what could not be described.
   BuildkitNodeId add_nameless(const std::string& name);
   BuildkitNodeId add_unknown();
-  BuildkitNodeId add_image(const Digest& manifest, const std::vector<DiffId>& diff_ids,
+  BuildkitNodeId add_image(const std::vector<Digest>& manifests, const std::vector<DiffId>& diff_ids,
                            const oci::Platform& platform);
   // Error(kInvalid) for text that is not UTF-8, Error(kUnsupported) for an owner that is a number with a
   // sign. Two mounts in one place are unknown: BuildKit's sort is not stable.

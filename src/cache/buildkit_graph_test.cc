@@ -67,10 +67,10 @@ TEST_F(BuildkitGraphTest, AnImageIsKnownByItsManifestAndByItsLayers) {
       Digest::parse("sha256:6a94e5e76a8330165eb2b70075f397e92398e61c43ea379e4d5b988b1926721a");
   const DiffId layer{
       Digest::parse("sha256:539882a6eaf03486e1241976ffbb11c98213c5352c9e7ada9693378a379afda8")};
-  const BuildkitNodeId image = graph_.add_image(manifest, {layer}, {"linux", "amd64", "", "", {}});
-  EXPECT_EQ(record(image, 0), "sha256:6a440b8d90b003677f1ebafcd48ce267dcfcfe8ccdfcabcdcaaae5191b3234c2");
-  EXPECT_EQ(record(image, 1), "sha256:99c0e441d58561f457bf8260634d09b1de5030fa2f9ed135229893b15eb05450");
-  EXPECT_EQ(graph_.add_image(manifest, {}, {}), kNoBuildkitNode) << "an image without layers is nothing";
+  const BuildkitNodeId image = graph_.add_image({manifest}, {layer}, {"linux", "amd64", "", "", {}});
+  EXPECT_EQ(record(image, 1), "sha256:6a440b8d90b003677f1ebafcd48ce267dcfcfe8ccdfcabcdcaaae5191b3234c2");
+  EXPECT_EQ(record(image, 0), "sha256:99c0e441d58561f457bf8260634d09b1de5030fa2f9ed135229893b15eb05450");
+  EXPECT_EQ(graph_.add_image({manifest}, {}, {}), kNoBuildkitNode) << "an image without layers is nothing";
 }
 
 TEST_F(BuildkitGraphTest, WhatCannotBeSaidIsRefused) {

@@ -73,7 +73,7 @@ class Translation {
   BuildkitPlan::Operations translate(const Step& step) {
     if (const auto* from = std::get_if<build::FromStep>(&step.work)) {
       const oci::ImageConfig& config = from->image.config;
-      return {graph().add_image(from->image.identity, config.diff_ids, config.platform.normalized()),
+      return {graph().add_image(from->image.manifests, config.diff_ids, config.platform.normalized()),
               kNoBuildkitNode};
     }
     if (const auto* run = std::get_if<RunStep>(&step.work)) return {exec(step, *run), kNoBuildkitNode};

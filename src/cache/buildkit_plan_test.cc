@@ -52,7 +52,7 @@ class CaseSources : public build::Sources {
     if (!base) return std::nullopt;
     source::BaseImage image;
     image.name = name;
-    image.identity = Digest::parse(base->get_string("manifest"));
+    image.manifests = {Digest::parse(base->get_string("manifest"))};
     image.config = oci::parse_config(base->find("config")->dump()).config;
     return image;
   }

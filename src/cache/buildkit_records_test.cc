@@ -107,9 +107,8 @@ TEST(BuildkitRecords, AreReadFromAnIndex) {
 }
 
 TEST(BuildkitRecords, AreReadFromAnImagesConfig) {
-  const Json image = Json::parse(data("inline.json"));
-  const oci::Manifest manifest = oci::parse_manifest(image.find("manifest")->dump());
-  const auto read = BuildkitRecords::parse_inline(manifest, image.find("config")->dump());
+  const oci::Manifest manifest = oci::parse_manifest(data("inline-manifest.json"));
+  const auto read = BuildkitRecords::parse_inline(manifest, data("inline-config.json"));
   ASSERT_TRUE(read);
   size_t results = 0;
   for (const BuildkitRecord& record : read->records()) {
@@ -122,11 +121,10 @@ TEST(BuildkitRecords, AreReadFromAnImagesConfig) {
 // An image without such a cache, or an artifact of another kind, is somebody else's business.
 TEST(BuildkitRecords, OtherImagesAreLeftToOthers) {
   MemoryPlace place;
-  Json image = Json::parse(data("inline.json"));
-  Json config = *image.find("config");
+  Json config = Json::parse(data("inline-config.json"));
   config.erase(kBuildkitInlineMember);
   const std::string bytes = config.dump();
-  oci::Manifest manifest = oci::parse_manifest(image.find("manifest")->dump());
+  oci::Manifest manifest = oci::parse_manifest(data("inline-manifest.json"));
   manifest.config = oci::describe(oci::kOciConfig, bytes);
   place.blobs[manifest.config.digest] = bytes;
   std::optional<std::string> image_config;

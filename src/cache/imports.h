@@ -46,6 +46,8 @@ class Imports {
   // The same of caches whose keys are not ours, between begin() and end() (build::Caches).
   std::optional<store::Action> find_foreign(const Digest& key, const store::Rootfs& below,
                                             build::StepId step);
+  std::vector<bool> foresee();
+  std::optional<store::LayerRef> foreseen(build::StepId step, const store::Rootfs& below);
   void begin(const build::Plan& plan, const build::Request& request, build::Caches::FilesOf files);
   void end();
   struct Mount {
@@ -89,8 +91,8 @@ class Imports {
   std::optional<store::Action> take(Source& source, const Entry& entry, const store::Rootfs& below,
                                     const std::string& base);
   void rebuild(Source& source, const Entry& entry, const store::Rootfs& below);
-  store::Action take_foreign(Source& source, const Digest& key, const BuildkitLayer& layer,
-                             const store::Rootfs& below);
+  store::LayerRef take_foreign(Source& source, const BuildkitLayer& layer, const store::Rootfs& below);
+  BuildkitLookup* lookup();  // foreign_mutex_ is held
 
   store::Store& store_;
   ImportWatch watch_;

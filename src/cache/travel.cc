@@ -40,6 +40,14 @@ std::optional<store::Action> Travel::find(const Digest& key, const store::Rootfs
   return action ? action : imports_->find_foreign(key, below, step);
 }
 
+std::vector<bool> Travel::foresee() {
+  return imports_ ? imports_->foresee() : std::vector<bool>();
+}
+
+std::optional<store::LayerRef> Travel::foreseen(build::StepId step, const store::Rootfs& below) {
+  return imports_ ? imports_->foreseen(step, below) : std::nullopt;
+}
+
 // All of them, or the image is pulled as usual.
 std::optional<store::Rootfs> Travel::base(const source::BaseImage& image) {
   if (!imports_ || !image.remote || image.config.diff_ids.size() != image.remote->layers.size())

@@ -19,6 +19,8 @@ class Travel : public build::Caches {
   void end() override;
   std::optional<store::Action> find(const Digest& key, const store::Rootfs& below,
                                     build::StepId step) override;
+  std::vector<bool> foresee() override;
+  std::optional<store::LayerRef> foreseen(build::StepId step, const store::Rootfs& below) override;
   std::optional<store::Rootfs> base(const source::BaseImage& image) override;
   bool fill_mount(const std::string& id, const std::string& directory, const store::Owners& owners) override;
   void step_ended(const store::Action& action, const std::vector<store::LayerRef>& exported,

@@ -402,7 +402,7 @@ void settle_outputs(const build::BuildResult& result, const BuildFlags& flags, s
       const std::vector<std::string> mount_from = push.mount_from(to.registry());
       parallel_for(absent.size(), 4, [&](size_t i) {
         if (!store.layers().is_whole(absent[i].id))
-          image::place_layer(absent[i], to, mount_from, output.compression, push.remote(), store,
+          image::place_layer(absent[i], to, mount_from, output.compression, push.remote(), store, push.early,
                              push.cancellation);
       });
     }

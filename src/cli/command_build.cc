@@ -412,20 +412,22 @@ int command_build(const Arguments& arguments) {
       if (target.stage.result != build::kNoStep) exporting.inputs.push_back(target.stage.result);
     events.planned(exporting);
     const BuildCaches::Shown caches_shown = caches.show(events, exporting.id + 1);
-    const PushTo push_to{.remote = [&]() -> registry::Remote& { return registry.remote(); },
-                         .mount_from =
-                             [&](const std::string& host) {
-                               std::vector<std::string> names = sources.base_repositories(host);
-                               for (std::string& name : caches.repositories(host))
-                                 names.push_back(std::move(name));
-                               return names;
-                             },
-                         .cancellation = cancellation};
+    // Sent as soon as they are made, while later steps run.
+    std::unique_ptr<image::EarlyPush> early = push_early(flags, sources, registry, session.store());
+    const PushTo push_to{
+        .remote = [&]() -> registry::Remote& { return registry.remote(); },
+        .mount_from =
+            [&](const std::string& host) {
+              std::vector<std::string> names = sources.base_repositories(host);
+              for (std::string& name : caches.repositories(host)) names.push_back(std::move(name));
+              return names;
+            },
+        .cancellation = cancellation,
+        .early = early.get(),
+        .images = [&]() -> source::RegistryImages& { return registry.images(session.store()); }};
     executor.settle = [&](const build::BuildResult& result) {
       settle_outputs(result, flags, session.store(), push_to);
     };
-    // Sent as soon as they are made, while later steps run.
-    std::unique_ptr<image::EarlyPush> early = push_early(flags, sources, registry, session.store());
     image::LayersAhead::Options ahead_options{
         .blobs = blobs_ahead(flags), .threads = threads, .cancellation = cancellation};
     if (early) ahead_options.made = [&](const oci::Descriptor& blob) { early->add(blob); };
@@ -436,11 +438,8 @@ int command_build(const Arguments& arguments) {
     sources.save_stat_caches();
     ahead.finish();
     if (early) early->finish();
-    PushTo with_early = push_to;
-    with_early.early = early.get();
-    with_early.images = [&]() -> source::RegistryImages& { return registry.images(session.store()); };
     FinishedBuild finished = export_result(result, request, flags, session.store(), events, exporting.id,
-                                           with_early, hand_over ? &*hand_over : nullptr);
+                                           push_to, hand_over ? &*hand_over : nullptr);
     caches.finish();
     progress->finish();
     caches.print_warnings();

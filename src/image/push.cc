@@ -187,7 +187,8 @@ Pushed push(const ImageSet& set, const std::vector<oci::Reference>& names, const
 
 void place_layer(const store::LayerRef& layer, const oci::Reference& to,
                  const std::vector<std::string>& mount_from, const Compression& compression,
-                 registry::Remote& remote, store::Store& store, const Cancellation& cancellation) {
+                 registry::Remote& remote, store::Store& store, EarlyPush* early,
+                 const Cancellation& cancellation) {
   const auto blob = known_blob(layer, compression, store);
   if (!blob) return store.layers().need({layer.id});
   registry::OutgoingBlob outgoing{*blob, {}, mount_from};
@@ -202,7 +203,8 @@ void place_layer(const store::LayerRef& layer, const oci::Reference& to,
     return std::make_unique<BlobFile>(store.blob_path(blob->digest), offset);
   };
   try {
-    remote.push_blob(to, outgoing);
+    const registry::Placed placed = remote.push_blob(to, outgoing);
+    if (early) early->note(to, blob->digest, placed);
   } catch (const Error&) {
     if (lost) std::rethrow_exception(lost);
     throw;
@@ -220,17 +222,21 @@ std::string summary_of(const Pushed& pushed, int64_t took_ns) {
 void EarlyPush::add(const oci::Descriptor& blob) {
   pool_.submit([this, blob] {
     try {
-      const registry::Placed placed = remote_.push_blob(to_, outgoing_blob(blob, mount_from_, store_));
-      std::lock_guard lock(mutex_);
-      placed_.emplace(blob.digest, placed);
+      note(to_, blob.digest, remote_.push_blob(to_, outgoing_blob(blob, mount_from_, store_)));
     } catch (const Error&) {
       return;  // push() meets it again, and tells it.
     }
   });
 }
 
+void EarlyPush::note(const oci::Reference& to, const Digest& blob, registry::Placed placed) {
+  if (!goes_to(to)) return;
+  std::lock_guard lock(mutex_);
+  placed_.emplace(blob, placed);
+}
+
 std::optional<registry::Placed> EarlyPush::placed(const oci::Reference& to, const Digest& blob) {
-  if (to.registry() != to_.registry() || to.repository() != to_.repository()) return std::nullopt;
+  if (!goes_to(to)) return std::nullopt;
   std::lock_guard lock(mutex_);
   auto found = placed_.find(blob);
   return found == placed_.end() ? std::nullopt : std::optional(found->second);

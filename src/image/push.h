@@ -24,10 +24,16 @@ class EarlyPush {
   void add(const oci::Descriptor& blob);
   // When all that was added is over there, or has failed.
   void finish() { pool_.wait(); }
+  // Somebody else brought it there.
+  void note(const oci::Reference& to, const Digest& blob, registry::Placed placed);
   // How the blob came there, if it did.
   std::optional<registry::Placed> placed(const oci::Reference& to, const Digest& blob);
 
  private:
+  bool goes_to(const oci::Reference& to) const {
+    return to.registry() == to_.registry() && to.repository() == to_.repository();
+  }
+
   registry::Remote& remote_;
   oci::Reference to_;
   store::Store& store_;
@@ -38,10 +44,11 @@ class EarlyPush {
 };
 
 // A layer into a repository: nothing is read when it is there already, or can be mounted. Error(kLost) when
-// it lies elsewhere and is not to be had.
+// it lies elsewhere and is not to be had. `early`, when there is one, is told.
 void place_layer(const store::LayerRef& layer, const oci::Reference& to,
                  const std::vector<std::string>& mount_from, const Compression& compression,
-                 registry::Remote& remote, store::Store& store, const Cancellation& cancellation);
+                 registry::Remote& remote, store::Store& store, EarlyPush* early,
+                 const Cancellation& cancellation);
 
 struct PushOptions {
   ExportOptions form;

@@ -97,6 +97,7 @@ static BaseImage open_image(const std::shared_ptr<LayoutDirectory>& layout, cons
   BaseImage image;
   image.name = layout->path();
   image.identity = descriptor.digest;
+  image.manifests = {descriptor.digest};
   image.config = oci::parse_config(layout->blob(manifest.config, oci::kMaxConfigBytes)).config;
   if (image.config.diff_ids.size() != manifest.layers.size())
     fail(ErrorCode::kInvalid, "OCI layout {}: {} layers, but {} diff ids", layout->path(),

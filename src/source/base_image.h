@@ -18,6 +18,9 @@ namespace corten::source {
 struct BaseImage {
   std::string name;  // as it is shown
   Digest identity;   // of the manifest (layout) or the config (store): what the `from` key holds
+  // By which others may know it: of the manifest, and of the indexes that led to it. None for one of the
+  // store.
+  std::vector<Digest> manifests = {};
   oci::ImageConfig config;
   // Of one that lies in a registry: where its blobs are.
   struct Remote {

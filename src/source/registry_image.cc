@@ -88,6 +88,7 @@ std::optional<RegistryImages::Found> RegistryImages::find(const oci::Reference& 
   for (int depth = 0;; depth++) {
     if (is_offline && (!asked.digest() || !store_.has_blob(*asked.digest()))) return std::nullopt;
     found.bytes = document(asked, found.descriptor);
+    found.digests.push_back(found.descriptor.digest);
     if (!oci::is_index_type(found.descriptor.media_type)) return found;
     if (depth > kMaxDepth) fail(ErrorCode::kInvalid, "{}: indexes nest too deep", reference.familiar());
     const oci::Index index = oci::parse_index(found.bytes, found.descriptor.media_type);
@@ -103,7 +104,7 @@ std::optional<RegistryImages::Found> RegistryImages::find(const oci::Reference& 
 BaseImage RegistryImages::image(const oci::Reference& reference, const oci::Platform& platform) {
   TraceSpan span("ask the registry for an image");
   const Found found = *find(reference, platform, false);
-  return open(reference, found.descriptor, found.bytes);
+  return open(reference, found.descriptor, found.bytes, found.digests);
 }
 
 std::optional<BaseImage> RegistryImages::stored_image(const oci::Reference& reference,
@@ -112,7 +113,7 @@ std::optional<BaseImage> RegistryImages::stored_image(const oci::Reference& refe
   if (!found) return std::nullopt;
   const oci::Manifest manifest = oci::parse_manifest(found->bytes, found->descriptor.media_type);
   if (!store_.has_blob(manifest.config.digest)) return std::nullopt;
-  BaseImage image = open(reference, found->descriptor, found->bytes);
+  BaseImage image = open(reference, found->descriptor, found->bytes, found->digests);
   for (size_t i = 0; i < manifest.layers.size(); i++)
     if (!imported_layer(manifest.layers[i], image.config.diff_ids[i], store_) &&
         !has_layer_blob(manifest.layers[i], store_))
@@ -125,7 +126,7 @@ LayoutImages RegistryImages::images(const oci::Reference& reference) {
   oci::Descriptor descriptor;
   const std::string bytes = document(reference, descriptor);
   if (!oci::is_index_type(descriptor.media_type)) {
-    found.images.push_back(open(reference, descriptor, bytes));
+    found.images.push_back(open(reference, descriptor, bytes, {descriptor.digest}));
     found.platforms.push_back(found.images.back().config.platform);
     return found;
   }
@@ -137,14 +138,14 @@ LayoutImages RegistryImages::images(const oci::Reference& reference) {
     oci::Descriptor member;
     const std::string document_bytes =
         document(reference.repository_only().with_digest(entry.digest), member);
-    found.images.push_back(open(reference, member, document_bytes));
+    found.images.push_back(open(reference, member, document_bytes, {descriptor.digest, member.digest}));
     found.platforms.push_back(entry.platform ? *entry.platform : found.images.back().config.platform);
   }
   return found;
 }
 
 BaseImage RegistryImages::open(const oci::Reference& reference, const oci::Descriptor& descriptor,
-                               const std::string& bytes) {
+                               const std::string& bytes, std::vector<Digest> digests) {
   const oci::Manifest manifest = oci::parse_manifest(bytes, descriptor.media_type);
   if (!manifest.is_image())
     fail(ErrorCode::kInvalid, "{}: it is no image, but {}", reference.familiar(),
@@ -159,6 +160,7 @@ BaseImage RegistryImages::open(const oci::Reference& reference, const oci::Descr
   BaseImage image;
   image.name = reference.familiar();
   image.identity = manifest.config.digest;  // as of an image of the store: it is the same one
+  image.manifests = std::move(digests);
   image.config = oci::parse_config(config).config;
   image.remote = {reference.name(), manifest.layers};
   const std::vector<DiffId> diff_ids = image.config.diff_ids;

@@ -46,10 +46,11 @@ class RegistryImages {
   struct Found {
     oci::Descriptor descriptor;
     std::string bytes;
+    std::vector<Digest> digests;  // of all documents on the way to it
   };
   std::optional<Found> find(const oci::Reference& reference, const oci::Platform& platform, bool is_offline);
-  BaseImage open(const oci::Reference& reference, const oci::Descriptor& descriptor,
-                 const std::string& bytes);
+  BaseImage open(const oci::Reference& reference, const oci::Descriptor& descriptor, const std::string& bytes,
+                 std::vector<Digest> digests);
   store::Rootfs fetch_layers(const oci::Reference& reference, const oci::Manifest& manifest,
                              const std::vector<DiffId>& diff_ids, const BaseImage::Progress& progress);
 

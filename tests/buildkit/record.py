@@ -68,8 +68,10 @@ def main():
         build(built, {'secrets': {'s': ''}}, bases, '--export-cache', 'type=inline', '--output', f'type=oci,dest={place}/image.tar')
         with tarfile.open(f'{place}/image.tar') as archive:
             archive.extractall(f'{place}/image')
-        manifest = blob(f'{place}/image', json.load(open(f'{place}/image/index.json'))['manifests'][0]['digest'])
-        write('inline.json', {'manifest': manifest, 'config': blob(f'{place}/image', manifest['config']['digest'])})
+        digest = json.load(open(f'{place}/image/index.json'))['manifests'][0]['digest']
+        shutil.copyfile(f'{place}/image/blobs/{digest.replace(":", "/")}', f'{HERE}/inline-manifest.json')
+        config = blob(f'{place}/image', digest)['config']['digest']
+        shutil.copyfile(f'{place}/image/blobs/{config.replace(":", "/")}', f'{HERE}/inline-config.json')
         build(built, {'secrets': {'s': ''}}, bases, '--export-cache', f'type=local,dest={place}/index,mode=max,image-manifest=false')
         write('index.json', blob(f'{place}/index', json.load(open(f'{place}/index/index.json'))['manifests'][0]['digest']))
 

@@ -34,6 +34,7 @@ equal "$(wc -l <same)" 5 "layers that are as BuildKit wrote them"
 
 # From a registry, in its older form: an index. What this build gives to a cache of ours holds what came from BuildKit's.
 serve_registry
+cp "$data/inline-config.json" "cache/blobs/sha256/$(sha256sum "$data/inline-config.json" | cut -d' ' -f1)"
 for blob in cache/blobs/sha256/*; do
   to=$(curl -sf -X POST -D - -o /dev/null "http://$HOST/v2/bk/blobs/uploads/" | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
   case $to in /*) to=http://$HOST$to ;; esac
@@ -41,12 +42,27 @@ for blob in cache/blobs/sha256/*; do
   curl -sf -X PUT -H 'Content-Type: application/octet-stream' --data-binary @"$blob" "${to}digest=sha256:$(basename "$blob")"
 done
 curl -sf -X PUT -H 'Content-Type: application/vnd.oci.image.index.v1+json' --data-binary @"$data/index.json" "http://$HOST/v2/bk/manifests/index"
+curl -sf -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' --data-binary @"$data/inline-manifest.json" \
+  "http://$HOST/v2/bk/manifests/inline"
 travel two context --cache-from "type=registry,ref=$HOST/bk:index" --cache-to type=local,dest=ours,mode=max --output type=local,dest=out2
 holds "$(cat log)" "9 of 9 steps cached"
 equal "$(cat out2/v/made)" "$made" "what the tool wrote, by way of a registry"
 travel three context --cache-from type=local,src=ours --output type=local,dest=out3
 holds "$(cat log)" "9 of 9 steps cached"
 equal "$(cat out3/v/made)" "$made" "what the tool wrote, by way of a cache of ours"
+
+# From an image, which has only its own layers: the stage that it takes files from is not needed, and not executed. With a cache of
+# ours to be written, that cache has what was found.
+travel inline context --cache-from "$HOST/bk:inline" --cache-to type=local,dest=ours-too --output type=local,dest=out-inline
+holds "$(cat log)" "9 of 9 steps cached"
+equal "$(cat out-inline/v/made)" "$made" "what the tool wrote, by way of an image"
+# When it has to be executed after all, because one layer is gone, all is that stands on it: not a link.
+gone=$(jq -r '.layers[1].digest' "$data/inline-manifest.json")
+curl -sf -X DELETE "http://$HOST/v2/bk/blobs/$gone"
+travel gone context --cache-from "$HOST/bk:inline" --output type=local,dest=out-gone
+holds "$(cat log)" "building without it"
+holds "$(cat log)" "2 of 9 steps cached"
+differ "$(cat out-gone/v/made)" "$made" "what the tool wrote when a layer was gone"
 
 # A changed file is a miss for those that read it; what runs above it runs.
 cp -r context changed

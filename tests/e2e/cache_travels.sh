@@ -54,6 +54,10 @@ holds "$(cat log)" "13 of 13 steps cached"
 equal "$(remote_digest "$HOST/app:2")" "$one" "the image of the empty store"
 requests_since "$before" >asked
 lacks "$(cat asked)" '"POST'
+jq -r 'select(.method == "HEAD") | .target' asked | grep /blobs/ >looked
+[ -s looked ] || fail "nothing was looked for: $(cat asked)"
+sort looked | uniq -d >twice
+equal "$(cat twice)" "" "each blob is looked for once"
 [ "$(du -s "$T/two/contents" | cut -f1)" -lt 100 ] || fail "contents were fetched: $(du -s "$T/two/contents")"
 
 # One changed source: only what the step stands on comes: base, dependencies and tools; not what only deps stood on.
