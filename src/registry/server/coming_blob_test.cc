@@ -238,7 +238,7 @@ TEST_F(ComingBlobTest, WrongBytesAreNeverAWholeAnswer) {
   EXPECT_TRUE(first.is_cut());
   EXPECT_TRUE(end.is_cut());
   EXPECT_TRUE(front.is_cut()) << "nobody knows which of the bytes are wrong";
-  EXPECT_NE(failures_.find("the other registry sent other bytes"), std::string::npos) << failures_;
+  EXPECT_NE(failures().find("the other registry sent other bytes"), std::string::npos) << failures();
   EXPECT_EQ(uploads(), 0u);
   EXPECT_FALSE(is_kept());
   origin_.set({.blob = blob_});
@@ -254,7 +254,7 @@ TEST_F(ComingBlobTest, AConnectionThatEndsIsMadeAgainForTheRest) {
   const std::vector<std::string> heads = origin_.heads();
   EXPECT_EQ(heads.front().find("Range: "), std::string::npos);
   EXPECT_NE(heads.back().find("Range: bytes=1000000-\r\n"), std::string::npos) << heads.back();
-  EXPECT_EQ(failures_, "");
+  EXPECT_EQ(failures(), "");
 }
 
 TEST_F(ComingBlobTest, AnOtherRegistryWithoutRanges) {

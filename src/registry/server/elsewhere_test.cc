@@ -104,7 +104,7 @@ TEST_F(ServerTest, AnImageOfTheStoreThatIsDamaged) {
   options_.service.images = images;
   images->is_damaged = true;
   EXPECT_EQ(ask("GET", "/v2/page/manifests/latest").status, 500u);
-  EXPECT_NE(failures_, "");
+  EXPECT_NE(failures(), "");
   images->is_damaged = false;
   EXPECT_EQ(ask("GET", "/v2/page/manifests/latest").status, 200u);
 }

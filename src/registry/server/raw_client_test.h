@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "base/error.h"
@@ -124,7 +125,10 @@ class ServerTest : public ::testing::Test {
   ServerTest() { options_.listen = "127.0.0.1:0"; }
   void start() {
     options_.service.root = directory_ / "registry";
-    options_.service.log = [this](const std::string& line) { failures_ += line + "\n"; };
+    options_.service.log = [this](const std::string& line) {
+      std::lock_guard lock(failures_mutex_);
+      failures_ += line + "\n";
+    };
     server_ = std::make_unique<Server>(options_);
   }
   void stop() { server_.reset(); }
@@ -161,12 +165,22 @@ class ServerTest : public ::testing::Test {
     EXPECT_EQ(answer.status, 202u);
     return answer.field("Location");
   }
+  // What the server has written to its log.
+  std::string failures() {
+    std::lock_guard lock(failures_mutex_);
+    return failures_;
+  }
   std::string root() const { return directory_ / "registry"; }
 
   TempDir directory_ = TempDir::for_test();
   ServerOptions options_;
+
+ private:
+  std::mutex failures_mutex_;
   std::string failures_;
-  std::unique_ptr<Server> server_;
+
+ protected:
+  std::unique_ptr<Server> server_;  // the last: its threads write to what stands above
 };
 
 }  // namespace corten::registry::serving
