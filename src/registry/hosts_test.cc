@@ -216,6 +216,14 @@ TEST(Hosts, Certificates) {
   EXPECT_NE(machine.error("half.test/a").find("its key me.key is missing"), std::string::npos);
 }
 
+// In strings and comments, also at the begin of a line that goes on with a string.
+TEST(Hosts, AnyCharacterMayBeInAString) {
+  Machine machine;
+  machine.put("etc/containers/registries.conf",
+              "\ufeff# \u0499\n[[registry]]\nprefix = 'a.test'\nlocation = \"\"\"\\\n   \u0499.test\"\"\"\n");
+  EXPECT_EQ(machine.ways("a.test/b"), Ways({"https://\u0499.test/v2 b"}));
+}
+
 TEST(Hosts, MalformedFilesAreNamedWithTheirLine) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"[[registry]]\nlocation = \"a\nb\"\n", "registries.conf:2: this is no TOML"},
@@ -228,6 +236,9 @@ TEST(Hosts, MalformedFilesAreNamedWithTheirLine) {
        "\"a.test\"\n[[registry.mirror]]\nlocation=\"b\"\npull-from-mirror=\"some\"\n",
        "registries.conf:5: pull-from-mirror is \"some\""},
       {"[=]\n", "registries.conf:1: this is no TOML"},
+      {"\n[[registry\u0499irror]]\n", "registries.conf:2: this is no TOML"},
+      {"\ufeef", "registries.conf:1: this is no TOML"},
+      {"\u00a0a = 1\n", "registries.conf:1: this is no TOML"},
       {"registry = 1\n", "registries.conf:1: an array is expected"},
   };
   for (const auto& [text, words] : cases) {

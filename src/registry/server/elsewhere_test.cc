@@ -171,6 +171,26 @@ TEST_F(ProxyTest, FetchesAndKeeps) {
   EXPECT_EQ(ask("GET", "/v2/a/b/manifests/v1").status, 404u) << "deleted there";
 }
 
+TEST_F(ProxyTest, AManifestThatCannotBeKeptTakesNoRoom) {
+  const std::string manifest = push_upstream("layer");
+  options_.service.max_bytes = 3 * manifest.size();
+  start();
+  const std::string blocked = root() + "/repositories/a/b/_manifests";
+  make_directories_on_host(root() + "/repositories/a/b");
+  write_file_atomic(blocked, "a file where a directory must be");
+  for (int i = 0; i < 5; i++) EXPECT_EQ(ask("GET", "/v2/a/b/manifests/v1").status, 500u) << i;
+  ASSERT_EQ(unlink(blocked.c_str()), 0);
+  EXPECT_EQ(ask("GET", "/v2/a/b/manifests/v1").body, manifest);
+  const auto used = [&] {
+    const std::string body = ask("GET", "/metrics").body;
+    const size_t at = body.find("\ncorten_registry_used_bytes ") + 1;
+    return body.substr(at, body.find('\n', at) - at);
+  };
+  const std::string counted = used();
+  stop();
+  EXPECT_EQ(used(), counted) << "a restart counts anew";
+}
+
 TEST_F(ProxyTest, ManyWantTheSame) {
   const std::string layer(2'000'000, 'q');
   push_upstream(layer);

@@ -55,7 +55,8 @@ std::optional<Change> take_change(std::string_view& body) {
   body.remove_prefix(kChangeHead);
   if (body.size() < path_size || body.size() - path_size < data_size) return std::nullopt;
   Change change{
-      kind, std::string(body.substr(0, path_size)), std::string(body.substr(path_size, data_size)), 0, {}};
+      kind, std::string(body.substr(0, path_size)), std::string(body.substr(path_size, data_size)), 0, {},
+      {}};
   body.remove_prefix(path_size + data_size);
   const bool is_known = kind == Change::Kind::kPut || kind == Change::Kind::kRemove ||
                         (kind == Change::Kind::kMove && is_path_of_ours(change.data));
@@ -176,6 +177,9 @@ void Journal::replay() {
 }
 
 void Journal::make(const Change& change, bool again) {
+  uint64_t before = 0;
+  if (change.taken && change.taken->is_on())
+    if (const std::optional<OpenedFile> file = tree_.open(target_of(change))) before = file->size;
   switch (change.kind) {
     case Change::Kind::kPut:
       if (change.from.empty() || !tree_.move(change.from, change.path)) tree_.put(change.path, change.data);
@@ -184,12 +188,14 @@ void Journal::make(const Change& change, bool again) {
       tree_.remove(change.path);
       break;
     case Change::Kind::kMove:
-      if (!tree_.move(change.path, change.data) && !again && !tree_.exists(change.data))
+      if (tree_.move(change.path, change.data)) break;
+      if (!again && !tree_.exists(change.data))
         fail(ErrorCode::kNotFound, "{}/{}: has gone", tree_.path(), change.path);
-      break;
+      return;
     case Change::Kind::kRemoveIfUnused:
       break;  // was done before the record was written
   }
+  if (change.taken) change.taken->settle(before);
 }
 
 void Journal::commit(std::vector<Change> changes, Done done) {
@@ -238,7 +244,10 @@ void Journal::work() {
     lock.unlock();
     const std::exception_ptr failure = write_and_make(batch);
     if (failure)
-      for (const Waiting& waiting : batch) waiting.done(failure);
+      for (Waiting& waiting : batch) {
+        waiting.changes.clear();  // what was taken for them is given back before anybody hears of it
+        waiting.done(failure);
+      }
     lock.lock();
   }
 }

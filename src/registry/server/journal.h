@@ -14,6 +14,7 @@
 #include <condition_variable>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@
 
 #include "base/unique_fd.h"
 #include "registry/server/tree.h"
+#include "registry/server/usage.h"
 
 namespace corten::registry::serving {
 
@@ -38,16 +40,19 @@ struct Change {
   // Of kPut: a file that has `data` already, which is moved instead of making one (not written to the
   // journal).
   std::string from = {};
+  // Of kPut and kMove: what was taken of the registry's size for it. Settled when it is made, given back when
+  // it will not be.
+  std::shared_ptr<Taken> taken = {};
 
   static Change put(std::string path, std::string data) {
-    return {Kind::kPut, std::move(path), std::move(data), 0, {}};
+    return {Kind::kPut, std::move(path), std::move(data), 0, {}, {}};
   }
-  static Change remove(std::string path) { return {Kind::kRemove, std::move(path), {}, 0, {}}; }
+  static Change remove(std::string path) { return {Kind::kRemove, std::move(path), {}, 0, {}, {}}; }
   static Change move(std::string from, std::string to) {
-    return {Kind::kMove, std::move(from), std::move(to), 0, {}};
+    return {Kind::kMove, std::move(from), std::move(to), 0, {}, {}};
   }
   static Change remove_if_unused(std::string path, int64_t before_s) {
-    return {Kind::kRemoveIfUnused, std::move(path), {}, before_s, {}};
+    return {Kind::kRemoveIfUnused, std::move(path), {}, before_s, {}, {}};
   }
   bool operator==(const Change&) const = default;
 };

@@ -276,7 +276,9 @@ TEST_F(ServerTest, AManifestIsRemovedOnce) {
     const std::string metrics = ask("GET", "/metrics").body;
     const std::string line = metrics.substr(metrics.find("corten_registry_used_bytes "), 40);
     const std::string now = line.substr(0, line.find('\n'));
-    if (round > 0) EXPECT_EQ(now, used);
+    if (round > 0) {
+      EXPECT_EQ(now, used);
+    }
     used = now;
   }
 }

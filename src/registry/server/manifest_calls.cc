@@ -128,15 +128,11 @@ class ManifestPut : public Call {
     std::vector<Change> changes;
     Answer answer = service_.store_manifest(media_type_, repository_, found, tags_, body_, changes);
     if (answer.status != 201) return reply(std::move(answer));
-    const uint64_t added = service_.tree_.exists(Tree::manifest_path(repository_, found)) ? 0 : body_.size();
-    if (!service_.usage_.take(added))
-      return reply(refuse(413, "DENIED", "the registry is full (--max-size)"));
+    Change& manifest = changes.front();
+    manifest.taken = Taken::take(service_.usage_, manifest.data.size(), service_.tree_.exists(manifest.path));
+    if (!manifest.taken) return reply(refuse(413, "DENIED", "the registry is full (--max-size)"));
     if (digest_ && !tags_.empty()) answer.fields.emplace_back("OCI-Tag", join(tags_, ", "));
-    service_.commit(std::move(changes), std::move(answer),
-                    [&service = service_, added, reply = std::move(reply)](Answer end) {
-                      if (end.status != 201) service.usage_.give_back(added);
-                      reply(std::move(end));
-                    });
+    service_.commit(std::move(changes), std::move(answer), std::move(reply));
   }
 
  private:
@@ -245,7 +241,7 @@ Answer Service::remove_manifest(const std::string& repository, const ContentDige
   if (facts.subject)
     changes.push_back(Change::remove(Tree::referrer_path(repository, *facts.subject, digest)));
   journal_.commit_now(std::move(changes));
-  usage_.give_back(stored->bytes.size());
+  usage_.give_back(encode_manifest(stored->media_type, stored->bytes).size());
   return Answer{202, {}};
 }
 

@@ -72,9 +72,9 @@ void Service::keep_manifest(const std::string& repository, const std::string& ta
          wanted->to_string());
   const ManifestFacts facts = read_manifest_facts(manifest->bytes, manifest->media_type);
   const std::string path = Tree::manifest_path(repository, digest);
-  if (!tree_.exists(path) && !usage_.take(manifest->bytes.size()))
-    fail(ErrorCode::kNoSpace, "the registry is full (--max-size)");
   std::vector<Change> changes{Change::put(path, encode_manifest(facts.media_type, manifest->bytes))};
+  changes.front().taken = Taken::take(usage_, changes.front().data.size(), tree_.exists(path));
+  if (!changes.front().taken) fail(ErrorCode::kNoSpace, "the registry is full (--max-size)");
   if (!tag.empty()) changes.push_back(Change::put(Tree::tag_path(repository, tag), digest.to_string()));
   if (facts.subject)
     changes.push_back(Change::put(Tree::referrer_path(repository, *facts.subject, digest),

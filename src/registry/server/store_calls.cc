@@ -94,9 +94,9 @@ void Service::take_manifest(const std::string& layout, const std::string& reposi
     }
     links.push_back(Change::put(Tree::link_path(repository, blob), ""));
   }
-  if (!tree_.exists(Tree::manifest_path(repository, digest))) usage_.count(bytes.size());
   manifests.push_back(
       Change::put(Tree::manifest_path(repository, digest), encode_manifest(facts.media_type, bytes)));
+  manifests.back().taken = std::make_shared<Taken>(usage_, manifests.back().data.size(), 0);
 }
 
 }  // namespace corten::registry::serving

@@ -145,26 +145,23 @@ class SmallBlobPut : public Call {
     }
     const std::string content = Tree::content_path(digest_);
     std::vector<Change> changes;
-    const uint64_t size = bytes_.size();
     const bool is_new = !service_.tree_.use(content);
     if (is_new) {
-      if (!service_.usage_.take(bytes_.size())) return reply(full());
-      if (upload_ && !upload_->write_whole(bytes_)) {
-        service_.usage_.give_back(bytes_.size());
-        return reply(taken_over());
-      }
+      std::shared_ptr<Taken> taken = Taken::take(service_.usage_, bytes_.size());
+      if (!taken) return reply(full());
+      if (upload_ && !upload_->write_whole(bytes_)) return reply(taken_over());
+      if (upload_) upload_->end();  // its bytes are the change's now
       changes.push_back(Change::put(content, std::move(bytes_)));
+      changes.back().taken = std::move(taken);
       // The upload's file becomes the blob's: one to make less, and none to remove.
       if (upload_) changes.back().from = Tree::upload_path(repository_, upload_->id());
     }
     changes.push_back(Change::put(Tree::link_path(repository_, digest_), ""));
-    service_.commit(
-        std::move(changes), created_blob(repository_, digest_),
-        [&service = service_, upload = upload_, is_new, size, reply = std::move(reply)](Answer answer) {
-          service.end_upload(upload.get(), is_new && answer.status == 201);
-          if (!upload && is_new && answer.status != 201) service.usage_.give_back(size);
-          reply(std::move(answer));
-        });
+    service_.commit(std::move(changes), created_blob(repository_, digest_),
+                    [&service = service_, upload = upload_, is_new, reply = std::move(reply)](Answer answer) {
+                      service.end_upload(upload.get(), is_new && answer.status == 201);
+                      reply(std::move(answer));
+                    });
   }
 
  private:
@@ -298,6 +295,8 @@ void Service::finish_upload(const std::shared_ptr<Upload>& upload, uint64_t toke
       if (!is_known) {
         changes.push_back(small ? Change::put(content, std::move(*small)) : Change::move(from, content));
         if (small) changes.back().from = from;
+        if (const std::optional<uint64_t> size = upload->end())
+          changes.back().taken = std::make_shared<Taken>(usage_, *size, *size);
       }
       changes.push_back(Change::put(Tree::link_path(repository, digest), ""));
       commit(std::move(changes), created_blob(repository, digest),
