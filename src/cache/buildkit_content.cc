@@ -1,8 +1,7 @@
 #include "cache/buildkit_content.h"
 
 #include <algorithm>
-#include <functional>
-#include <map>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -10,6 +9,7 @@
 #include "base/error.h"
 #include "base/path.h"
 #include "base/strings.h"
+#include "dockerfile/ignore.h"
 
 namespace corten::cache {
 
@@ -61,13 +61,25 @@ class Hasher {
       : tree_(*files.tree), is_context_(files.is_context), contents_(contents) {}
 
   Digest digest_of(const BuildkitPath& path) {
-    return path.is_pattern ? of_pattern(path) : of_path(path.path, path.follows_links);
+    return path.is_filtered() ? of_filtered(path) : of_path(path.path, path.follows_links);
   }
 
  private:
+  // A file, or a directory's own header.
   struct Matched {
     std::string path;  // absolute, as it was asked for
-    Digest digest;
+    const Entry* entry = nullptr;
+    bool follows = false;
+    bool is_included = false;
+    dockerfile::IgnoreMatcher::State includes, excludes;
+  };
+  struct Filter {
+    const BuildkitPath& asked;
+    std::string pattern;  // the whole path
+    std::string shown;    // the part of it that was looked up, "" is the root
+    dockerfile::IgnoreMatcher includes, excludes;
+    std::string matched;  // what the pattern matched last
+    std::vector<Matched> above, found;
   };
 
   const Entry& entry_at(const RootfsPath& path, bool follows) {
@@ -131,53 +143,97 @@ class Hasher {
   }
 
   // Links are followed up to the first component with a wildcard, and at the end of what matches.
-  Digest of_pattern(const BuildkitPath& path) {
-    const std::string pattern = RootfsPath(path.path).absolute();
+  Digest of_filtered(const BuildkitPath& path) {
+    Filter filter{.asked = path,
+                  .pattern = RootfsPath(path.path).absolute(),
+                  .shown = "",
+                  .includes = dockerfile::IgnoreMatcher(path.includes),
+                  .excludes = dockerfile::IgnoreMatcher(path.excludes),
+                  .matched = "",
+                  .above = {},
+                  .found = {}};
     const std::vector<std::string> components = RootfsPath(path.path).components();
-    size_t plain = 0;
-    while (plain < components.size() && !is_buildkit_pattern(components[plain])) plain++;
     RootfsPath prefix;
-    for (size_t i = 0; i < plain; i++) prefix = prefix.child(components[i]);
-    const std::string shown = prefix.is_root() ? "" : prefix.absolute();
-    std::vector<Matched> matched;
-    const Entry* start = tree_.find(store::resolve_links(tree_, prefix));
-    if (start && start->is_directory())
-      match(*start, shown, pattern, components.size() - plain, path.follows_links, matched);
-    if (matched.empty()) return Digest::of("");
-    const auto name_of = [](const std::string& text) { return text.substr(text.rfind('/') + 1); };
-    if (matched.size() == 1 && name_of(pattern) == name_of(matched[0].path)) return matched[0].digest;
-    Sha256 hash;
-    for (const Matched& one : matched) {
-      std::string key = one.path.substr(shown.size());
-      std::replace(key.begin(), key.end(), '/', '\0');
-      hash.update(key).update(one.digest.to_string());
+    for (const std::string& component : components) {
+      if (path.is_pattern && is_buildkit_pattern(component)) break;
+      prefix = prefix.child(component);
     }
-    return hash.finish();
+    if (!prefix.is_root()) filter.shown = prefix.absolute();
+    const Entry* start = tree_.find(store::resolve_links(tree_, prefix, path.is_pattern));
+    if (!start) return Digest::of("");
+    visit(*start, filter.shown, components.size() - prefix.components().size(), filter);
+    return of_list(filter);
   }
 
-  void match(const Entry& directory, const std::string& shown, const std::string& pattern, size_t depth,
-             bool follows, std::vector<Matched>& matched) {
-    for (const Entry* child : children(directory)) {
-      const std::string path = shown + "/" + std::string(child->path.filename());
-      if (match_glob(pattern, path)) {
-        if (child->type == EntryType::kSymlink && follows) {
-          matched.push_back({path, of_path(path, true)});
-        } else {
-          fetch(*child);
-          add_all(*child, path, matched);
-        }
-      } else if (depth > 1 && child->is_directory()) {
-        match(*child, path, pattern, depth - 1, follows, matched);
+  // Parents first. A directory that is left out may hold what is not; its header comes with the first of
+  // these.
+  void visit(const Entry& e, const std::string& path, size_t depth, Filter& filter) {
+    Matched here{.path = path, .entry = &e};
+    bool is_included = false, is_matched = true;
+    if (filter.asked.is_pattern && (filter.matched.empty() || !path.starts_with(filter.matched + "/"))) {
+      is_matched = match_glob(filter.pattern, path);
+      if (is_matched) filter.matched = path;
+    }
+    // The header of a root that is named with its slash does not count.
+    const bool is_named_root = path.empty();
+    if (is_matched && !is_named_root) {
+      const std::string& top = filter.asked.is_pattern ? filter.matched : filter.shown;
+      const std::string relative = path.size() > top.size() ? path.substr(top.size() + 1) : "";
+      is_included = is_wanted(relative, here, filter);
+      here.follows = filter.above.empty() && filter.asked.follows_links;
+      here.is_included = is_included;
+      if (is_included) {
+        for (Matched& parent : filter.above)
+          if (!std::exchange(parent.is_included, true)) filter.found.push_back(parent);
+        filter.found.push_back(here);
       }
     }
+    if (!e.is_directory()) return;
+    const bool is_header = is_matched && !is_named_root;
+    if (!is_matched && depth == 0) return;
+    if (is_header) filter.above.push_back(here);
+    for (const Entry* child : children(e))
+      visit(*child, path + "/" + std::string(child->path.filename()), depth ? depth - 1 : 0, filter);
+    if (is_header) filter.above.pop_back();
   }
 
-  // Each by itself: what lies in a directory, and the directory's own header.
-  void add_all(const Entry& e, const std::string& path, std::vector<Matched>& matched) {
-    matched.push_back({path, own(e)});
-    if (e.is_directory())
-      for (const Entry* child : children(e))
-        add_all(*child, path + "/" + std::string(child->path.filename()), matched);
+  static bool is_wanted(const std::string& relative, Matched& here, const Filter& filter) {
+    const Matched none, &parent = filter.above.empty() ? none : filter.above.back();
+    if (!filter.asked.includes.empty()) {
+      auto match = filter.includes.match(relative, parent.includes);
+      here.includes = std::move(match.state);
+      if (!match.is_ignored) return false;
+    }
+    if (!filter.asked.excludes.empty()) {
+      auto match = filter.excludes.match(relative, parent.excludes);
+      here.excludes = std::move(match.state);
+      if (match.is_ignored) return false;
+    }
+    return true;
+  }
+
+  Digest of_list(const Filter& filter) {
+    if (filter.found.empty()) return Digest::of("");
+    std::vector<const Entry*> files;
+    for (const Matched& one : filter.found)
+      if (one.entry->type == EntryType::kFile) files.push_back(one.entry);
+    tree_.compute_digests(files);
+    tree_.ingest(files);
+    const auto digest = [&](const Matched& one) {
+      return one.follows && one.entry->type == EntryType::kSymlink ? of_path(one.path, true)
+                                                                   : own(*one.entry);
+    };
+    const auto name_of = [](const std::string& text) { return text.substr(text.rfind('/') + 1); };
+    if (filter.found.size() == 1 && name_of(filter.pattern) == name_of(filter.found[0].path))
+      return digest(filter.found[0]);
+    Sha256 hash;
+    for (const Matched& one : filter.found) {
+      std::string key = one.path.substr(filter.shown.size());
+      std::replace(key.begin(), key.end(), '/', '\0');
+      if (key.empty()) key.assign(1, '\0');
+      hash.update(key).update(digest(one).to_string());
+    }
+    return hash.finish();
   }
 
   const store::Tree& tree_;
@@ -193,7 +249,7 @@ std::optional<Digest> buildkit_content_digest(const BuildkitFiles& files,
   try {
     Hasher hasher(files, contents);
     std::vector<std::string> digests;
-    if (paths.empty()) digests.push_back(hasher.digest_of({"/", false, false}).to_string());
+    if (paths.empty()) digests.push_back(hasher.digest_of({"/"}).to_string());
     for (const BuildkitPath& path : paths) digests.push_back(hasher.digest_of(path).to_string());
     return Digest::of(join(digests, std::string_view("\0", 1)));
   } catch (const Unknown&) {

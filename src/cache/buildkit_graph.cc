@@ -64,7 +64,7 @@ std::vector<BuildkitPath> mounted_paths(const std::vector<std::string>& selector
   std::vector<BuildkitPath> paths;
   for (const std::string& path : without_covered(selectors)) {
     if (path == "/") return {};
-    paths.push_back({path, true, false});
+    paths.push_back({path, true});
   }
   return paths;
 }
@@ -73,11 +73,11 @@ std::vector<BuildkitPath> copied_paths(const std::vector<BuildkitPath>& selector
   std::vector<std::string> plain, following;
   std::vector<BuildkitPath> paths;
   for (const BuildkitPath& one : selectors)
-    if (!one.is_pattern) (one.follows_links ? following : plain).push_back(one.path);
-  for (std::string& path : without_covered(plain)) paths.push_back({std::move(path), false, false});
-  for (std::string& path : without_covered(following)) paths.push_back({std::move(path), true, false});
+    if (!one.is_filtered()) (one.follows_links ? following : plain).push_back(one.path);
+  for (std::string& path : without_covered(plain)) paths.push_back({std::move(path)});
+  for (std::string& path : without_covered(following)) paths.push_back({std::move(path), true});
   for (const BuildkitPath& one : selectors)
-    if (one.is_pattern) paths.push_back(one);
+    if (one.is_filtered()) paths.push_back(one);
   std::stable_sort(paths.begin(), paths.end(),
                    [](const BuildkitPath& a, const BuildkitPath& b) { return a.path < b.path; });
   return paths;
@@ -216,7 +216,8 @@ BuildkitNodeId BuildkitGraph::add(BuildkitNode node) {
   for (const BuildkitInput& input : node.inputs) {
     name += fmt::format("\n{} {}", input.node, input.selector);
     for (const BuildkitPath& path : input.content.value_or(std::vector<BuildkitPath>()))
-      name += '\0' + path.path;
+      name +=
+          fmt::format("\n- {} {} {}", path.path, join(path.includes, "\n+ "), join(path.excludes, "\n! "));
   }
   auto [known, is_new] = known_.emplace(std::move(name), static_cast<BuildkitNodeId>(nodes_.size()));
   if (is_new) nodes_.push_back(std::move(node));
@@ -332,7 +333,10 @@ static Json copy_json(const BuildkitCopy& action, int base, bool has_source) {
   set_if(json, "allowWildcard", !action.is_plain);
   set_if(json, "allowEmptyWildcard", !action.is_plain);
   json.set("timestamp", -1);
+  if (!action.includes.empty()) json.set("include_patterns", Json(action.includes));
+  if (!action.excludes.empty()) json.set("exclude_patterns", Json(action.excludes));
   set_some(json, "modeStr", action.symbolic_mode);
+  if (!action.required.empty()) json.set("required_paths", Json(action.required));
   return json;
 }
 
@@ -365,8 +369,9 @@ BuildkitNodeId BuildkitGraph::add_files(BuildkitNodeId base, const std::vector<B
       const auto& copy = std::get<BuildkitCopy>(actions[i]);
       json = copy_json(copy, base_index, sources[i] != -1);
       if (sources[i] != -1 && sources[i] != base_index)
-        selectors[sources[i]].push_back(
-            {copy.source, !copy.is_plain, !copy.is_plain && is_buildkit_pattern(copy.source)});
+        selectors[sources[i]].push_back({copy.source, !copy.is_plain,
+                                         !copy.is_plain && is_buildkit_pattern(copy.source), copy.includes,
+                                         copy.excludes});
     }
     texts.push_back(base64_encode(go_text(json)));
   }

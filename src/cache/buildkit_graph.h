@@ -29,6 +29,8 @@ struct BuildkitPath {
   std::string path;
   bool follows_links = false;
   bool is_pattern = false;
+  std::vector<std::string> includes = {}, excludes = {};  // patterns, relative to what `path` means
+  bool is_filtered() const { return is_pattern || !includes.empty() || !excludes.empty(); }
   auto operator<=>(const BuildkitPath&) const = default;
 };
 
@@ -103,6 +105,7 @@ struct BuildkitCopy {
   std::string symbolic_mode;
   bool is_plain = false;  // one file, by its name: no links followed, no patterns
   bool unpacks = false;
+  std::vector<std::string> includes = {}, excludes = {}, required = {};
 };
 
 using BuildkitAction = std::variant<BuildkitMkdir, BuildkitMkfile, BuildkitCopy>;

@@ -38,7 +38,7 @@ std::vector<std::optional<DiffId>> BuildkitLookup::diff_ids_of(const store::Root
 
 // A link lies on nothing, whatever the stage stands on.
 const BuildkitLayer* BuildkitLookup::find_in(BuildkitMatcher& matcher, build::StepId step,
-                                             std::vector<std::optional<DiffId>> below) const {
+                                             const std::vector<std::optional<DiffId>>& below) const {
   const BuildkitPlan::Operations& operations = plan_.steps[static_cast<size_t>(step)];
   const BuildkitLayer* layer = nullptr;
   if (operations.result != kNoBuildkitNode) layer = matcher.find(operations.result, below);

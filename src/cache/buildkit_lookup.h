@@ -37,7 +37,7 @@ class BuildkitLookup {
   std::optional<Digest> content(BuildkitNodeId node, const std::vector<BuildkitPath>& paths,
                                 bool is_of_contexts);
   const BuildkitLayer* find_in(BuildkitMatcher& matcher, build::StepId step,
-                               std::vector<std::optional<DiffId>> below) const;
+                               const std::vector<std::optional<DiffId>>& below) const;
 
   const build::Plan& build_;
   const BuildkitPlan plan_;

@@ -90,7 +90,7 @@ class Translation {
   BuildkitPlan::Operations files(const Step& step, const CopyStep& copy) {
     // A context as a base is a step of ours and none of BuildKit's.
     if (step.instruction.starts_with("FROM ")) unknown();
-    if (!copy.remotes.empty() || !copy.excludes.empty() || copy.parents) unknown();
+    if (!copy.remotes.empty()) unknown();
     BuildkitCopy usual{
         .source = "", .destination = copy.destination, .owner = {}, .mode = {}, .symbolic_mode = ""};
     if (copy.owner) usual.owner = owner_of(*copy.owner);
@@ -102,7 +102,8 @@ class Translation {
     for (const std::string& source : copy.sources) {
       BuildkitCopy action = usual;
       action.from = node_of(copy.from);
-      action.source = clean_path("/" + source);
+      action.excludes = copy.excludes;
+      set_source(action, source, copy.parents);
       action.unpacks = copy.unpack.value_or(copy.is_add);
       actions.emplace_back(std::move(action));
     }
@@ -112,12 +113,31 @@ class Translation {
       action.from = graph().add_files(
           kNoBuildkitNode, {BuildkitMkfile{.path = action.source, .content = file.content, .mode = 0644}});
       action.is_plain = true;
+      action.excludes = copy.excludes;
       actions.emplace_back(std::move(action));
     }
     const BuildkitNodeId base = node_of(step.base);
     if (!copy.link || copy.has_mode) return {graph().add_files(base, actions), kNoBuildkitNode};
     const BuildkitNodeId link = graph().add_files(kNoBuildkitNode, actions);
     return {graph().add_merge(base, link), link};
+  }
+
+  // With --parents the part before the pivot "/./" is what is read, and the rest a pattern in it.
+  static void set_source(BuildkitCopy& action, const std::string& source, bool is_with_parents) {
+    if (!is_with_parents) {
+      action.source = clean_path("/" + source);
+      return;
+    }
+    const size_t pivot = source.find("/./");
+    const std::string parent = pivot == std::string::npos ? "/" : source.substr(0, pivot);
+    const std::string pattern = pivot == std::string::npos ? source : source.substr(pivot + 3);
+    const std::string normal = pattern.starts_with('/') ? pattern : clean_path("/" + pattern);
+    action.source = clean_path("/" + parent);
+    action.includes = {normal.substr(normal.starts_with('/') ? 1 : 0)};
+    if (!is_buildkit_pattern(parent) && !is_buildkit_pattern(normal)) {
+      const std::string path = clean_path(parent.empty() ? normal : parent + "/" + normal);
+      action.required = {path.starts_with('/') ? path : clean_path("/" + path)};
+    }
   }
 
   BuildkitNodeId exec(const Step& step, const RunStep& run) {

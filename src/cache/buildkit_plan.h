@@ -2,7 +2,7 @@
 //
 // Everything that decides the text of an operation is taken from the plan. What the plan does not hold in the
 // way BuildKit says it, or what BuildKit does in another way, is unknown, and then found in no cache:
-// addresses, ssh, --parents, --exclude, owners of mounts that are no caches, options of the whole build that
+// addresses, ssh, owners of mounts that are no caches, options of the whole build that
 // are in BuildKit's text and are lists in an order of their own (hosts, limits). A build with
 // SOURCE_DATE_EPOCH has nothing of BuildKit's: its layers have the times of when they were made.
 // Source: BuildKit v0.32.2, frontend/dockerfile/dockerfile2llb, as measured.

@@ -69,6 +69,11 @@ std::optional<oci::Descriptor> Remote::find(const oci::Reference& reference, boo
         request_of("HEAD", fmt::format("/{}/manifests/{}", endpoint.repository, reference.manifest_part()));
     request.fields.emplace_back("Accept", manifest_types());
     http::Response response = asker_.ask(endpoint, request, scopes);
+    if (response.status >= 400 && response.status != 404 && !endpoint.is_mirror) {
+      // HEAD is refused without a word (RFC 9110, section 9.3.2); whoever asks for the manifest is told why.
+      request.method = "GET";
+      response = asker_.ask(endpoint, request, scopes, Asker::Again::kCutConnections);
+    }
     if (response.status == 404) {
       if (endpoint.is_mirror) throw asker_.refused(endpoint, reference.familiar(), response, scopes);
       return;

@@ -185,6 +185,23 @@ TEST_F(RemoteFaults, RegistriesWithoutHead) {
   EXPECT_EQ(remote().push_blob(name("app"), outgoing("layer")), Placed::kThere);
 }
 
+TEST_F(RemoteFaults, WhyHeadIsRefusedIsSaid) {
+  const std::string manifest = push_image("app", "v1");
+  const Fault head = {
+      .method = "HEAD", .times = 0, .instead = "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"};
+  const std::string words = R"({"errors":[{"code":"DENIED","message":"nobody paid"}]})";
+  const auto find = [&] { remote().find(name("app:v1")); };
+  EXPECT_EQ(error({head, {.method = "GET", .times = 0, .instead = raw_answer("403 No", words)}}, find),
+            ErrorCode::kPermission);
+  EXPECT_TRUE(says("DENIED: nobody paid")) << words_;
+  // One that minds HEAD alone.
+  proxy_->play({head});
+  const auto found = remote().find(name("app:v1"));
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->digest, Digest::of(manifest));
+  EXPECT_EQ(found->size, manifest.size());
+}
+
 TEST_F(RemoteFaults, ControlCharactersOfARegistryAreNotShown) {
   const std::string text =
       raw_answer("400 Bad", R"({"errors":[{"code":"X","message":"\u001b]0;owned\u0007 \u009b31m"}]})");

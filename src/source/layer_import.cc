@@ -110,10 +110,10 @@ struct Unpacked {
   uint64_t tar_bytes = 0;
 };
 
-Unpacked unpack(archive::ByteSource& blob, const oci::Descriptor& descriptor, store::Store& store) {
+Unpacked unpack(archive::ByteSource& blob, store::Store& store) {
   TraceSpan span("unpack a layer");
   auto expanded = archive::open_decompressor(blob);
-  archive::LimitedSource limited(*expanded, kMaxLayerBytes, "layer " + descriptor.digest.to_string());
+  archive::LimitedSource limited(*expanded, kMaxLayerBytes, "its tar");
   archive::HashingSource hashing(limited);
   Unpacked found;
   found.members = store::read_layer_members(hashing, store.contents());
@@ -123,56 +123,78 @@ Unpacked unpack(archive::ByteSource& blob, const oci::Descriptor& descriptor, st
   return found;
 }
 
+[[noreturn]] void throw_about(const oci::Descriptor& layer, const std::exception_ptr& wrong) {
+  try {
+    std::rethrow_exception(wrong);
+  } catch (Error& error) {
+    error.add_context("layer " + layer.digest.to_string());
+    throw;
+  }
+}
+
 Unpacked unpack_coming(Arrival& blob, const oci::Descriptor& descriptor, store::Store& store) {
   for (;;) {
     blob.rewind();
     Unpacked found;
     std::exception_ptr wrong;
     try {
-      found = unpack(blob, descriptor, store);
+      found = unpack(blob, store);
     } catch (const Error&) {
       wrong = std::current_exception();
     }
     // Whether the bytes were the blob's is known at the end.
     if (!blob.settle()) continue;
-    if (wrong) std::rethrow_exception(wrong);
+    if (wrong) throw_about(descriptor, wrong);
     return found;
   }
 }
 
 // The layers of one image on their way. Each blob is fetched and unpacked once, however often it stands
-// there.
+// there. The first failure is the image's: all others are given up, and nobody waits for what lies below.
 class Import {
  public:
   Import(unsigned fetches, const BlobFetch& fetch, store::Store& store)
       : fetch_(fetch), store_(store), place_(store.temporary("import-")), fetching_(fetches) {}
   // Whoever still fetches or waits is told; the pools then end.
-  ~Import() {
-    const auto why = std::make_exception_ptr(Error(ErrorCode::kCancelled, "another layer failed"));
-    for (auto& [digest, coming] : coming_)
-      if (coming->arrival) coming->arrival->give_up(why);
-  }
+  ~Import() { give_up(); }
   Import(const Import&) = delete;
   Import& operator=(const Import&) = delete;
 
   void begin(const oci::Descriptor& blob) {
-    auto& coming = coming_[blob.digest];
-    if (coming) return;
-    coming = std::make_unique<Coming>();
-    coming->unpacked = coming->promise.get_future();
-    if (has_layer_blob(blob, store_)) {
-      unpacking_.submit([this, &blob, coming = coming.get()] {
+    const bool is_here = has_layer_blob(blob, store_);
+    Coming* coming = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      auto& place = coming_[blob.digest];
+      if (place) {
+        if (place->size != blob.size)
+          fail(ErrorCode::kCorrupt, "layer {}: it is said to have {} bytes, and {}", blob.digest.to_string(),
+               place->size, blob.size);
+        place->uses++;
+        return;
+      }
+      place = std::make_unique<Coming>(blob.size);
+      coming = place.get();
+      if (!is_here) coming->arrival.emplace(path_of(blob));
+      if (failed_ && coming->arrival) coming->arrival->give_up(another_failed());
+    }
+    if (is_here) {
+      unpacking_.submit([this, &blob, coming] {
         settle(*coming, [&] {
           const UniqueFd file = open_file(store_.blob_path(blob.digest), O_RDONLY);
           archive::FdSource from(file.get(), blob.digest.to_string());
-          return unpack(from, blob, store_);
+          try {
+            return unpack(from, store_);
+          } catch (const Error&) {
+            throw_about(blob, std::current_exception());
+          }
         });
       });
       return;
     }
-    coming->arrival.emplace(path_of(blob));
     fetching_.submit([this, &blob, &arrival = *coming->arrival] {
       try {
+        arrival.reached(0);  // nothing is asked for that nobody wants any more
         UniqueFd file = open_file(path_of(blob), O_RDWR | O_CREAT | O_EXCL, 0644);
         EagerWriteback writeback;  // whoever keeps the image syncs it
         fetch_(blob, file.get(), [&](uint64_t at) {
@@ -183,50 +205,91 @@ class Import {
         arrival.end({});
       } catch (...) {
         arrival.end(std::current_exception());
+        lost(std::current_exception());
       }
     });
-    unpacking_.submit([this, &blob, coming = coming.get()] {
+    unpacking_.submit([this, &blob, coming] {
       settle(*coming, [&] { return unpack_coming(*coming->arrival, blob, store_); });
     });
   }
 
-  // For a blob that begin() was told of. One that stands twice in an image makes what it makes of what is
-  // below.
+  // For a blob that begin() was told of, as often as it was. One that stands twice in an image makes what it
+  // makes of what is below.
   store::LayerRef finish(const oci::Descriptor& blob, const DiffId& diff_id, const store::Rootfs& below) {
-    Coming& coming = *coming_.at(blob.digest);
-    const Unpacked& layer = coming.unpacked.get();
+    Coming& coming = coming_of(blob);
+    coming.is_settled.wait();
+    if (!coming.unpacked) throw_what_failed();
+    const Unpacked& layer = *coming.unpacked;
     if (layer.tar != diff_id.digest)
       fail(ErrorCode::kCorrupt, "layer {}: its tar is {}, the config says {}", blob.digest.to_string(),
            layer.tar.to_string(), diff_id.digest.to_string());
+    const uint64_t tar_bytes = layer.tar_bytes;
     const store::RootfsView view = store_.layers().view(below);
     const store::LayerRef kept{store_.layers().save(store::build_layer(layer.members, view)), 0};
+    if (--coming.uses == 0) coming.unpacked.reset();  // a million members are some hundred megabytes
     if (coming.arrival && !coming.is_placed) store_.place_blob(path_of(blob), blob.digest);
     coming.is_placed = true;
-    store_.layers().remember_diff(kept, {diff_id, layer.tar_bytes});
+    store_.layers().remember_diff(kept, {diff_id, tar_bytes});
     store_.layers().remember_blob(diff_id, "as-pulled", {blob.digest, blob.size});
     return kept;
   }
 
  private:
   struct Coming {
+    explicit Coming(uint64_t bytes) : size(bytes), is_settled(promise.get_future()) {}
+    const uint64_t size;
+    size_t uses = 1;  // how often it stands in the image, and was not finished
     std::optional<Arrival> arrival;
-    std::promise<Unpacked> promise;
-    std::shared_future<Unpacked> unpacked;
+    std::optional<Unpacked> unpacked;  // of who unpacks, until it is settled; nothing: that failed
+    std::promise<void> promise;
+    std::future<void> is_settled;
     bool is_placed = false;
   };
-  static void settle(Coming& coming, const std::function<Unpacked()>& work) {
+  static std::exception_ptr another_failed() {
+    return std::make_exception_ptr(Error(ErrorCode::kCancelled, "another layer failed"));
+  }
+  void settle(Coming& coming, const std::function<Unpacked()>& work) {
     try {
-      coming.promise.set_value(work());
+      coming.unpacked = work();
     } catch (...) {
-      coming.promise.set_exception(std::current_exception());
+      lost(std::current_exception());
     }
+    coming.promise.set_value();
+  }
+  // The first that is told of is the one to be shown: what others say is its consequence.
+  void lost(const std::exception_ptr& why) {
+    {
+      std::lock_guard lock(mutex_);
+      if (failed_) return;
+      failed_ = why;
+    }
+    give_up();
+  }
+  void give_up() {
+    std::lock_guard lock(mutex_);
+    for (auto& [digest, coming] : coming_)
+      if (coming->arrival) coming->arrival->give_up(another_failed());
+  }
+  [[noreturn]] void throw_what_failed() {
+    std::exception_ptr why;
+    {
+      std::lock_guard lock(mutex_);
+      why = failed_;
+    }
+    std::rethrow_exception(why);
+  }
+  Coming& coming_of(const oci::Descriptor& blob) {
+    std::lock_guard lock(mutex_);
+    return *coming_.at(blob.digest);
   }
   std::string path_of(const oci::Descriptor& blob) const { return place_ / blob.digest.hex(); }
 
   const BlobFetch& fetch_;
   store::Store& store_;
   TempDir place_;
+  std::mutex mutex_;  // guards what follows
   std::map<Digest, std::unique_ptr<Coming>> coming_;
+  std::exception_ptr failed_;
   ThreadPool fetching_, unpacking_{available_processors()};  // after what their tasks use: they end first
 };
 
