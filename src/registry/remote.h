@@ -24,6 +24,7 @@
 #include "registry/access.h"
 #include "registry/asker.h"
 #include "registry/hosts.h"
+#include "registry/referrers_api.h"
 
 namespace corten::registry {
 
@@ -92,7 +93,6 @@ class Remote {
   struct Upload;
   // Calls f with each endpoint until it does not throw.
   void from_any(const oci::Reference& reference, const std::function<void(const Endpoint&)>& f);
-  std::optional<std::vector<std::string>> referrer_pages(const Endpoint& endpoint, const std::string& path);
   ResumedObject object_of(const Endpoint& endpoint, const oci::Descriptor& blob);
   Endpoint to_push(const oci::Reference& reference) const;
   void add_fallback_referrer(const oci::Reference& repository, const Digest& subject,
@@ -101,9 +101,9 @@ class Remote {
   Access& access_;
   const Hosts& hosts_;
   Asker asker_;
+  ReferrersApi referrers_api_{asker_};
   std::mutex mutex_;
   std::set<std::string> failing_mirrors_;
-  std::map<std::string, bool> lists_referrers_;  // repositories: whether they have the API
 };
 
 // "sha256:<hex>" to "sha256-<hex>".

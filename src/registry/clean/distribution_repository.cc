@@ -93,27 +93,11 @@ std::optional<std::string> DistributionRepository::read_blob(const std::string& 
   return read("/blobs/" + digest, {}, "blob " + digest, max_bytes);
 }
 
-// A status of any kind may mean that there is no such API, and is asked about once; a list that is there is
-// read to its end.
 std::vector<std::string> DistributionRepository::referrers(const std::string& digest) {
-  const std::string path = "/referrers/" + digest;
-  http::Request first = request("GET", path);
-  first.follows_redirects = false;
-  http::Response response;
-  try {
-    response = asker_.ask(endpoint_, first, scopes("pull"), Asker::Again::kCutConnections);
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::kPermission) return {};
-    throw;
-  }
-  if (response.status != 200) return {};
-  std::vector<std::string> pages;
-  if (next_link(response).empty())
-    pages.push_back(body_of(response, kMaxListBytes));
-  else if (auto all = asker_.all_pages(endpoint_, "/" + repository_ + path, scopes("pull")))
-    pages = std::move(*all);
+  const auto pages = referrers_api_.pages(endpoint_, "/" + repository_ + "/referrers/" + digest);
+  if (!pages) return {};
   std::vector<std::string> digests;
-  for (const std::string& page : pages) {
+  for (const std::string& page : *pages) {
     const Json json = Json::parse(page, kMaxListBytes);
     if (const Json* manifests = json.find("manifests"))
       for (const Json& descriptor : manifests->as_array()) digests.push_back(descriptor.get_string("digest"));

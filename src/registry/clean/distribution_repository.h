@@ -6,6 +6,7 @@
 #include "oci/reference.h"
 #include "registry/asker.h"
 #include "registry/clean/repository.h"
+#include "registry/referrers_api.h"
 
 namespace corten::registry::clean {
 
@@ -18,8 +19,8 @@ class DistributionRepository : public Repository {
   Listing list() override;
   std::optional<std::string> read_manifest(const std::string& digest) override;
   std::optional<std::string> read_blob(const std::string& digest, size_t max_bytes) override;
-  // None where the registry has no such API: 404, 400, and what GHCR answers instead of them (303, 401, 429).
-  // The fallback tag is a tag like others.
+  // None where the registry has no such API (the fallback tag is a tag like others). Throws when they cannot
+  // be had: "none" would be a lie that deletes.
   std::vector<std::string> referrers(const std::string& digest) override;
   void remove(const std::string& digest) override;
   void untag(const std::string& tag) override;
@@ -43,6 +44,7 @@ class DistributionRepository : public Repository {
   Endpoint endpoint_;
   std::string repository_;
   Asker asker_;
+  ReferrersApi referrers_api_{asker_};
 };
 
 }  // namespace corten::registry::clean

@@ -73,6 +73,8 @@ TEST(DistributionRepository, ATagWithoutADigestInItsAnswer) {
   EXPECT_EQ(fake.repository().list().tags["a"], Digest::of(kImage).to_string());
 }
 
+const std::string kIndexType = "Content-Type: application/vnd.oci.image.index.v1+json\r\n";
+
 // What GHCR and older registries answer instead of "no such API".
 TEST(DistributionRepository, ReferrersWhereThereIsNoSuchApi) {
   for (const char* status :
@@ -84,8 +86,15 @@ TEST(DistributionRepository, ReferrersWhereThereIsNoSuchApi) {
   }
   Fake fake;
   fake.answers["GET /v2/team/app/referrers/sha256:d"] =
-      answer("200 OK", R"({"manifests":[{"digest":"sha256:r"}]})");
+      answer("200 OK", R"({"manifests":[{"digest":"sha256:r"}]})", kIndexType);
   EXPECT_EQ(fake.repository().referrers("sha256:d"), std::vector<std::string>{"sha256:r"});
+}
+
+// "Nothing refers to it" would be a lie that deletes.
+TEST(DistributionRepository, ReferrersThatCannotBeHadAreAnError) {
+  Fake fake;
+  fake.answers["GET /v2/team/app/referrers/sha256:d"] = answer("503 Service Unavailable", "");
+  EXPECT_THROW(fake.repository().referrers("sha256:d"), Error);
 }
 
 // Whatever is on a later page must not be taken for unreferenced.
@@ -93,7 +102,7 @@ TEST(DistributionRepository, ReferrersOfAllPages) {
   Fake fake;
   fake.answers["GET /v2/team/app/referrers/sha256:d"] =
       answer("200 OK", R"({"manifests":[{"digest":"sha256:a"}]})",
-             "Link: </v2/team/app/referrers/sha256:d?last=a>; rel=\"next\"\r\n");
+             kIndexType + "Link: </v2/team/app/referrers/sha256:d?last=a>; rel=\"next\"\r\n");
   fake.answers["GET /v2/team/app/referrers/sha256:d?last=a"] =
       answer("200 OK", R"({"manifests":[{"digest":"sha256:b"}]})");
   fake.fails_first["GET /v2/team/app/referrers/sha256:d?last=a"] = 1;
