@@ -212,6 +212,14 @@ std::string quote(std::string_view text) {
   return out + "\"";
 }
 
+// U+202A..U+202E and U+2066..U+2069: what follows them is shown in another order than it is in.
+static bool reorders(std::string_view character) {
+  if (character.size() != 3 || !character.starts_with("\xe2")) return false;
+  const auto last = static_cast<uint8_t>(character[2]);
+  return (character[1] == '\x80' && last >= 0xaa && last <= 0xae) ||
+         (character[1] == '\x81' && last >= 0xa6 && last <= 0xa9);
+}
+
 std::string printable(std::string_view text) {
   std::string out;
   while (!text.empty()) {
@@ -219,7 +227,8 @@ std::string printable(std::string_view text) {
     uint8_t c = static_cast<uint8_t>(text[0]);
     // C1 controls (U+0080..U+009F) start escape sequences on some terminals.
     bool c1 = length == 2 && c == 0xC2 && static_cast<uint8_t>(text[1]) < 0xA0;
-    if (length == 0 || c1 || c == 0x7F || (c < 0x20 && c != '\n' && c != '\t')) {
+    if (length == 0 || c1 || reorders(text.substr(0, length)) || c == 0x7F ||
+        (c < 0x20 && c != '\n' && c != '\t')) {
       length = std::max<size_t>(length, 1);
       for (size_t i = 0; i < length; i++) out += fmt::format("\\x{:02x}", static_cast<uint8_t>(text[i]));
     } else {

@@ -19,6 +19,7 @@ TEST(Strings, QuoteHidesControlCharacters) {
             "\"\\u009b2J\\x7f\"");
   EXPECT_EQ(quote("a\"b\\c\n\x1b[31m\xff é"), "\"a\\\"b\\\\c\\n\\x1b[31m\\xff é\"");
   EXPECT_EQ(printable("a\x1b[2J\tb\n\xc2\x9bz\xff"), "a\\x1b[2J\tb\n\\xc2\\x9bz\\xff");
+  EXPECT_EQ(printable("a\u202eb\u2066\u2014"), "a\\xe2\\x80\\xaeb\\xe2\\x81\\xa6\u2014") << "order kept";
 }
 
 TEST(Strings, Numbers) {

@@ -283,6 +283,7 @@ int command_copy(const Arguments& arguments) {
   const Place from = parse_place(flags.from), to = parse_place(flags.to);
   if (from.kind == PlaceKind::kRegistry) remote_name(from.name);
   if (to.kind == PlaceKind::kRegistry) remote_name(to.name);
+  if (!flags.recompress.empty()) parse_forced_compression(flags.recompress);  // before anything comes
   const bool through_store = !is_exact(from.kind) || !is_exact(to.kind) || !flags.recompress.empty();
   if (through_store && flags.with_referrers)
     throw Error(ErrorCode::kUsage, "--with-referrers needs a copy that keeps digests")

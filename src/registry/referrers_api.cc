@@ -24,7 +24,8 @@ bool may_pass(const Endpoint& endpoint, unsigned status, std::string_view text) 
 
 }  // namespace
 
-std::optional<std::vector<std::string>> ReferrersApi::pages(const Endpoint& endpoint, const std::string& path) {
+std::optional<std::vector<std::string>> ReferrersApi::pages(const Endpoint& endpoint,
+                                                            const std::string& path) {
   const std::vector<std::string> scopes = {repository_scope(endpoint.repository, "pull")};
   const std::string repository = endpoint.base() + "/" + endpoint.repository;
   bool is_known = false;

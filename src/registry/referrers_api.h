@@ -22,7 +22,8 @@ namespace corten::registry {
 class ReferrersApi {
  public:
   explicit ReferrersApi(Asker& asker) : asker_(asker) {}
-  // The pages of a list, all of them; nothing: there is no such API. `path`: one behind the endpoint's prefix.
+  // The pages of a list, all of them; nothing: there is no such API. `path`: one behind the endpoint's
+  // prefix.
   std::optional<std::vector<std::string>> pages(const Endpoint& endpoint, const std::string& path);
 
  private:

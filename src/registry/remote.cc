@@ -24,6 +24,15 @@ std::string without_parameters(std::string_view content_type) {
   return to_lower(trim(content_type.substr(0, content_type.find(';'))));
 }
 
+// HEAD is refused without a word (RFC 9110, section 9.3.2): whoever asks for the thing itself is told why.
+http::Response ask_head(Asker& asker, const Endpoint& endpoint, http::Request request,
+                        const std::vector<std::string>& scopes) {
+  http::Response response = asker.ask(endpoint, request, scopes);
+  if (response.status < 400 || response.status == 404 || endpoint.is_mirror) return response;
+  request.method = "GET";
+  return asker.ask(endpoint, request, scopes, Asker::Again::kCutConnections);
+}
+
 }  // namespace
 
 Remote::Remote(Access& access, const Hosts& hosts, RemoteOptions options)
@@ -68,12 +77,7 @@ std::optional<oci::Descriptor> Remote::find(const oci::Reference& reference, boo
     http::Request request =
         request_of("HEAD", fmt::format("/{}/manifests/{}", endpoint.repository, reference.manifest_part()));
     request.fields.emplace_back("Accept", manifest_types());
-    http::Response response = asker_.ask(endpoint, request, scopes);
-    if (response.status >= 400 && response.status != 404 && !endpoint.is_mirror) {
-      // HEAD is refused without a word (RFC 9110, section 9.3.2); whoever asks for the manifest is told why.
-      request.method = "GET";
-      response = asker_.ask(endpoint, request, scopes, Asker::Again::kCutConnections);
-    }
+    http::Response response = ask_head(asker_, endpoint, request, scopes);
     if (response.status == 404) {
       if (endpoint.is_mirror) throw asker_.refused(endpoint, reference.familiar(), response, scopes);
       return;
@@ -115,7 +119,13 @@ RemoteManifest Remote::manifest(const oci::Reference& reference) {
            endpoint.authority, said->to_string(), digest.to_string());
     const std::string type = without_parameters(response.content_type);
     const bool is_told = type.starts_with("application/vnd.");
-    found.descriptor = oci::describe(oci::detect_manifest_type(bytes, is_told ? type : std::string()), bytes);
+    try {
+      found.descriptor =
+          oci::describe(oci::detect_manifest_type(bytes, is_told ? type : std::string()), bytes);
+    } catch (Error& error) {
+      error.add_context(fmt::format("{}: {} gave no manifest", reference.familiar(), endpoint.authority));
+      throw;
+    }
     found.bytes = std::move(bytes);
   });
   return found;
@@ -124,9 +134,9 @@ RemoteManifest Remote::manifest(const oci::Reference& reference) {
 bool Remote::has_blob(const oci::Reference& repository, const Digest& digest) {
   const Endpoint endpoint = to_push(repository);
   const std::vector<std::string> scopes = {repository_scope(endpoint.repository, "pull")};
-  http::Response response = asker_.ask(
-      endpoint, request_of("HEAD", fmt::format("/{}/blobs/{}", endpoint.repository, digest.to_string())),
-      scopes);
+  http::Response response = ask_head(
+      asker_, endpoint,
+      request_of("HEAD", fmt::format("/{}/blobs/{}", endpoint.repository, digest.to_string())), scopes);
   if (response.status == 200) return true;
   if (response.status == 404) return false;
   throw asker_.refused(endpoint, "blob " + digest.to_string(), response, scopes);

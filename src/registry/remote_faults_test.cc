@@ -153,6 +153,12 @@ TEST_F(RemoteFaults, LyingManifests) {
       ErrorCode::kCorrupt);
 }
 
+TEST_F(RemoteFaults, WhatIsNoManifestIsNamed) {
+  const std::string answer = raw_answer("200 OK", "\x1f\x8b\x08");
+  error({{.times = 0, .instead = answer}}, [&] { remote().manifest(name("app:v1")); });
+  EXPECT_TRUE(says("app:v1: 127.0.0.1")) << words_;
+}
+
 TEST_F(RemoteFaults, EndlessManifestsAreBounded) {
   const std::string head = "HTTP/1.1 200 OK\r\nContent-Type: " + std::string(oci::kOciManifest) + "\r\n";
   const std::string block = std::string("10000\r\n") + std::string(65536, ' ') + "\r\n";
@@ -192,6 +198,10 @@ TEST_F(RemoteFaults, WhyHeadIsRefusedIsSaid) {
   const std::string words = R"({"errors":[{"code":"DENIED","message":"nobody paid"}]})";
   const auto find = [&] { remote().find(name("app:v1")); };
   EXPECT_EQ(error({head, {.method = "GET", .times = 0, .instead = raw_answer("403 No", words)}}, find),
+            ErrorCode::kPermission);
+  EXPECT_TRUE(says("DENIED: nobody paid")) << words_;
+  EXPECT_EQ(error({head, {.method = "GET", .times = 0, .instead = raw_answer("403 No", words)}},
+                  [&] { remote().has_blob(name("app"), Digest::of("layer")); }),
             ErrorCode::kPermission);
   EXPECT_TRUE(says("DENIED: nobody paid")) << words_;
   // One that minds HEAD alone.

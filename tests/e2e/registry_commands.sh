@@ -89,6 +89,10 @@ CORTEN_STORE="$T/store2" "$CORTEN" copy -q --platform linux/arm64 store:other:bo
 equal "$(skopeo inspect docker-archive:arm.tar | jq -r .Architecture)" arm64 "skopeo on a Docker archive"
 "$CORTEN" copy -q docker-archive:arm.tar:page:arm oci:layout:arm >/dev/null
 equal "$(skopeo inspect oci:layout:arm | jq -r .Architecture)" arm64 "from a Docker archive"
+before=$(requests)
+said=$("$CORTEN" copy --recompress bzip2 "$one/team/page:both" "$one/zstd/page:both" 2>&1) && fail "bzip2"
+holds "$said" 'unsupported compression "bzip2"'
+equal "$(requests)" "$before" "what cannot be is not begun"
 "$CORTEN" copy -q --recompress zstd "$one/team/page:both" "$one/zstd/page:both" >copied
 equal "$(skopeo inspect --raw --tls-verify=false "docker://$one/zstd/page:both" | jq '.manifests | length')" 2 "recompressed"
 holds "$("$CORTEN" manifest inspect -v "$one/zstd/page:both")" "tar+zstd"
