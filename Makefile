@@ -38,7 +38,7 @@ test-long: deps configure
 # Two builds: clang's with AddressSanitizer and UndefinedBehaviorSanitizer (the preset `fuzz`, which tests/fuzz/run shares) for the unit tests of
 # all rooms, the kept inputs of all fuzz targets and the tests of the whole program; g++'s with ThreadSanitizer for the rooms that have threads
 # (without the tests that enter a user namespace: the sanitizer has a thread of its own, and the kernel refuses), and what builds side by side.
-PARALLEL_ROOMS := base archive http store registry source image sandbox build
+PARALLEL_ROOMS := base archive http store registry source image sandbox build cache
 test-sanitizers:
 	@tools/install_deps.sh build test check
 	@cmake --preset fuzz $(NO_CCACHE) --log-level=WARNING && ninja -k 0 -C build/fuzz -j$(JOBS)
