@@ -4,13 +4,16 @@
 #include <deque>
 #include <set>
 
+#include "base/error.h"
+
 namespace corten::cache {
 
 BuildkitMatcher::BuildkitMatcher(const BuildkitGraph& graph, const BuildkitRecords& records,
-                                 ContentOf content)
+                                 ContentOf content, uint64_t max_looks)
     : graph_(graph),
       records_(records),
       content_(std::move(content)),
+      looks_left_(max_looks),
       keys_(graph.nodes().size()),
       standing_on_(graph.nodes().size()) {
   for (size_t i = 0; i < graph.nodes().size(); i++) {
@@ -21,10 +24,19 @@ BuildkitMatcher::BuildkitMatcher(const BuildkitGraph& graph, const BuildkitRecor
   }
 }
 
+void BuildkitMatcher::look_at(size_t links) {
+  if (links >= looks_left_) {
+    looks_left_ = 0;
+    fail(ErrorCode::kInvalid, "its records repeat each other too often");
+  }
+  looks_left_ -= links + 1;
+}
+
 // By key, or by content: a record of content stands for itself and has no inputs.
 bool BuildkitMatcher::has_input(const BuildkitRecord& record, size_t index, const BuildkitInput& input) {
   const std::vector<size_t>& keys = *keys_[static_cast<size_t>(input.node)];
   const std::vector<BuildkitRecord::Link>& links = record.inputs[index];
+  look_at(links.size());
   for (const BuildkitRecord::Link& link : links)
     if (link.selector == input.selector && std::binary_search(keys.begin(), keys.end(), link.record))
       return true;
@@ -101,6 +113,7 @@ const BuildkitLayer* BuildkitMatcher::find(BuildkitNodeId id,
     const Candidate at = todo.front();
     todo.pop_front();
     if (!seen.emplace(at.node, at.record).second) continue;
+    look_at(records_.records()[at.record].results.size());
     for (const std::vector<size_t>& stack : records_.records()[at.record].results)
       if (stack.size() == below.size() + 1 + at.height)
         if (const BuildkitLayer* layer = layer_in(stack, below)) return layer;
@@ -112,6 +125,7 @@ const BuildkitLayer* BuildkitMatcher::find(BuildkitNodeId id,
           const BuildkitRecord& record = records_.records()[candidate];
           if (record.inputs.size() != node.inputs.size()) continue;
           const auto& links = record.inputs[*node.base];
+          look_at(links.size());
           if (std::find(links.begin(), links.end(), BuildkitRecord::Link{selector, at.record}) != links.end())
             todo.push_back({above, candidate, at.height + 1});
         }

@@ -22,18 +22,23 @@ namespace corten::cache {
 // The files of a node's result; nothing for one that has none of its own here.
 using BuildkitFilesOf = std::function<std::optional<BuildkitFiles>(BuildkitNodeId)>;
 
-// Of one cache. Not thread-safe. The graph and the records are borrowed.
+// Of one cache. Not thread-safe. The graph and the records are borrowed. Error(kInvalid) once it has looked
+// at more links than any true cache makes it look at: records that repeat each other would make it search for
+// hours.
 class BuildkitMatcher {
  public:
   // `content`: the digest of parts of a node's result. Asked only for inputs of what is looked up.
   using ContentOf = std::function<std::optional<Digest>(BuildkitNodeId, const std::vector<BuildkitPath>&)>;
-  BuildkitMatcher(const BuildkitGraph& graph, const BuildkitRecords& records, ContentOf content);
+  static constexpr uint64_t kMaxLooks = 100'000'000;
+  BuildkitMatcher(const BuildkitGraph& graph, const BuildkitRecords& records, ContentOf content,
+                  uint64_t max_looks = kMaxLooks);
 
   // The layer that the operation gave on these, by the digests of their tars; one is nothing when it is not
   // known. All operations before this one are done.
   const BuildkitLayer* find(BuildkitNodeId node, const std::vector<std::optional<DiffId>>& below);
 
  private:
+  void look_at(size_t links);
   const std::vector<size_t>& keys_of(BuildkitNodeId node);
   std::vector<size_t> match(const BuildkitNode& node);
   bool has_input(const BuildkitRecord& record, size_t index, const BuildkitInput& input);
@@ -43,6 +48,7 @@ class BuildkitMatcher {
   const BuildkitGraph& graph_;
   const BuildkitRecords& records_;
   ContentOf content_;
+  uint64_t looks_left_;
   std::vector<std::optional<std::vector<size_t>>> keys_;  // by node
   std::vector<std::vector<BuildkitNodeId>> standing_on_;  // by node: those whose base it is
 };

@@ -86,7 +86,7 @@ class Case {
   std::string path(const std::string& name) const { return dir_ / ("context/" + name); }
 
   // Names of the steps that were not found.
-  std::vector<std::string> misses() {
+  std::vector<std::string> misses(uint64_t max_looks = BuildkitMatcher::kMaxLooks) {
     auto context = std::make_shared<source::LocalContext>(HostPath{dir_ / "context"},
                                                           source::LocalContextOptions{}, store_.contents());
     CaseSources sources(bases_, context);
@@ -94,12 +94,14 @@ class Case {
     const build::Plan plan = build::make_plan(request_, sources);
     const BuildkitPlan buildkit = buildkit_plan(plan, request_);
     BuildkitMatcher matcher(
-        buildkit.graph, records_, [&](BuildkitNodeId node, const std::vector<BuildkitPath>& paths) {
+        buildkit.graph, records_,
+        [&](BuildkitNodeId node, const std::vector<BuildkitPath>& paths) {
           auto files = buildkit.files.find(node);
           if (files == buildkit.files.end() || files->second.kind != build::TreeRef::Kind::kContext)
             return std::optional<Digest>();  // no layer of a stage is here
           return buildkit_content_digest({context, true}, paths, store_.contents());
-        });
+        },
+        max_looks);
     std::vector<std::string> missed;
     std::vector<std::vector<std::optional<DiffId>>> stacks;
     for (const build::Step& step : plan.steps) {
@@ -179,6 +181,11 @@ class BuiltCase : public testing::Test {
 
 TEST_F(BuiltCase, IsFoundAsItIs) {
   EXPECT_EQ(built_.misses(), std::vector<std::string>());
+}
+
+TEST_F(BuiltCase, IsNotSearchedForever) {
+  EXPECT_THROW(built_.misses(20), Error);
+  EXPECT_EQ(built_.misses(1000), std::vector<std::string>());
 }
 
 // What a step reads is a part of its key, and of the keys of all that stand on it; of nobody else's.

@@ -15,6 +15,7 @@
 #include "fuzz/tar_of.h"
 #include "source/base_image.h"
 #include "source/image_archive.h"
+#include "source/layer_import.h"
 #include "store/shelves.h"
 #include "store/store.h"
 
@@ -45,6 +46,23 @@ constexpr std::string_view kNames[] = {"up",
                                        "a/.wh.b"};
 constexpr std::string_view kLinks[] = {
     "a", "../../../../outside", "up/kept", "/", "etc/passwd", "loop", "a/b", "abs/kept"};
+
+// One layer on others; its blob is these bytes, and comes in two parts.
+store::LayerRef import_layer(const std::string& bytes, const oci::Descriptor& descriptor,
+                             const DiffId& diff_id, const store::Rootfs& below, store::Store& store) {
+  const BlobFetch fetch = [&](const oci::Descriptor& blob, int fd,
+                              const std::function<void(uint64_t)>& reached) {
+    archive::StringSource from(bytes);
+    archive::VerifyingSource verified(from, blob.digest, blob.size, "blob");
+    archive::FdSink sink(fd, "blob");
+    const std::string first = archive::read_rest(verified, bytes.size() + 1);
+    sink.write(first.substr(0, first.size() / 2));
+    reached(first.size() / 2);
+    sink.write(first.substr(first.size() / 2));
+    reached(first.size());
+  };
+  return source::import_layers({descriptor}, {diff_id}, 1, fetch, store, below).back();
+}
 
 class Place {
  public:
@@ -94,11 +112,10 @@ class Place {
     add("loop", archive::TarType::kSymlink, "loop");
     writer.finish();
     const std::string tar = sink.take();
-    archive::StringSource blob(tar);
     oci::Descriptor descriptor;
     descriptor.digest = Digest::of(tar);
     descriptor.size = tar.size();
-    below_ = {import_layer(blob, descriptor, {Digest::of(tar)}, {}, *store_)};
+    below_ = {import_layer(tar, descriptor, {Digest::of(tar)}, {}, *store_)};
   }
 
   TempDir place_ = TempDir::make(path_exists("/dev/shm") ? "/dev/shm" : "/tmp", "fuzz-");
@@ -206,14 +223,12 @@ SLOW_FUZZ_TARGET(import_layer, std::string("\1\x01\0\x25\x20\x18\0\x27\3", 9),
   descriptor.digest = Digest::of(mode & 4 ? bytes + "x" : bytes);
   descriptor.size = bytes.size() + (mode >> 4 & 1);
   DiffId diff_id{Digest::of(mode & 8 ? "other" : tar)};
-  archive::StringSource blob(bytes);
   store::Store& store = place().store();
   tolerate({ErrorCode::kInvalid, ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
-    store::LayerRef layer = import_layer(blob, descriptor, diff_id, place().below(), store);
+    store::LayerRef layer = import_layer(bytes, descriptor, diff_id, place().below(), store);
     REQUIRE((mode & 0x1c) == 0);
     check_layer(layer, store);
-    archive::StringSource again(bytes);
-    REQUIRE(import_layer(again, descriptor, diff_id, place().below(), store).id == layer.id);
+    REQUIRE(import_layer(bytes, descriptor, diff_id, place().below(), store).id == layer.id);
   });
   place().check();
 }
