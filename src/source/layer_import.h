@@ -22,8 +22,7 @@ BlobFetch fetch_from_files(std::function<UniqueFd(const oci::Descriptor&)> open)
 // The layers of an image, the lowest first; those that the store has, as they were imported before, are not
 // fetched. `fetches`: at once. Every layer is verified by its diff id, and its blob is kept as it came: its
 // digest is what registries and other machines know. `below`: what they lie on; the result begins with it.
-// Error(kCorrupt): a layer is another than the config
-// says. When one fails, the others are given up.
+// Error(kCorrupt): a layer is another than the config says. When one fails, the others are given up.
 store::Rootfs import_layers(const std::vector<oci::Descriptor>& blobs, const std::vector<DiffId>& diff_ids,
                             unsigned fetches, const BlobFetch& fetch, store::Store& store,
                             store::Rootfs below = {});
