@@ -159,6 +159,14 @@ std::optional<uint64_t> parse_octal(std::string_view text) {
   return value;
 }
 
+// U+202A..U+202E and U+2066..U+2069: what follows them is shown in another order than it is in.
+static bool reorders(std::string_view character) {
+  if (character.size() != 3 || !character.starts_with("\xe2")) return false;
+  const auto last = static_cast<uint8_t>(character[2]);
+  return (character[1] == '\x80' && last >= 0xaa && last <= 0xae) ||
+         (character[1] == '\x81' && last >= 0xa6 && last <= 0xa9);
+}
+
 std::string quote(std::string_view text) {
   std::string out = "\"";
   while (!text.empty()) {
@@ -169,6 +177,8 @@ std::string quote(std::string_view text) {
       length = 1;
     } else if (length == 2 && c == '\xC2' && static_cast<uint8_t>(text[1]) < 0xA0) {
       out += fmt::format("\\u{:04x}", static_cast<uint8_t>(text[1]));  // C1 controls steer some terminals
+    } else if (reorders(text.substr(0, length))) {
+      out += fmt::format("\\u{:04x}", 0x2000 | (text[1] & 0x3F) << 6 | (text[2] & 0x3F));
     } else if (length > 1) {
       out += text.substr(0, length);
     } else {
@@ -210,14 +220,6 @@ std::string quote(std::string_view text) {
     text.remove_prefix(length);
   }
   return out + "\"";
-}
-
-// U+202A..U+202E and U+2066..U+2069: what follows them is shown in another order than it is in.
-static bool reorders(std::string_view character) {
-  if (character.size() != 3 || !character.starts_with("\xe2")) return false;
-  const auto last = static_cast<uint8_t>(character[2]);
-  return (character[1] == '\x80' && last >= 0xaa && last <= 0xae) ||
-         (character[1] == '\x81' && last >= 0xa6 && last <= 0xa9);
 }
 
 std::string printable(std::string_view text) {
